@@ -1,0 +1,1 @@
+//! What viewers meet: authentication, sessions, held requests, playlists and segments.

@@ -1,0 +1,1 @@
+//! Formats of the IPTV world, parsed and written; no I/O.

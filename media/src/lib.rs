@@ -1,0 +1,5 @@
+//! The pure media core: bytes, timestamps and playlists in, segments and decisions out.
+//! No clock, process, socket, file or cluster: whoever calls passes `now` and the bytes.
+
+pub mod time;
+pub mod unit;

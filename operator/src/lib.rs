@@ -1,0 +1,1 @@
+//! Turns LiveStreams into transcoder pods and idle ones into nothing.

@@ -1,0 +1,1 @@
+//! Who is watching what: touch, count and fence, behind one port with two adapters.

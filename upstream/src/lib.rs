@@ -1,0 +1,1 @@
+//! Talks to sources over the network under the egress policy; knows nothing of what the bytes mean.

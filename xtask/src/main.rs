@@ -1,0 +1,22 @@
+//! `cargo xtask`: the developer tasks. A table from task to commands, printed as they run; never linked into the product.
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Developer tasks of Headend")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Rewrites crds/ from the types in `api`
+    Crds,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().task {
+        Task::Crds => Ok(()),
+    }
+}
