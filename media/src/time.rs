@@ -54,9 +54,7 @@ impl Ticks {
     /// The 33 bits that go on the wire.
     #[must_use]
     pub const fn wrapped(self) -> u64 {
-        #[expect(clippy::cast_sign_loss, reason = "rem_euclid is never negative")]
-        let wrapped = self.0.rem_euclid(WRAP) as u64;
-        wrapped
+        self.0.rem_euclid(WRAP).cast_unsigned()
     }
 
     /// Places a 33-bit wire value on the unwrapped clock, as near to `reference` as it can be.

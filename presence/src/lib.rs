@@ -1,1 +1,124 @@
-//! Who is watching what: touch, count and fence, behind one port with two adapters.
+//! Who is watching what: touch, count and fence, behind one port with two adapters (Redis, in-memory).
+//! Keys are per LiveStream *uid*. This crate never talks to Kubernetes and never decides that a stream is idle:
+//! the operator (or standalone) asks, with the rules of the fence below.
+//!
+//! The fence, step by step: a collector calls [`Presence::begin_close`]; waits until every gateway has flushed
+//! after the moment it returned; calls [`Presence::seal`]; only a sealed (`closed`) stream may be deleted or scaled to zero.
+//! A touch that arrives in between re-opens a `closing` fence, and a touch of a `closed` stream is told so ([`FlushOutcome::closed`]).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+/// A moment on the store's own clock, in milliseconds since the Unix epoch. Only compared with other moments of the same store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StoreTime(pub u64);
+
+/// What one gateway saw of one stream since its last flush.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Touch {
+    /// The LiveStream's uid.
+    pub stream_uid: String,
+    /// How long ago the last request for it was, on the gateway's monotonic clock.
+    pub age: Duration,
+    /// Viewers (sessions in use) this gateway counts for it now.
+    pub viewers: u32,
+}
+
+/// The answer to a flush.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FlushOutcome {
+    /// Touched streams that are already `closed`: the gateway must ensure them anew (they are going away or at zero).
+    pub closed: Vec<String>,
+}
+
+/// Where the fence of a stream stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fence {
+    /// No collection under way.
+    Open,
+    /// A collector found it idle at this moment and waits for the gateways.
+    Closing {
+        /// When the fence was set, on the store's clock.
+        since: StoreTime,
+    },
+    /// Sealed: may be collected. Ends by [`Presence::open`] when the stream is woken again.
+    Closed,
+}
+
+/// What the store knows of one stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamPresence {
+    /// The store's clock at the answer.
+    pub now: StoreTime,
+    /// The last touch; `None` when the store has no entry (emptied, or never watched).
+    pub last: Option<StoreTime>,
+    /// The fence.
+    pub fence: Fence,
+    /// Sum of the viewers that gateways reported in their last flush, stale gateways (no flush for 15 s) left out.
+    pub viewers: u32,
+}
+
+/// The answer to [`Presence::begin_close`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseStart {
+    /// Idle long enough: the fence is `closing` since then.
+    Closing {
+        /// When the fence was set, on the store's clock.
+        since: StoreTime,
+    },
+    /// Touched too recently; ask again after this long.
+    InUse {
+        /// Until the idle timeout would be reached without further touches.
+        remaining: Duration,
+    },
+    /// The store had no entry: it now counts as touched at the answer's moment.
+    Adopted,
+}
+
+/// Why the store could not answer. Never means that nobody watches.
+#[derive(Debug, thiserror::Error)]
+pub enum PresenceError {
+    /// The store cannot be reached or answered with an error.
+    #[error("failed to {operation} in the presence store at {address}: {reason}")]
+    Store {
+        /// What was tried, for example "flush touches".
+        operation: &'static str,
+        /// Host and port, without credentials.
+        address: String,
+        /// The cause.
+        reason: String,
+    },
+}
+
+/// The port. Every method is one atomic step in the store, bounded in time.
+#[async_trait]
+pub trait Presence: Send + Sync {
+    /// Records what this gateway saw, also when nothing is dirty (an empty flush still says "I am here and up to date").
+    /// Stores `last = now − age` unless a later one is there, re-opens a `closing` fence it touches, records `flushed[gateway] = now`.
+    async fn flush(&self, gateway: &str, touches: &[Touch]) -> Result<FlushOutcome, PresenceError>;
+
+    /// Reads one stream.
+    async fn stream(&self, stream_uid: &str) -> Result<StreamPresence, PresenceError>;
+
+    /// Step 1: fences the stream as `closing` (with a time to live of ten minutes) if its last touch is at least `idle_timeout` ago.
+    /// A stream without an entry counts as touched now.
+    async fn begin_close(
+        &self,
+        stream_uid: &str,
+        idle_timeout: Duration,
+    ) -> Result<CloseStart, PresenceError>;
+
+    /// Step 2: when each gateway flushed last, by gateway name, on the store's clock; with the store's now.
+    async fn flushes(&self) -> Result<(StoreTime, BTreeMap<String, StoreTime>), PresenceError>;
+
+    /// Step 3: turns `closing` into `closed`; false when it is no longer `closing` (a viewer came back).
+    async fn seal(&self, stream_uid: &str) -> Result<bool, PresenceError>;
+
+    /// Re-opens the fence (collection paused, or the stream is woken again) and counts it as touched now.
+    async fn open(&self, stream_uid: &str) -> Result<(), PresenceError>;
+
+    /// Drops every key of the stream: its LiveStream is gone.
+    async fn forget(&self, stream_uid: &str) -> Result<(), PresenceError>;
+}
