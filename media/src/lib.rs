@@ -2,4 +2,5 @@
 //! No clock, process, socket, file or cluster: whoever calls passes `now` and the bytes.
 
 pub mod time;
+pub mod ts;
 pub mod unit;

@@ -1,0 +1,4 @@
+//! MPEG transport streams (ISO/IEC 13818-1): packets and tables, read and written. Bytes only; decides nothing about streams.
+
+pub mod section;
+pub mod tables;
