@@ -1,0 +1,154 @@
+//! The control HTTP of a transcoder: paths with the identity of stream and attempt in each, and the documents they carry.
+//! Pod addresses are reused, so whoever answers compares the identity first: a mismatch is `421 Misdirected Request`.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `GET …/status?after=N` | [`JobStatus`] as soon as its version is above N; the current one after [`POLL_SECONDS`] |
+//! | `GET …/playlists?after=N&requested=a,b` | [`crate::playlists::Playlists`] likewise |
+//! | `GET …/hls/master.m3u8`, `…/hls/<rendition>/index.m3u8`, `…/hls/<rendition>/<attempt>-<number>.ts` | for people and for gateways while the volume lags |
+//! | `POST …/finish` | closes the open segment, stops the upstream, answers [`FinishAnswer`] |
+//! | `POST …/publish` | [`PublishRequest`]: a standby attempt goes on from these numbers |
+//! | `POST …/stop` | ends the attempt; answers when the upstream socket is closed |
+
+use serde::{Deserialize, Serialize};
+
+use crate::condition::Reason;
+use crate::job::ResumeFloor;
+
+/// A long poll is answered after this long at the latest, in seconds.
+pub const POLL_SECONDS: u64 = 20;
+
+/// The part of the path that every request starts with: `/v1/streams/<uid>/<attempt>`.
+#[must_use]
+pub fn stream_path(stream_uid: &str, attempt: i32) -> String {
+    format!("/v1/streams/{stream_uid}/{attempt}")
+}
+
+/// What an attempt says of itself. The version grows with each change and starts at the process's start in Unix milliseconds,
+/// so it grows over container restarts too.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct JobStatus {
+    /// Grows with each change.
+    pub version: u64,
+    /// The stream's uid.
+    pub stream_uid: String,
+    /// The attempt.
+    pub attempt: i32,
+    /// Where the attempt stands.
+    pub phase: JobPhase,
+    /// The source in use or being tried.
+    pub source: SourceStatus,
+    /// What is played, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media: Option<MediaStatus>,
+    /// From the process's start to the first published segment, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_segment_milliseconds: Option<i64>,
+    /// Where a next attempt would go on. Brought up to date without a new version (it changes with every segment).
+    pub next: ResumeFloor,
+    /// What is wrong while segments are published.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub troubles: Vec<Trouble>,
+}
+
+/// Where an attempt stands.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobPhase {
+    /// Ready to go and publishing nothing until told.
+    Standby,
+    /// No segment is published yet.
+    Starting,
+    /// Segments are published.
+    Live,
+    /// Segments were published; the source is gone and being looked for.
+    Interrupted,
+    /// Told to finish: the last segment is closed, the upstream is closed.
+    Finished,
+    /// Gave up: every source failed for longer than allowed. The process ends.
+    Failed,
+}
+
+/// The source in use or being tried.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceStatus {
+    /// Its place in `spec.sources`.
+    pub index: i32,
+    /// Since when it is the one, Unix milliseconds.
+    pub since_unix_milliseconds: i64,
+    /// Whether it delivers; unknown while it is being connected for the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthy: Option<bool>,
+    /// `Receiving`, `Connecting`, or why it does not deliver.
+    pub reason: Reason,
+    /// One sentence, without secrets: no query, no user information of the address.
+    pub message: String,
+    /// Whether a connection to a source is open.
+    pub connected: bool,
+}
+
+/// What is played.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct MediaStatus {
+    /// The source's video, such as `h264 High@4.0 1920x1080 25.000`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub video: Option<String>,
+    /// The source's audio, such as `aac LC 48000 Hz 2 ch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio: Option<String>,
+    /// What is done to it.
+    pub mode: MediaMode,
+    /// Why.
+    pub reason: String,
+    /// Ids of the renditions, highest first.
+    pub renditions: Vec<String>,
+}
+
+/// What is done to the source.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+pub enum MediaMode {
+    /// Video and audio are passed through.
+    Copy,
+    /// Video is passed through, audio is encoded.
+    AudioTranscode,
+    /// Video is encoded.
+    Transcode,
+}
+
+/// Something wrong that does not stop the stream.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Trouble {
+    /// `OutputStalled`, `EncoderTooSlow` or `LongGop`.
+    pub reason: Reason,
+    /// One sentence.
+    pub message: String,
+}
+
+/// The answer to `finish`.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct FinishAnswer {
+    /// The numbers with which the next attempt goes on.
+    pub next: ResumeFloor,
+}
+
+/// The body of `publish`.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PublishRequest {
+    /// The numbers to go on with at the least.
+    pub floor: ResumeFloor,
+}
+
+/// The body of every refusal on control HTTP and on the gateway's APIs.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ErrorBody {
+    /// A stable word, such as `misdirected`.
+    pub code: String,
+    /// One sentence: what failed, on what, what to do.
+    pub message: String,
+}

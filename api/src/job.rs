@@ -1,0 +1,249 @@
+//! The job document: everything a transcoder needs to know, and the only thing it is given. Built by the operator, read by the transcoder.
+//! Readers tolerate unknown fields; a version they do not know is an error that names it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::stream_class::{EgressPolicy, Preset, Rung, TranscodeMode};
+
+/// The version of the document that this code writes and reads.
+pub const JOB_VERSION: i32 = 1;
+
+/// One attempt at one stream.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct TranscodeJob {
+    /// [`JOB_VERSION`].
+    pub version: i32,
+    /// Whose stream it is.
+    pub stream: StreamIdentity,
+    /// Which attempt; part of every segment name.
+    pub attempt: i32,
+    /// Where the bytes come from, in the order to try. Never empty.
+    pub sources: Vec<JobSource>,
+    /// How they are treated.
+    pub class: JobClass,
+    /// Where the numbers start at the least.
+    #[serde(default)]
+    pub resume: ResumeFloor,
+    /// Where the segments go.
+    pub output: JobOutput,
+}
+
+/// Whose stream it is.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamIdentity {
+    /// The LiveStream's namespace; empty in standalone.
+    pub namespace: String,
+    /// The LiveStream's name, which is the channel's slug.
+    pub name: String,
+    /// The LiveStream's uid.
+    pub uid: String,
+}
+
+/// One source with what was granted for it.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct JobSource {
+    /// Its place in `spec.sources`, from 0.
+    pub index: i32,
+    /// Its address.
+    pub address: SourceAddress,
+    /// The User-Agent header to send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+    /// File with further request headers, one `Name: value` a line (a mounted Secret).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers_file: Option<String>,
+    /// Headers that are not secret.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, String)>,
+    /// The connection slot that was granted, for a provider's source. Without a grant such a source must not be opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<SlotGrant>,
+}
+
+/// Where a source's address stands.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub enum SourceAddress {
+    /// Here.
+    Url(String),
+    /// In a file (a mounted Secret).
+    UrlFile(String),
+}
+
+/// A connection slot of a provider.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SlotGrant {
+    /// Name of the Provider.
+    pub provider: String,
+}
+
+/// What of the class a transcoder needs, with everything resolved (presets and overrides of the stream applied).
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct JobClass {
+    /// Copy, Transcode or Auto.
+    pub mode: TranscodeMode,
+    /// Which renditions.
+    pub preset: Preset,
+    /// The encoded renditions rung by rung; replaces the preset when not empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ladder: Vec<Rung>,
+    /// What segments aim at, in seconds.
+    pub segment_duration_seconds: i32,
+    /// EXT-X-TARGETDURATION, in seconds.
+    pub target_duration_seconds: i32,
+    /// What a playlist lists, in seconds.
+    pub playlist_duration_seconds: i32,
+    /// From connection to first keyframe at most, in seconds.
+    pub start_deadline_seconds: i32,
+    /// Preferred language of the audio (ISO 639-2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio_language: Option<String>,
+    /// Which addresses may be connected to.
+    #[serde(default)]
+    pub egress: EgressPolicy,
+}
+
+/// Where the segments go.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct JobOutput {
+    /// The attempt's own directory.
+    pub directory: String,
+    /// Bytes that its segments may take there.
+    pub byte_limit: u64,
+}
+
+/// The least numbers that an attempt may start with. Numbers never go back.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ResumeFloor {
+    /// EXT-X-MEDIA-SEQUENCE of the next segment at the least.
+    pub media_sequence: i64,
+    /// EXT-X-DISCONTINUITY-SEQUENCE at the least.
+    pub discontinuity_sequence: i64,
+}
+
+/// Why a job document cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// It is not JSON of the right shape.
+    #[error("failed to read the job document: {0}")]
+    Malformed(#[source] serde_json::Error),
+    /// It is of a version that this code does not know.
+    #[error(
+        "failed to read the job document: version {found} is unknown, this transcoder reads version {JOB_VERSION}; upgrade the transcoder image"
+    )]
+    Version {
+        /// The version found.
+        found: i64,
+    },
+    /// It contradicts itself.
+    #[error("failed to accept the job: {0}")]
+    Invalid(String),
+}
+
+impl TranscodeJob {
+    /// Reads and checks a document.
+    ///
+    /// # Errors
+    /// [`JobError`] says what is wrong with it; the process shows it and exits with 2.
+    pub fn from_json(text: &str) -> Result<Self, JobError> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: i64,
+        }
+        let Version { version } = serde_json::from_str(text).map_err(JobError::Malformed)?;
+        if version != i64::from(JOB_VERSION) {
+            return Err(JobError::Version { found: version });
+        }
+        let job: Self = serde_json::from_str(text).map_err(JobError::Malformed)?;
+        job.check().map_err(JobError::Invalid)?;
+        Ok(job)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let class = &self.class;
+        if self.sources.is_empty() {
+            return Err("sources is empty".to_owned());
+        }
+        if class.segment_duration_seconds < 1
+            || class.target_duration_seconds < class.segment_duration_seconds
+        {
+            return Err(format!(
+                "segmentDurationSeconds {} and targetDurationSeconds {} do not fit each other",
+                class.segment_duration_seconds, class.target_duration_seconds
+            ));
+        }
+        if class.playlist_duration_seconds < 3 * class.target_duration_seconds {
+            return Err(format!(
+                "playlistDurationSeconds {} is below three target durations",
+                class.playlist_duration_seconds
+            ));
+        }
+        if self.attempt < 0 || self.stream.uid.is_empty() || self.output.directory.is_empty() {
+            return Err("attempt, stream uid and output directory are required".to_owned());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document() -> serde_json::Value {
+        serde_json::json!({
+            "version": 1,
+            "stream": { "namespace": "tv", "name": "news-one", "uid": "0f9c2a41-7b1e" },
+            "attempt": 3,
+            "sources": [{ "index": 0, "address": { "url": "http://source.example/one.ts" } }],
+            "class": {
+                "mode": "Auto", "preset": "source", "segmentDurationSeconds": 2, "targetDurationSeconds": 4,
+                "playlistDurationSeconds": 12, "startDeadlineSeconds": 20
+            },
+            "output": { "directory": "/output", "byteLimit": 1_000_000 }
+        })
+    }
+
+    #[test]
+    fn a_document_from_a_newer_writer_is_read_past_its_unknown_fields() {
+        let mut newer = document();
+        newer["fieldOfTheFuture"] = serde_json::json!({ "a": 1 });
+        let job = TranscodeJob::from_json(&newer.to_string()).unwrap();
+        assert_eq!(job.resume, ResumeFloor::default());
+        assert_eq!(
+            job.sources[0].address,
+            SourceAddress::Url("http://source.example/one.ts".to_owned())
+        );
+        assert_eq!(
+            TranscodeJob::from_json(&serde_json::to_string(&job).unwrap()).unwrap(),
+            job
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        let mut version = document();
+        version["version"] = 2.into();
+        let mut sources = document();
+        sources["sources"] = serde_json::json!([]);
+        let mut list = document();
+        list["class"]["playlistDurationSeconds"] = 6.into();
+        for (document, named) in [
+            (version, "version 2 is unknown"),
+            (sources, "sources is empty"),
+            (list, "playlistDurationSeconds 6"),
+        ] {
+            let message = TranscodeJob::from_json(&document.to_string())
+                .unwrap_err()
+                .to_string();
+            assert!(message.contains(named), "{message}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! `Provider`: one upstream account. Schema only; logins live in Secrets, never here.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::stream_class::EgressPolicy;
+
+/// One upstream account: where it is, which Secret has its login, how many connections it allows.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "headend.dev",
+    version = "v1alpha1",
+    kind = "Provider",
+    namespaced,
+    status = "ProviderStatus",
+    shortname = "prov",
+    category = "headend",
+    derive = "PartialEq",
+    printcolumn(name = "Type", type_ = "string", json_path = ".spec.type"),
+    printcolumn(
+        name = "Connections",
+        type_ = "integer",
+        json_path = ".spec.maximumConnections"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[cfg_attr(test, kube(cel))]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderSpec {
+    /// What it speaks.
+    #[serde(rename = "type")]
+    pub kind: ProviderType,
+    /// Base address of its portal, or of its list; without login.
+    #[schemars(length(min = 1, max = 2048))]
+    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https']").message("must be an http or https URL"))]
+    pub url: String,
+    /// Name of the Secret with the login (keys `username`, `password`, `mac`, or `url` for a list whose address is the secret).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.startsWith('headend-source-')").message("the name of a Secret that headend may read starts with headend-source-"))]
+    pub secret_name: Option<String>,
+    /// Connections that the account allows at once.
+    #[serde(default = "default_connections")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub maximum_connections: i32,
+    /// How often its channel list is imported, in seconds; 0 is never.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 604_800))]
+    pub import_interval_seconds: i32,
+    /// Which addresses it may send us to.
+    #[serde(default)]
+    pub egress: EgressPolicy,
+}
+
+fn default_connections() -> i32 {
+    1
+}
+
+/// What a provider speaks.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProviderType {
+    /// A playlist.
+    M3u,
+    /// The Xtream player API.
+    Xtream,
+    /// A Stalker portal.
+    Stalker,
+}
+
+/// What is known of the account.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderStatus {
+    /// Connections in use and who holds them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000))]
+    pub slots: Vec<ProviderSlot>,
+}
+
+/// One connection of the account.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderSlot {
+    /// The LiveStream's uid.
+    pub stream_uid: String,
+    /// The attempt that holds it.
+    pub attempt: i32,
+}

@@ -1,0 +1,276 @@
+//! `StreamClass`: how streams of a class run (the StorageClass pattern). Schema and defaults; decides nothing.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Toleration;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Name of the class that a LiveStream has when it names none, built in when no object has that name.
+pub const DEFAULT_CLASS: &str = "default";
+
+/// How the streams of this class run: what is encoded, how segments are cut, when an idle stream stops, what a pod gets.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "headend.dev",
+    version = "v1alpha1",
+    kind = "StreamClass",
+    plural = "streamclasses",
+    namespaced,
+    shortname = "sc",
+    category = "headend",
+    derive = "PartialEq",
+    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
+    printcolumn(name = "Preset", type_ = "string", json_path = ".spec.preset"),
+    printcolumn(
+        name = "Idle",
+        type_ = "integer",
+        json_path = ".spec.idleTimeoutSeconds"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[cfg_attr(test, kube(cel))]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.segmentDurationSeconds <= self.targetDurationSeconds").message("segmentDurationSeconds must not exceed targetDurationSeconds").field_path(".segmentDurationSeconds"),
+    validation = Rule::new("self.playlistDurationSeconds >= 3 * self.targetDurationSeconds").message("playlistDurationSeconds must be at least 3 times targetDurationSeconds (RFC 8216 section 6.2.2)").field_path(".playlistDurationSeconds"),
+)]
+pub struct StreamClassSpec {
+    /// Whether the source is passed through (Copy), encoded (Transcode), or judged by what arrives (Auto).
+    #[serde(default)]
+    pub mode: TranscodeMode,
+    /// Which renditions there are, unless `ladder` says it rung by rung.
+    #[serde(default)]
+    pub preset: Preset,
+    /// The encoded renditions, highest first; replaces what the preset says. Rungs above the source's height are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 6))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a.height == b.height))").message("every rung needs a height of its own"))]
+    pub ladder: Vec<Rung>,
+    /// The length that segments aim at, in seconds.
+    #[serde(default = "default_segment_duration")]
+    #[schemars(range(min = 1, max = 10))]
+    pub segment_duration_seconds: i32,
+    /// EXT-X-TARGETDURATION: no segment is longer than this after rounding, in seconds.
+    #[serde(default = "default_target_duration")]
+    #[schemars(range(min = 2, max = 20))]
+    pub target_duration_seconds: i32,
+    /// How much a playlist lists, in seconds; at least three target durations.
+    #[serde(default = "default_playlist_duration")]
+    #[schemars(range(min = 6, max = 600))]
+    pub playlist_duration_seconds: i32,
+    /// How long a source may take from the connection to the first keyframe, in seconds.
+    #[serde(default = "default_start_deadline")]
+    #[schemars(range(min = 3, max = 120))]
+    pub start_deadline_seconds: i32,
+    /// How long nobody must have watched before a stream is collected, in seconds; at least three presence flushes.
+    #[serde(default = "default_idle_timeout")]
+    #[schemars(range(min = 15, max = 86_400))]
+    pub idle_timeout_seconds: i32,
+    /// Language of the audio track that is preferred where the source has several (ISO 639-2, such as `eng`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 3, max = 3))]
+    pub audio_language: Option<String>,
+    /// Which addresses sources of this class may have.
+    #[serde(default)]
+    pub egress: EgressPolicy,
+    /// Bytes that the segments of one stream may take on the volume, in mebibytes.
+    #[serde(default = "default_output_limit")]
+    #[schemars(range(min = 16, max = 65_536))]
+    pub output_limit_mebibytes: i32,
+    /// What a transcoder pod of this class gets.
+    #[serde(default)]
+    pub pod: PodSettings,
+}
+
+fn default_segment_duration() -> i32 {
+    2
+}
+
+fn default_target_duration() -> i32 {
+    4
+}
+
+fn default_playlist_duration() -> i32 {
+    12
+}
+
+fn default_start_deadline() -> i32 {
+    20
+}
+
+fn default_idle_timeout() -> i32 {
+    300
+}
+
+fn default_output_limit() -> i32 {
+    512
+}
+
+impl Default for StreamClassSpec {
+    /// The built-in class `default`.
+    fn default() -> Self {
+        Self {
+            mode: TranscodeMode::default(),
+            preset: Preset::default(),
+            ladder: Vec::new(),
+            segment_duration_seconds: default_segment_duration(),
+            target_duration_seconds: default_target_duration(),
+            playlist_duration_seconds: default_playlist_duration(),
+            start_deadline_seconds: default_start_deadline(),
+            idle_timeout_seconds: default_idle_timeout(),
+            audio_language: None,
+            egress: EgressPolicy::default(),
+            output_limit_mebibytes: default_output_limit(),
+            pod: PodSettings::default(),
+        }
+    }
+}
+
+/// How copy or transcode is decided.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TranscodeMode {
+    /// Judged by what arrives: passed through where players can take it, encoded where not.
+    #[default]
+    Auto,
+    /// Passed through whatever it is; a source that HLS cannot carry is an error.
+    Copy,
+    /// Always encoded, every rendition.
+    Transcode,
+}
+
+/// A named set of renditions.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[serde(rename_all = "camelCase")]
+pub enum Preset {
+    /// The source alone: passed through, or encoded at its own height when it cannot be.
+    #[default]
+    Source,
+    /// 360p.
+    Low,
+    /// 480p and 360p.
+    Medium,
+    /// 720p, 480p and 360p.
+    High,
+    /// The source passed through, above 720p, 480p and 360p.
+    Ultra,
+}
+
+/// One encoded rendition.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[serde(rename_all = "camelCase")]
+pub struct Rung {
+    /// Height of the picture in lines; the width follows the source's aspect. Its rendition is called `<height>p`.
+    #[schemars(range(min = 144, max = 2160), extend("multipleOf" = 2))]
+    pub height: i32,
+    /// Average and peak bit rate of the video, in kilobits per second.
+    #[schemars(range(min = 100, max = 40_000))]
+    pub video_kilobits_per_second: i32,
+}
+
+/// Which addresses a source may have. Everything public is allowed; loopback and link-local never are, except in standalone.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[serde(rename_all = "camelCase")]
+pub struct EgressPolicy {
+    /// Private and otherwise reserved addresses are allowed: for sources in the own network or cluster.
+    #[serde(default)]
+    pub allow_private_addresses: bool,
+}
+
+/// The parts of a transcoder pod that a class may set.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct PodSettings {
+    /// Resource requests by name (`cpu`, `memory`); else measured defaults for what the class encodes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "quantities")]
+    pub requests: BTreeMap<String, Quantity>,
+    /// Resource limits by name; else memory equal to its request and no CPU limit.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "quantities")]
+    pub limits: BTreeMap<String, Quantity>,
+    /// Labels a node must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that are tolerated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub tolerations: Vec<Toleration>,
+    /// Name of the PriorityClass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority_class_name: Option<String>,
+    /// Name of the RuntimeClass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime_class_name: Option<String>,
+}
+
+fn quantities(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "additionalProperties": { "x-kubernetes-int-or-string": true }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_class_obeys_its_own_rules() {
+        StreamClass::new(DEFAULT_CLASS, StreamClassSpec::default())
+            .validate_cel()
+            .unwrap();
+        let from_nothing: StreamClassSpec = serde_json::from_str("{}").unwrap();
+        assert_eq!(from_nothing, StreamClassSpec::default());
+    }
+
+    #[test]
+    fn durations_that_do_not_fit_each_other_are_refused() {
+        let long_segments = StreamClassSpec {
+            segment_duration_seconds: 6,
+            ..StreamClassSpec::default()
+        };
+        let refused = StreamClass::new("x", long_segments)
+            .validate_cel()
+            .unwrap_err()
+            .to_string();
+        assert!(refused.contains("segmentDurationSeconds"), "{refused}");
+        let short_list = StreamClassSpec {
+            playlist_duration_seconds: 8,
+            ..StreamClassSpec::default()
+        };
+        let refused = StreamClass::new("x", short_list)
+            .validate_cel()
+            .unwrap_err()
+            .to_string();
+        assert!(
+            refused.contains("3 times targetDurationSeconds"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn rungs_have_heights_of_their_own() {
+        let rung = Rung {
+            height: 480,
+            video_kilobits_per_second: 1000,
+        };
+        let twice = StreamClassSpec {
+            ladder: vec![rung, rung],
+            ..StreamClassSpec::default()
+        };
+        assert!(
+            StreamClass::new("x", twice)
+                .validate_cel()
+                .unwrap_err()
+                .to_string()
+                .contains("height of its own")
+        );
+    }
+}
