@@ -1,1 +1,10 @@
-//! What every process needs and no domain: telemetry, shutdown, admin server.
+//! What every process needs and no domain: logs, shutdown, admin endpoints, an HTTP server loop, exit codes, build information.
+//! Nothing here may know what a stream, a channel or a cluster is.
+
+pub mod admin;
+pub mod build;
+pub mod exit;
+pub mod serve;
+pub mod shutdown;
+pub mod telemetry;
+mod write_deadline;
