@@ -5,6 +5,10 @@
     unreachable_pub,
     reason = "kube's schema derive repeats the structs inside functions"
 )]
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "most printer columns are of the same type"
+)]
 
 pub mod condition;
 pub mod control;

@@ -1,5 +1,8 @@
 //! `cargo xtask`: the developer tasks. A table from task to commands, printed as they run; never linked into the product.
 
+mod crds;
+mod steps;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -17,6 +20,6 @@ enum Task {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
-        Task::Crds => Ok(()),
+        Task::Crds => crds::run(),
     }
 }
