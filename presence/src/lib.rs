@@ -5,17 +5,33 @@
 //! The fence, step by step: a collector calls [`Presence::begin_close`]; waits until every gateway has flushed
 //! after the moment it returned; calls [`Presence::seal`]; only a sealed (`closed`) stream may be deleted or scaled to zero.
 //! A touch that arrives in between re-opens a `closing` fence, and a touch of a `closed` stream is told so ([`FlushOutcome::closed`]).
+//! Every step may be repeated: an answer that was lost, or a collector that died between two steps, changes nothing.
+
+pub mod memory;
+pub mod redis;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+/// How long a `closing` fence stands without being sealed.
+pub const CLOSING_TIME_TO_LIVE: Duration = Duration::from_mins(10);
+
+/// How long a `closed` fence stands without being opened or forgotten; by then its collector has acted or started over.
+pub const CLOSED_TIME_TO_LIVE: Duration = Duration::from_hours(24);
+
+/// A gateway that has not flushed for this long no longer counts viewers.
+pub const GATEWAY_STALE_AFTER: Duration = Duration::from_secs(15);
+
+/// How long the store remembers a touch, and a gateway, that nobody repeats. An idle timeout must be shorter.
+pub const RETENTION: Duration = Duration::from_hours(31 * 24);
+
 /// A moment on the store's own clock, in milliseconds since the Unix epoch. Only compared with other moments of the same store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoreTime(pub u64);
 
-/// What one gateway saw of one stream since its last flush.
+/// What one gateway knows of one stream at a flush.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Touch {
     /// The LiveStream's uid.
@@ -56,7 +72,7 @@ pub struct StreamPresence {
     pub last: Option<StoreTime>,
     /// The fence.
     pub fence: Fence,
-    /// Sum of the viewers that gateways reported in their last flush, stale gateways (no flush for 15 s) left out.
+    /// Sum of the viewers that gateways reported in their last flush, stale gateways ([`GATEWAY_STALE_AFTER`]) left out.
     pub viewers: u32,
 }
 
@@ -65,7 +81,7 @@ pub struct StreamPresence {
 pub enum CloseStart {
     /// Idle long enough: the fence is `closing` since then.
     Closing {
-        /// When the fence was set, on the store's clock.
+        /// When the fence was set, on the store's clock; an earlier moment when it stood already.
         since: StoreTime,
     },
     /// Touched too recently; ask again after this long.
@@ -92,18 +108,19 @@ pub enum PresenceError {
     },
 }
 
-/// The port. Every method is one atomic step in the store, bounded in time.
+/// The port. Every method is one atomic step in the store, bounded in time, and may be repeated.
 #[async_trait]
 pub trait Presence: Send + Sync {
     /// Records what this gateway saw, also when nothing is dirty (an empty flush still says "I am here and up to date").
+    /// `touches` are the streams requested since the last flush and all that have viewers: a stream left out counts none of this gateway.
     /// Stores `last = now − age` unless a later one is there, re-opens a `closing` fence it touches, records `flushed[gateway] = now`.
     async fn flush(&self, gateway: &str, touches: &[Touch]) -> Result<FlushOutcome, PresenceError>;
 
     /// Reads one stream.
     async fn stream(&self, stream_uid: &str) -> Result<StreamPresence, PresenceError>;
 
-    /// Step 1: fences the stream as `closing` (with a time to live of ten minutes) if its last touch is at least `idle_timeout` ago.
-    /// A stream without an entry counts as touched now.
+    /// Step 1: fences the stream as `closing` (see [`CLOSING_TIME_TO_LIVE`]) if its last touch is at least `idle_timeout` ago.
+    /// A stream without an entry counts as touched now. A fence that stands already, `closed` included, stays as it is.
     async fn begin_close(
         &self,
         stream_uid: &str,
@@ -113,12 +130,17 @@ pub trait Presence: Send + Sync {
     /// Step 2: when each gateway flushed last, by gateway name, on the store's clock; with the store's now.
     async fn flushes(&self) -> Result<(StoreTime, BTreeMap<String, StoreTime>), PresenceError>;
 
-    /// Step 3: turns `closing` into `closed`; false when it is no longer `closing` (a viewer came back).
+    /// Step 3: turns `closing` into `closed`; true as well when it is `closed` already, false when it is open (a viewer came back).
     async fn seal(&self, stream_uid: &str) -> Result<bool, PresenceError>;
 
     /// Re-opens the fence (collection paused, or the stream is woken again) and counts it as touched now.
     async fn open(&self, stream_uid: &str) -> Result<(), PresenceError>;
 
-    /// Drops every key of the stream: its LiveStream is gone.
+    /// Drops all that is known of the stream: its LiveStream is gone.
     async fn forget(&self, stream_uid: &str) -> Result<(), PresenceError>;
+}
+
+/// A span on the store's clock; spans no clock can hold are the longest there is.
+fn milliseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

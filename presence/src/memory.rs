@@ -1,0 +1,220 @@
+//! The presence store of one process: for standalone mode and tests, and the plain statement of what the port means.
+//! Nothing survives the process, and nothing outside of it is seen.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use crate::{
+    CLOSED_TIME_TO_LIVE, CLOSING_TIME_TO_LIVE, CloseStart, Fence, FlushOutcome,
+    GATEWAY_STALE_AFTER, Presence, PresenceError, RETENTION, StoreTime, StreamPresence, Touch,
+    milliseconds,
+};
+
+type Clock = Box<dyn Fn() -> StoreTime + Send + Sync>;
+
+/// Presence in the memory of this process.
+pub struct MemoryPresence {
+    clock: Clock,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    last: HashMap<String, StoreTime>,
+    closing: HashMap<String, StoreTime>,
+    closed: HashMap<String, StoreTime>,
+    gateways: BTreeMap<String, Gateway>,
+}
+
+struct Gateway {
+    flushed: StoreTime,
+    viewers: HashMap<String, u32>,
+}
+
+impl MemoryPresence {
+    /// An empty store on this process's monotonic clock.
+    #[must_use]
+    pub fn new() -> Self {
+        let epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let start = Instant::now();
+        Self::with_clock(move || StoreTime(milliseconds(epoch + start.elapsed())))
+    }
+
+    /// An empty store on a clock of the caller's.
+    #[must_use]
+    pub fn with_clock(clock: impl Fn() -> StoreTime + Send + Sync + 'static) -> Self {
+        Self {
+            clock: Box::new(clock),
+            state: Mutex::default(),
+        }
+    }
+
+    fn step<T>(&self, step: impl FnOnce(&mut State, StoreTime) -> T) -> T {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = (self.clock)();
+        state.expire(now);
+        step(&mut state, now)
+    }
+}
+
+impl Default for MemoryPresence {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl State {
+    fn expire(&mut self, now: StoreTime) {
+        let within = |moment: StoreTime, limit| elapsed(moment, now) < limit;
+        self.last.retain(|_, at| within(*at, RETENTION));
+        self.closing
+            .retain(|_, at| within(*at, CLOSING_TIME_TO_LIVE));
+        self.closed.retain(|_, at| within(*at, CLOSED_TIME_TO_LIVE));
+        self.gateways
+            .retain(|_, gateway| within(gateway.flushed, RETENTION));
+    }
+
+    fn flush(&mut self, gateway: &str, touches: &[Touch], now: StoreTime) -> FlushOutcome {
+        let mut viewers = HashMap::new();
+        let mut outcome = FlushOutcome::default();
+        for touch in touches {
+            let uid = &touch.stream_uid;
+            let at = StoreTime(now.0.saturating_sub(milliseconds(touch.age)));
+            let last = self.last.entry(uid.clone()).or_insert(at);
+            *last = at.max(*last);
+            self.closing.remove(uid);
+            if self.closed.contains_key(uid) {
+                outcome.closed.push(uid.clone());
+            }
+            viewers.insert(uid.clone(), touch.viewers);
+        }
+        let flushed = now;
+        self.gateways
+            .insert(gateway.to_owned(), Gateway { flushed, viewers });
+        outcome
+    }
+
+    fn stream(&self, uid: &str, now: StoreTime) -> StreamPresence {
+        let fresh = |gateway: &&Gateway| elapsed(gateway.flushed, now) < GATEWAY_STALE_AFTER;
+        let viewers = self.gateways.values().filter(fresh);
+        StreamPresence {
+            now,
+            last: self.last.get(uid).copied(),
+            fence: self.fence(uid),
+            viewers: viewers.filter_map(|gateway| gateway.viewers.get(uid)).sum(),
+        }
+    }
+
+    fn fence(&self, uid: &str) -> Fence {
+        match (self.closed.get(uid), self.closing.get(uid)) {
+            (Some(_), _) => Fence::Closed,
+            (None, Some(since)) => Fence::Closing { since: *since },
+            (None, None) => Fence::Open,
+        }
+    }
+
+    fn begin_close(&mut self, uid: &str, idle_timeout: Duration, now: StoreTime) -> CloseStart {
+        let Some(last) = self.last.get_mut(uid) else {
+            self.last.insert(uid.to_owned(), now);
+            return CloseStart::Adopted;
+        };
+        // A clock that went back must not keep a stream for as long as it went.
+        *last = now.min(*last);
+        let idle = elapsed(*last, now);
+        if idle < idle_timeout {
+            let remaining = idle_timeout.saturating_sub(idle);
+            return CloseStart::InUse { remaining };
+        }
+        if let Some(since) = self.closed.get(uid) {
+            return CloseStart::Closing { since: *since };
+        }
+        let since = *self.closing.entry(uid.to_owned()).or_insert(now);
+        CloseStart::Closing { since }
+    }
+
+    fn seal(&mut self, uid: &str, now: StoreTime) -> bool {
+        if self.closing.remove(uid).is_some() {
+            self.closed.insert(uid.to_owned(), now);
+        }
+        self.closed.contains_key(uid)
+    }
+
+    fn open(&mut self, uid: &str, now: StoreTime) {
+        self.closing.remove(uid);
+        self.closed.remove(uid);
+        self.last.insert(uid.to_owned(), now);
+    }
+
+    fn forget(&mut self, uid: &str) {
+        self.closing.remove(uid);
+        self.closed.remove(uid);
+        self.last.remove(uid);
+        for gateway in self.gateways.values_mut() {
+            gateway.viewers.remove(uid);
+        }
+    }
+}
+
+fn elapsed(moment: StoreTime, now: StoreTime) -> Duration {
+    Duration::from_millis(now.0.saturating_sub(moment.0))
+}
+
+#[async_trait]
+impl Presence for MemoryPresence {
+    async fn flush(&self, gateway: &str, touches: &[Touch]) -> Result<FlushOutcome, PresenceError> {
+        Ok(self.step(|state, now| state.flush(gateway, touches, now)))
+    }
+
+    async fn stream(&self, stream_uid: &str) -> Result<StreamPresence, PresenceError> {
+        Ok(self.step(|state, now| state.stream(stream_uid, now)))
+    }
+
+    async fn begin_close(
+        &self,
+        stream_uid: &str,
+        idle_timeout: Duration,
+    ) -> Result<CloseStart, PresenceError> {
+        Ok(self.step(|state, now| state.begin_close(stream_uid, idle_timeout, now)))
+    }
+
+    async fn flushes(&self) -> Result<(StoreTime, BTreeMap<String, StoreTime>), PresenceError> {
+        Ok(self.step(|state, now| {
+            let flushed = |(name, gateway): (&String, &Gateway)| (name.clone(), gateway.flushed);
+            (now, state.gateways.iter().map(flushed).collect())
+        }))
+    }
+
+    async fn seal(&self, stream_uid: &str) -> Result<bool, PresenceError> {
+        Ok(self.step(|state, now| state.seal(stream_uid, now)))
+    }
+
+    async fn open(&self, stream_uid: &str) -> Result<(), PresenceError> {
+        self.step(|state, now| state.open(stream_uid, now));
+        Ok(())
+    }
+
+    async fn forget(&self, stream_uid: &str) -> Result<(), PresenceError> {
+        self.step(|state, _| state.forget(stream_uid));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_clock_is_the_monotonic_one_of_the_process() {
+        let presence = MemoryPresence::new();
+        let before = presence.stream("uid").await.unwrap().now;
+        tokio::time::advance(Duration::from_secs(7)).await;
+        let after = presence.stream("uid").await.unwrap().now;
+        assert_eq!(after.0 - before.0, 7000);
+    }
+}

@@ -1,0 +1,187 @@
+//! Presence in Redis (6.2 or newer): each step one Lua script on the server's own clock, so steps are atomic and gateways' clocks do not matter.
+//! No step is ever assembled from several commands, and the password never reaches a log, an error or the command line.
+//!
+//! Keys, all with one hash tag (one slot of a Redis Cluster); the prefix is one per release, so that releases can share a Redis:
+//!
+//! | key | type | content |
+//! |---|---|---|
+//! | `headend:{<prefix>}:last` | sorted set | stream uid → millisecond of its last touch |
+//! | `headend:{<prefix>}:closing` | sorted set | stream uid → millisecond it was fenced |
+//! | `headend:{<prefix>}:closed` | sorted set | stream uid → millisecond it was sealed |
+//! | `headend:{<prefix>}:flushed` | sorted set | gateway → millisecond of its last flush |
+//! | `headend:{<prefix>}:viewers:<gateway>` | hash, expires | stream uid → viewers in this gateway's last flush |
+//!
+//! A flush drops what has outlived its time from the sorted sets, so nothing stays for ever.
+
+mod connection;
+mod script;
+mod settings;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::{
+    CloseStart, Fence, FlushOutcome, Presence, PresenceError, StoreTime, StreamPresence, Touch,
+    milliseconds,
+};
+use connection::Connection;
+use script::Scripts;
+pub use settings::{RedisSettings, RedisUrl, SettingsError};
+
+/// Presence in a Redis that all gateways and the operator of a release share.
+pub struct RedisPresence {
+    connection: Connection,
+    scripts: Scripts,
+    keys: Keys,
+}
+
+struct Keys {
+    last: String,
+    closing: String,
+    closed: String,
+    flushed: String,
+    viewers: String,
+}
+
+impl Keys {
+    fn new(prefix: &str) -> Self {
+        let key = |name: &str| format!("headend:{{{prefix}}}:{name}");
+        Self {
+            last: key("last"),
+            closing: key("closing"),
+            closed: key("closed"),
+            flushed: key("flushed"),
+            viewers: key("viewers:"),
+        }
+    }
+}
+
+impl RedisPresence {
+    /// Prepares the store; the connection is made when it is first needed, and again whenever it breaks.
+    ///
+    /// # Errors
+    /// When the settings are wrong or the password file cannot be read. An unreachable Redis is no error here.
+    pub fn new(settings: &RedisSettings) -> Result<Self, SettingsError> {
+        Ok(Self {
+            connection: Connection::new(settings.connection_info()?)?,
+            scripts: Scripts::new(),
+            keys: Keys::new(settings.prefix()?),
+        })
+    }
+
+    /// Host and port of the server, without credentials.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        self.connection.address()
+    }
+
+    /// A script call with the keys every script gets.
+    fn call<'a>(&self, script: &'a redis::Script) -> redis::ScriptInvocation<'a> {
+        let Keys {
+            last,
+            closing,
+            closed,
+            flushed,
+            viewers: _,
+        } = &self.keys;
+        let mut call = script.prepare_invoke();
+        call.key(last).key(closing).key(closed).key(flushed);
+        call
+    }
+
+    async fn run<T: redis::FromRedisValue + Send>(
+        &self,
+        operation: &'static str,
+        call: &redis::ScriptInvocation<'_>,
+    ) -> Result<T, PresenceError> {
+        let outcome = self.connection.run(call).await;
+        outcome.map_err(|reason| PresenceError::Store {
+            operation,
+            address: self.address().to_owned(),
+            reason,
+        })
+    }
+}
+
+#[async_trait]
+impl Presence for RedisPresence {
+    async fn flush(&self, gateway: &str, touches: &[Touch]) -> Result<FlushOutcome, PresenceError> {
+        let mut call = self.call(&self.scripts.flush);
+        call.key(format!("{}{gateway}", self.keys.viewers));
+        call.arg(gateway);
+        for touch in touches {
+            call.arg(&touch.stream_uid)
+                .arg(milliseconds(touch.age))
+                .arg(touch.viewers);
+        }
+        let closed = self.run("flush touches", &call).await?;
+        Ok(FlushOutcome { closed })
+    }
+
+    async fn stream(&self, stream_uid: &str) -> Result<StreamPresence, PresenceError> {
+        let mut call = self.call(&self.scripts.stream);
+        call.arg(stream_uid).arg(&self.keys.viewers);
+        let (now, last, closing, closed, viewers): (u64, Option<u64>, Option<u64>, bool, u32) =
+            self.run("read a stream", &call).await?;
+        let fence = match (closed, closing) {
+            (true, _) => Fence::Closed,
+            (false, Some(since)) => Fence::Closing {
+                since: StoreTime(since),
+            },
+            (false, None) => Fence::Open,
+        };
+        Ok(StreamPresence {
+            now: StoreTime(now),
+            last: last.map(StoreTime),
+            fence,
+            viewers,
+        })
+    }
+
+    async fn begin_close(
+        &self,
+        stream_uid: &str,
+        idle_timeout: Duration,
+    ) -> Result<CloseStart, PresenceError> {
+        let mut call = self.call(&self.scripts.begin_close);
+        call.arg(stream_uid).arg(milliseconds(idle_timeout));
+        let (answer, moment): (String, u64) = self.run("fence a stream", &call).await?;
+        Ok(match answer.as_str() {
+            "closing" => CloseStart::Closing {
+                since: StoreTime(moment),
+            },
+            "in use" => CloseStart::InUse {
+                remaining: Duration::from_millis(moment),
+            },
+            _ => CloseStart::Adopted,
+        })
+    }
+
+    async fn flushes(&self) -> Result<(StoreTime, BTreeMap<String, StoreTime>), PresenceError> {
+        let call = self.call(&self.scripts.flushes);
+        let (now, flushed): (u64, Vec<(String, u64)>) =
+            self.run("read the gateways' flushes", &call).await?;
+        let named = |(name, moment)| (name, StoreTime(moment));
+        Ok((StoreTime(now), flushed.into_iter().map(named).collect()))
+    }
+
+    async fn seal(&self, stream_uid: &str) -> Result<bool, PresenceError> {
+        let mut call = self.call(&self.scripts.seal);
+        call.arg(stream_uid);
+        self.run("seal a stream", &call).await
+    }
+
+    async fn open(&self, stream_uid: &str) -> Result<(), PresenceError> {
+        let mut call = self.call(&self.scripts.open);
+        call.arg(stream_uid);
+        self.run("open a stream", &call).await
+    }
+
+    async fn forget(&self, stream_uid: &str) -> Result<(), PresenceError> {
+        let mut call = self.call(&self.scripts.forget);
+        call.arg(stream_uid).arg(&self.keys.viewers);
+        self.run("forget a stream", &call).await
+    }
+}

@@ -1,0 +1,119 @@
+//! One test, every adapter: a store and the means to let its time pass without waiting.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use presence::memory::MemoryPresence;
+use presence::redis::RedisPresence;
+use presence::{Presence, StoreTime, Touch};
+
+use crate::redis_server::RedisServer;
+
+/// Noon of some day, so that a clock can go back as well.
+const START: u64 = 1_800_000_000_000;
+
+/// What time passing means to Redis: everything it remembers is that much older.
+const AGE: &str = r"
+local prefix, span = ARGV[1], ARGV[2]
+for _, name in ipairs({'last', 'closing', 'closed', 'flushed'}) do
+  local key = prefix .. name
+  for _, member in ipairs(redis.call('ZRANGE', key, 0, -1)) do
+    redis.call('ZINCRBY', key, -span, member)
+  end
+end
+for _, key in ipairs(redis.call('KEYS', prefix .. 'viewers:*')) do
+  local left = redis.call('PTTL', key) - span
+  if left > 0 then redis.call('PEXPIRE', key, left) else redis.call('DEL', key) end
+end
+";
+
+pub(crate) struct World {
+    pub(crate) adapter: &'static str,
+    pub(crate) presence: Arc<dyn Presence>,
+    clock: Clock,
+}
+
+enum Clock {
+    Memory(Arc<AtomicU64>),
+    Redis(RedisServer),
+}
+
+impl World {
+    pub(crate) fn memory() -> Self {
+        let now = Arc::new(AtomicU64::new(START));
+        let clock = now.clone();
+        let read = move || StoreTime(clock.load(Ordering::SeqCst));
+        Self {
+            adapter: "memory",
+            presence: Arc::new(MemoryPresence::with_clock(read)),
+            clock: Clock::Memory(now),
+        }
+    }
+
+    pub(crate) async fn redis() -> Self {
+        let server = RedisServer::start().await;
+        Self {
+            adapter: "redis",
+            presence: Arc::new(RedisPresence::new(&server.settings("test")).unwrap()),
+            clock: Clock::Redis(server),
+        }
+    }
+
+    /// Lets the store's time go on by `span` milliseconds, or back.
+    pub(crate) async fn pass(&self, span: i64) {
+        match &self.clock {
+            Clock::Memory(now) => {
+                now.fetch_add(span.cast_unsigned(), Ordering::SeqCst);
+            }
+            Clock::Redis(server) => {
+                let mut connection = server.connect().await;
+                let mut call = redis::cmd("EVAL");
+                call.arg(AGE).arg(0).arg("headend:{test}:").arg(span);
+                call.exec_async(&mut connection).await.unwrap();
+            }
+        }
+    }
+
+    /// The store loses everything, its script cache included.
+    pub(crate) async fn empty(&mut self) {
+        match &self.clock {
+            Clock::Memory(_) => *self = Self::memory(),
+            Clock::Redis(server) => {
+                let mut connection = server.connect().await;
+                for flush in [["FLUSHALL", "SYNC"], ["SCRIPT", "FLUSH"]] {
+                    let mut command = redis::cmd(flush[0]);
+                    command.arg(flush[1]);
+                    command.exec_async(&mut connection).await.unwrap();
+                }
+            }
+        }
+    }
+
+    pub(crate) async fn touch(&self, gateway: &str, uid: &str, age: u64) -> Vec<String> {
+        self.watch(gateway, uid, age, 1).await
+    }
+
+    pub(crate) async fn watch(
+        &self,
+        gateway: &str,
+        uid: &str,
+        age: u64,
+        viewers: u32,
+    ) -> Vec<String> {
+        let touch = Touch {
+            stream_uid: uid.to_owned(),
+            age: Duration::from_millis(age),
+            viewers,
+        };
+        self.presence.flush(gateway, &[touch]).await.unwrap().closed
+    }
+}
+
+/// Runs a test once per adapter, naming the adapter when it fails.
+pub(crate) async fn each(test: impl AsyncFn(&mut World)) {
+    for mut world in [World::memory(), World::redis().await] {
+        eprintln!("adapter: {}", world.adapter);
+        test(&mut world).await;
+    }
+}
