@@ -60,14 +60,15 @@ impl Keys {
 
 impl RedisPresence {
     /// Prepares the store; the connection is made when it is first needed, and again whenever it breaks.
+    /// `prefix` tells a release's keys from others in the same Redis: all its processes give the same, `<namespace>/<release>`.
     ///
     /// # Errors
-    /// When the settings are wrong or the password file cannot be read. An unreachable Redis is no error here.
-    pub fn new(settings: &RedisSettings) -> Result<Self, SettingsError> {
+    /// When the settings or the prefix are wrong, or the password file cannot be read. An unreachable Redis is no error here.
+    pub fn new(settings: &RedisSettings, prefix: &str) -> Result<Self, SettingsError> {
         Ok(Self {
             connection: Connection::new(settings.connection_info()?)?,
             scripts: Scripts::new(),
-            keys: Keys::new(settings.prefix()?),
+            keys: Keys::new(settings::checked_prefix(prefix)?),
         })
     }
 

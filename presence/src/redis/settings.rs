@@ -30,15 +30,6 @@ pub struct RedisSettings {
         value_name = "FILE"
     )]
     pub password_file: Option<PathBuf>,
-    /// What tells this release's keys from others in the same Redis, for example `namespace/release`
-    #[arg(
-        id = "redis_prefix",
-        long = "redis-prefix",
-        env = "HEADEND_REDIS_PREFIX",
-        default_value = "default",
-        value_name = "PREFIX"
-    )]
-    pub prefix: String,
 }
 
 /// A Redis URL that never prints its credentials.
@@ -99,17 +90,6 @@ pub enum SettingsError {
 }
 
 impl RedisSettings {
-    pub(super) fn prefix(&self) -> Result<&str, SettingsError> {
-        let prefix = self.prefix.as_str();
-        let usable = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte);
-        if (1..=PREFIX_MAXIMUM).contains(&prefix.len()) && prefix.bytes().all(usable) {
-            return Ok(prefix);
-        }
-        Err(SettingsError::Prefix {
-            prefix: prefix.to_owned(),
-        })
-    }
-
     pub(super) fn connection_info(&self) -> Result<ConnectionInfo, SettingsError> {
         let url = self.url.as_ref().ok_or(SettingsError::NoUrl)?;
         let info = url.0.clone().into_connection_info();
@@ -122,6 +102,17 @@ impl RedisSettings {
         let login = info.redis_settings().clone();
         Ok(info.set_redis_settings(login.set_password(read_password(path)?)))
     }
+}
+
+/// The prefix, if it can neither leave its place in a key nor grow without bound.
+pub(super) fn checked_prefix(prefix: &str) -> Result<&str, SettingsError> {
+    let usable = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte);
+    if (1..=PREFIX_MAXIMUM).contains(&prefix.len()) && prefix.bytes().all(usable) {
+        return Ok(prefix);
+    }
+    Err(SettingsError::Prefix {
+        prefix: prefix.to_owned(),
+    })
 }
 
 fn read_password(path: &Path) -> Result<String, SettingsError> {
@@ -142,17 +133,16 @@ mod tests {
 
     use super::*;
 
-    fn settings(url: &str, prefix: &str) -> RedisSettings {
+    fn settings(url: &str) -> RedisSettings {
         RedisSettings {
             url: Some(url.parse().unwrap()),
             password_file: None,
-            prefix: prefix.to_owned(),
         }
     }
 
     #[test]
     fn the_password_is_in_no_printed_form() {
-        let settings = settings("redis://user:hunter2@redis:6379/1", "default");
+        let settings = settings("redis://user:hunter2@redis:6379/1");
         assert!(!format!("{settings:?}").contains("hunter2"));
         let info = settings.connection_info().unwrap();
         assert_eq!(info.addr().to_string(), "redis:6379");
@@ -163,7 +153,7 @@ mod tests {
     fn the_password_of_the_file_wins_and_loses_its_line_end() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(b"from file\n").unwrap();
-        let mut settings = settings("redis://user:hunter2@redis:6379/1", "default");
+        let mut settings = settings("redis://user:hunter2@redis:6379/1");
         settings.password_file = Some(file.path().to_owned());
         let info = settings.connection_info().unwrap();
         assert_eq!(info.redis_settings().password(), Some("from file"));
@@ -175,7 +165,7 @@ mod tests {
     fn a_password_file_that_is_missing_or_empty_is_named() {
         let empty = tempfile::NamedTempFile::new().unwrap();
         for path in [Path::new("/nonexistent/password"), empty.path()] {
-            let mut settings = settings("redis://redis", "default");
+            let mut settings = settings("redis://redis");
             settings.password_file = Some(path.to_owned());
             let error = settings.connection_info().unwrap_err().to_string();
             assert!(error.contains(path.to_str().unwrap()), "{error}");
@@ -200,15 +190,9 @@ mod tests {
 
     #[test]
     fn a_prefix_cannot_break_out_of_its_hash_tag() {
-        assert_eq!(
-            settings("redis://redis", "tv/one").prefix().unwrap(),
-            "tv/one"
-        );
+        assert_eq!(checked_prefix("tv/one").unwrap(), "tv/one");
         for prefix in ["", "a}b", "a b", "a\n", &"a".repeat(129)] {
-            assert!(
-                settings("redis://redis", prefix).prefix().is_err(),
-                "{prefix:?}"
-            );
+            assert!(checked_prefix(prefix).is_err(), "{prefix:?}");
         }
     }
 }

@@ -314,8 +314,14 @@ async fn a_touch_racing_with_a_seal_either_keeps_the_stream_or_learns_that_it_is
             let uid = format!("uid-{round}");
             world.touch("gateway-0", &uid, 400_000).await;
             idle(world.presence.begin_close(&uid, TIMEOUT).await.unwrap());
-            let (sealed, told) =
-                tokio::join!(world.presence.seal(&uid), world.touch("gateway-1", &uid, 0));
+            let seal = world.presence.seal(&uid);
+            let touch = world.touch("gateway-1", &uid, 0);
+            let (sealed, told) = if round % 2 == 0 {
+                tokio::join!(seal, touch)
+            } else {
+                let (told, sealed) = tokio::join!(touch, seal);
+                (sealed, told)
+            };
             assert_eq!(sealed.unwrap(), told == [uid], "round {round}");
         }
     })

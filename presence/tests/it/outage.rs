@@ -24,15 +24,14 @@ fn tcp(port: u16) -> RedisSettings {
     RedisSettings {
         url: Some(format!("redis://127.0.0.1:{port}").parse().unwrap()),
         password_file: None,
-        prefix: "test".to_owned(),
     }
 }
 
 #[tokio::test]
 async fn two_releases_share_a_redis_without_seeing_each_other() {
     let server = RedisServer::start().await;
-    let one = RedisPresence::new(&server.settings("one")).unwrap();
-    let two = RedisPresence::new(&server.settings("two")).unwrap();
+    let one = RedisPresence::new(&server.settings(), "one").unwrap();
+    let two = RedisPresence::new(&server.settings(), "two").unwrap();
     one.flush("gateway", &touch("uid")).await.unwrap();
     assert!(one.stream("uid").await.unwrap().last.is_some());
     assert!(two.stream("uid").await.unwrap().last.is_none());
@@ -42,7 +41,7 @@ async fn two_releases_share_a_redis_without_seeing_each_other() {
 #[tokio::test]
 async fn while_redis_is_away_every_step_says_so_and_afterwards_goes_on_where_it_was() {
     let mut server = RedisServer::start().await;
-    let presence = RedisPresence::new(&server.settings("test")).unwrap();
+    let presence = RedisPresence::new(&server.settings(), "test").unwrap();
     presence.flush("gateway", &touch("uid")).await.unwrap();
     let before = presence.stream("uid").await.unwrap();
     server.kill();
@@ -69,7 +68,7 @@ async fn while_redis_is_away_every_step_says_so_and_afterwards_goes_on_where_it_
 #[tokio::test]
 async fn a_redis_that_restarts_between_two_steps_is_not_noticed() {
     let mut server = RedisServer::start_on_tcp().await;
-    let presence = RedisPresence::new(&tcp(server.port())).unwrap();
+    let presence = RedisPresence::new(&tcp(server.port()), "test").unwrap();
     presence.flush("gateway", &touch("uid")).await.unwrap();
     server.kill();
     server.restart().await;
@@ -80,7 +79,7 @@ async fn a_redis_that_restarts_between_two_steps_is_not_noticed() {
 async fn a_process_may_start_before_its_redis() {
     let mut server = RedisServer::start().await;
     server.kill();
-    let presence = RedisPresence::new(&server.settings("test")).unwrap();
+    let presence = RedisPresence::new(&server.settings(), "test").unwrap();
     assert!(presence.stream("uid").await.is_err());
     server.restart().await;
     assert_eq!(presence.stream("uid").await.unwrap().fence, Fence::Open);
@@ -104,7 +103,7 @@ async fn hang_once(port: u16) -> u16 {
 #[tokio::test]
 async fn a_connection_that_hangs_is_given_up_and_replaced() {
     let server = RedisServer::start_on_tcp().await;
-    let presence = RedisPresence::new(&tcp(hang_once(server.port()).await)).unwrap();
+    let presence = RedisPresence::new(&tcp(hang_once(server.port()).await), "test").unwrap();
     let first = tokio::time::timeout(Duration::from_mins(1), presence.stream("uid")).await;
     assert!(first.expect("a bounded wait").is_err());
     assert_eq!(presence.stream("uid").await.unwrap().fence, Fence::Open);
@@ -113,21 +112,24 @@ async fn a_connection_that_hangs_is_given_up_and_replaced() {
 #[tokio::test]
 async fn the_password_of_a_file_opens_a_redis_that_wants_one() {
     let server = RedisServer::start_with(0, &["--requirepass", "hunter2"]).await;
-    let mut settings = server.settings("test");
-    let refused = RedisPresence::new(&settings).unwrap().stream("uid").await;
+    let mut settings = server.settings();
+    let refused = RedisPresence::new(&settings, "test")
+        .unwrap()
+        .stream("uid")
+        .await;
     assert!(refused.unwrap_err().to_string().contains("NOAUTH"));
     let path = server.directory().join("password");
     let mut file = std::fs::File::create(&path).unwrap();
     file.write_all(b"hunter2\n").unwrap();
     settings.password_file = Some(path);
-    let presence = RedisPresence::new(&settings).unwrap();
+    let presence = RedisPresence::new(&settings, "test").unwrap();
     assert_eq!(presence.stream("uid").await.unwrap().fence, Fence::Open);
 }
 
 #[tokio::test]
 async fn what_outlived_its_time_is_dropped_by_the_next_flush() {
     let server = RedisServer::start().await;
-    let presence = RedisPresence::new(&server.settings("test")).unwrap();
+    let presence = RedisPresence::new(&server.settings(), "test").unwrap();
     let mut connection = server.connect().await;
     for key in ["last", "closing", "closed", "flushed"] {
         let mut command = redis::cmd("ZADD");

@@ -103,11 +103,10 @@ impl RedisServer {
         format!("unix://{}", self.socket().display())
     }
 
-    pub(crate) fn settings(&self, prefix: &str) -> RedisSettings {
+    pub(crate) fn settings(&self) -> RedisSettings {
         RedisSettings {
             url: Some(self.url().parse().unwrap()),
             password_file: None,
-            prefix: prefix.to_owned(),
         }
     }
 

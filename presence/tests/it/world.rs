@@ -55,7 +55,7 @@ impl World {
         let server = RedisServer::start().await;
         Self {
             adapter: "redis",
-            presence: Arc::new(RedisPresence::new(&server.settings("test")).unwrap()),
+            presence: Arc::new(RedisPresence::new(&server.settings(), "test").unwrap()),
             clock: Clock::Redis(server),
         }
     }
