@@ -1,5 +1,6 @@
 //! `cargo xtask`: the developer tasks. A table from task to commands, printed as they run; never linked into the product.
 
+mod cluster;
 mod crds;
 mod steps;
 
@@ -16,10 +17,13 @@ struct Arguments {
 enum Task {
     /// Rewrites crds/ from the types in `api`
     Crds,
+    /// A real Kubernetes for tests (needs root)
+    Cluster(cluster::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
         Task::Crds => crds::run(),
+        Task::Cluster(arguments) => cluster::run(arguments),
     }
 }

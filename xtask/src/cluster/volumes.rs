@@ -1,0 +1,115 @@
+//! The cluster's two PersistentVolumes, folders of this machine that every node sees. They have no class and no
+//! claim, so that a claim with `storageClassName: ""` of any namespace binds to them.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use super::inside::{apply, kubectl};
+use super::layout::Layout;
+use super::state::State;
+
+/// User and group of all of Headend's components.
+const HEADEND_ID: u32 = 65532;
+
+struct Volume {
+    /// PersistentVolume `headend-<name>`.
+    name: &'static str,
+    access: &'static str,
+    owner: u32,
+}
+
+const VOLUMES: [Volume; 2] = [
+    Volume {
+        name: "media",
+        access: "ReadWriteMany",
+        owner: 0,
+    },
+    Volume {
+        name: "redis",
+        access: "ReadWriteOnce",
+        owner: HEADEND_ID,
+    },
+];
+
+/// Makes the folders and the objects that are missing.
+pub(crate) fn ensure(layout: &Layout, state: &State) -> Result<()> {
+    for volume in &VOLUMES {
+        make_folder(&layout.volume(volume.name), volume.owner)?;
+    }
+    let items: Vec<Value> = VOLUMES
+        .iter()
+        .map(|volume| manifest(volume, &layout.volume(volume.name)))
+        .collect();
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+    apply(state, &list.to_string()).context("failed to create the volumes")
+}
+
+/// Makes released volumes ready for another claim, without what was in them.
+pub(crate) fn reset(layout: &Layout, state: &State) -> Result<()> {
+    for volume in &VOLUMES {
+        let name = format!("headend-{}", volume.name);
+        let arguments = [
+            "delete",
+            "persistentvolume",
+            &name,
+            "--ignore-not-found",
+            "--timeout=20s",
+        ];
+        kubectl(state, &arguments)
+            .with_context(|| format!("failed to delete {name}: is a claim still bound to it?"))?;
+        let folder = layout.volume(volume.name);
+        if folder.exists() {
+            fs::remove_dir_all(&folder).with_context(|| format!("failed to empty {folder:?}"))?;
+        }
+    }
+    ensure(layout, state)
+}
+
+/// hostPath volumes ignore fsGroup, so the folder is made as fsGroup would leave it.
+fn make_folder(path: &Path, owner: u32) -> Result<()> {
+    fs::create_dir_all(path)
+        .and_then(|()| chown(path, Some(owner), Some(HEADEND_ID)))
+        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o2775)))
+        .with_context(|| format!("failed to make the volume {path:?}"))
+}
+
+fn manifest(volume: &Volume, path: &Path) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": format!("headend-{}", volume.name)},
+        "spec": {
+            "accessModes": [volume.access],
+            "capacity": {"storage": "1Ti"},
+            "hostPath": {"path": path, "type": "Directory"},
+            "persistentVolumeReclaimPolicy": "Retain",
+            "storageClassName": "",
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_media_volume_can_be_bound_by_any_claim_without_a_class() {
+        let expected = json!({
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": "headend-media"},
+            "spec": {
+                "accessModes": ["ReadWriteMany"],
+                "capacity": {"storage": "1Ti"},
+                "hostPath": {"path": "/c/media", "type": "Directory"},
+                "persistentVolumeReclaimPolicy": "Retain",
+                "storageClassName": "",
+            },
+        });
+        assert_eq!(manifest(&VOLUMES[0], Path::new("/c/media")), expected);
+    }
+}
