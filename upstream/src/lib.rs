@@ -1,1 +1,7 @@
 //! Talks to sources over the network under the egress policy; knows nothing of what the bytes mean.
+//! Every wait and every count is bounded, and no message carries a secret of an address.
+
+pub mod egress;
+pub mod failure;
+mod redirect;
+pub mod source;

@@ -1,0 +1,129 @@
+//! Why a source does not deliver, by name. Messages name the host and nothing else of an address: paths and queries carry logins.
+
+use std::error::Error;
+use std::time::Duration;
+
+use crate::egress::Refused;
+
+const DETAIL_MAXIMUM: usize = 200;
+
+/// A failure of a source.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SourceFailure {
+    /// The request cannot be made at all: trying again without a change is of no use.
+    #[error("failed to build the request: {detail}")]
+    InvalidRequest {
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The egress policy refuses the address.
+    #[error("failed to connect to {origin}: the egress policy refuses it ({refused})")]
+    EgressRefused {
+        /// Scheme, host and port.
+        origin: String,
+        /// The address and what it is.
+        refused: Refused,
+    },
+    /// Lookup, connection or TLS failed.
+    #[error("failed to connect to {origin}: {detail}")]
+    ConnectFailed {
+        /// Scheme, host and port.
+        origin: String,
+        /// The innermost cause.
+        detail: String,
+    },
+    /// The answer is an HTTP error.
+    #[error("{origin} answered with HTTP status {status}")]
+    HttpStatus {
+        /// Scheme, host and port.
+        origin: String,
+        /// The status.
+        status: u16,
+        /// How long it asks to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// The answer is no usable HTTP: too many redirects, one to nowhere, or not HTTP at all.
+    #[error("failed to read the answer of {origin}: {detail}")]
+    BadAnswer {
+        /// Scheme, host and port.
+        origin: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// No answer, or no bytes, for longer than allowed.
+    #[error("{origin} sent nothing for {} ms", waited.as_millis())]
+    Silent {
+        /// Scheme, host and port.
+        origin: String,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The source closed the stream, or the connection broke.
+    #[error("{origin} ended the stream{}", detail.as_ref().map_or_else(String::new, |detail| format!(": {detail}")))]
+    EndOfStream {
+        /// Scheme, host and port.
+        origin: String,
+        /// The cause when the connection broke; a clean end has none.
+        detail: Option<String>,
+    },
+}
+
+impl SourceFailure {
+    /// How long the source asks to be left alone.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::HttpStatus { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// What opening a connection failed with.
+pub(crate) fn opening(origin: &str, error: &reqwest::Error) -> SourceFailure {
+    let origin = origin.to_owned();
+    if let Some(refused) = find::<Refused>(error) {
+        let refused = refused.clone();
+        return SourceFailure::EgressRefused { origin, refused };
+    }
+    let detail = innermost(error);
+    if error.is_builder() {
+        SourceFailure::InvalidRequest { detail }
+    } else if error.is_connect() {
+        SourceFailure::ConnectFailed { origin, detail }
+    } else {
+        SourceFailure::BadAnswer { origin, detail }
+    }
+}
+
+/// What reading a body failed with: the connection broke under it.
+pub(crate) fn reading(origin: &str, error: &reqwest::Error) -> SourceFailure {
+    SourceFailure::EndOfStream {
+        origin: origin.to_owned(),
+        detail: Some(innermost(error)),
+    }
+}
+
+fn find<E: Error + 'static>(error: &reqwest::Error) -> Option<&E> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// The innermost cause: the outer ones repeat the URL.
+fn innermost(error: &reqwest::Error) -> String {
+    let Some(mut cause) = error.source() else {
+        return "unknown cause".to_owned();
+    };
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    let text = cause.to_string();
+    let printable = text.chars().filter(|letter| !letter.is_control());
+    printable.take(DETAIL_MAXIMUM).collect()
+}
