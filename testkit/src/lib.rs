@@ -1,1 +1,5 @@
-//! Live source with faults and playlist checker, for tests, e2e and xtask only.
+//! Live source with faults and playlist checker, for tests, e2e and xtask only. Never part of the product.
+
+pub mod checker;
+pub mod source;
+mod ts;

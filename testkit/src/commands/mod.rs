@@ -1,0 +1,3 @@
+//! One file per subcommand. Never more than arguments in and text out.
+
+pub(crate) mod source;

@@ -1,0 +1,234 @@
+//! One channel at run time: its one shared timeline, the ring its clients read from, its faults and its counts.
+//! Between two clients nothing runs; the timeline goes on all the same, because it is a function of the time.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{broadcast, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::carousel::{Carousel, Cursor, clock_ticks};
+use super::faults::{Cut, Faults};
+use super::settings::ChannelSettings;
+
+/// How often due packets are handed to the clients: the bound of the pacing error.
+pub(crate) const TICK: Duration = Duration::from_millis(5);
+
+/// Ticks that a client may lag behind before it loses what it has not read: ten seconds.
+const RING: usize = 2048;
+
+/// Where timestamps begin: an hour, as of a source that has been running for a while (90 kHz).
+const FIRST_STAMP: i64 = 3600 * 90_000;
+
+/// Counts of a channel.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChannelStats {
+    /// Clients that are connected now.
+    pub clients: u64,
+    /// Most clients that were ever connected at once.
+    pub clients_peak: u64,
+    /// Clients that ever got a stream.
+    pub clients_total: u64,
+    /// Requests, refused ones included.
+    pub requests: u64,
+    /// Bytes given to clients.
+    pub bytes: u64,
+    /// `User-Agent` of the last request.
+    pub user_agent: Option<String>,
+}
+
+/// A channel that can be joined.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pub(crate) settings: ChannelSettings,
+    carousel: Arc<Carousel>,
+    started: Instant,
+    /// 27 MHz position of the timeline when the channel started: some laps, so that there is always a past to burst.
+    first: u64,
+    edge: Mutex<Edge>,
+    offset: AtomicI64,
+    faults: watch::Sender<Faults>,
+    cuts: watch::Sender<(u64, Option<Cut>)>,
+    stats: Mutex<ChannelStats>,
+    bytes: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Edge {
+    cursor: Cursor,
+    position: u64,
+    running: bool,
+    wrapped: bool,
+    ring: broadcast::Sender<Bytes>,
+}
+
+/// A client's way into the shared timeline: what it gets at once, and where the rest comes from.
+pub(crate) struct Joined {
+    pub(crate) burst: Bytes,
+    pub(crate) live: broadcast::Receiver<Bytes>,
+}
+
+impl Channel {
+    pub(crate) fn new(settings: ChannelSettings, carousel: Arc<Carousel>) -> Self {
+        let first = carousel.length() * (1 + clock_ticks(120.0) / carousel.length());
+        let edge = Edge {
+            cursor: carousel.cursor(first),
+            position: first,
+            running: false,
+            wrapped: settings.wrap.is_none(),
+            ring: broadcast::channel(RING).0,
+        };
+        Self {
+            faults: watch::Sender::new(settings.faults.clone()),
+            cuts: watch::Sender::new((0, None)),
+            started: Instant::now(),
+            offset: AtomicI64::new(FIRST_STAMP),
+            edge: Mutex::new(edge),
+            stats: Mutex::default(),
+            bytes: AtomicU64::new(0),
+            settings,
+            carousel,
+            first,
+        }
+    }
+
+    /// Joins at the live edge, after `burst` seconds of its past.
+    pub(crate) fn join(self: &Arc<Self>, burst: f64) -> Joined {
+        let mut edge = lock(&self.edge);
+        self.settle_wrap(&mut edge);
+        if !edge.running {
+            edge.position = self.position(Instant::now());
+            edge.cursor = self.carousel.cursor(edge.position);
+            edge.running = true;
+            tokio::spawn(run(Arc::clone(self)));
+        }
+        let past = edge.position - clock_ticks(burst.min(60.0)).min(edge.position);
+        let mut cursor = self.carousel.cursor(past);
+        let mut out = BytesMut::new();
+        self.render(&mut cursor, edge.position, &mut out);
+        Joined {
+            burst: out.freeze(),
+            live: edge.ring.subscribe(),
+        }
+    }
+
+    /// A place on a timeline of one's own that starts at this share of the GOP, and how late that timeline is.
+    pub(crate) fn join_at_phase(&self, phase: f64) -> (Cursor, u64) {
+        self.settle_wrap(&mut lock(&self.edge));
+        let now = self.position(Instant::now());
+        let start = self.carousel.phase_before(now, phase);
+        (self.carousel.cursor(start), now - start)
+    }
+
+    /// 27 MHz position of the live edge.
+    pub(crate) fn position(&self, now: Instant) -> u64 {
+        let elapsed = now.saturating_duration_since(self.started).as_nanos() * 27 / 1000;
+        self.first + u64::try_from(elapsed).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn render(&self, cursor: &mut Cursor, until: u64, out: &mut BytesMut) {
+        let offset = self.offset.load(Ordering::Relaxed);
+        self.carousel.render(cursor, until, offset, out);
+    }
+
+    /// The first join decides when the timestamps wrap.
+    fn settle_wrap(&self, edge: &mut Edge) {
+        if let (false, Some(seconds)) = (edge.wrapped, self.settings.wrap) {
+            let position = (self.position(Instant::now()) / 300).cast_signed();
+            let offset = (1 << 33) - (seconds * 90_000.0) as i64 - position;
+            self.offset.store(offset, Ordering::Relaxed);
+            edge.wrapped = true;
+        }
+    }
+
+    pub(crate) fn jump(&self, seconds: f64) {
+        let ticks = (seconds * 90_000.0) as i64;
+        self.offset.fetch_add(ticks, Ordering::Relaxed);
+    }
+
+    pub(crate) fn cut(&self, how: Cut) {
+        self.cuts.send_modify(|(number, last)| {
+            *number += 1;
+            *last = Some(how);
+        });
+    }
+
+    pub(crate) fn set_faults(&self, faults: Faults) {
+        self.faults.send_replace(faults);
+    }
+
+    pub(crate) fn faults(&self) -> watch::Receiver<Faults> {
+        self.faults.subscribe()
+    }
+
+    pub(crate) fn cuts(&self) -> watch::Receiver<(u64, Option<Cut>)> {
+        self.cuts.subscribe()
+    }
+
+    pub(crate) fn stats(&self) -> ChannelStats {
+        let mut stats = lock(&self.stats).clone();
+        stats.bytes = self.bytes.load(Ordering::Relaxed);
+        stats
+    }
+
+    pub(crate) fn count_request(&self, user_agent: Option<String>) {
+        let mut stats = lock(&self.stats);
+        stats.requests += 1;
+        stats.user_agent = user_agent;
+    }
+
+    pub(crate) fn count_bytes(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts a client until the guard is dropped; `None` when `limit` are connected already.
+    pub(crate) fn count_client(self: &Arc<Self>, limit: Option<u64>) -> Option<ClientGuard> {
+        let mut stats = lock(&self.stats);
+        if limit.is_some_and(|limit| stats.clients >= limit) {
+            return None;
+        }
+        stats.clients += 1;
+        stats.clients_total += 1;
+        stats.clients_peak = stats.clients_peak.max(stats.clients);
+        Some(ClientGuard(Arc::clone(self)))
+    }
+}
+
+/// One connected client.
+#[derive(Debug)]
+pub(crate) struct ClientGuard(Arc<Channel>);
+
+impl Drop for ClientGuard {
+    fn drop(&mut self) {
+        lock(&self.0.stats).clients -= 1;
+    }
+}
+
+/// Moves the shared edge until its last client has gone.
+async fn run(channel: Arc<Channel>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        let mut edge = lock(&channel.edge);
+        if edge.ring.receiver_count() == 0 {
+            edge.running = false;
+            return;
+        }
+        let mut out = BytesMut::new();
+        let position = channel.position(Instant::now());
+        channel.render(&mut edge.cursor, position, &mut out);
+        edge.position = position;
+        if !out.is_empty() {
+            let _ = edge.ring.send(out.freeze());
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
