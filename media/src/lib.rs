@@ -1,6 +1,7 @@
 //! The pure media core: bytes, timestamps and playlists in, segments and decisions out.
 //! No clock, process, socket, file or cluster: whoever calls passes `now` and the bytes.
 
+pub mod codec;
 pub mod time;
 pub mod ts;
 pub mod unit;
