@@ -3,6 +3,8 @@
 mod cluster;
 mod crds;
 mod steps;
+mod test;
+mod web;
 
 use clap::{Parser, Subcommand};
 
@@ -15,6 +17,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Runs every test: format, lints, crates, chart, and the product on a real cluster
+    Test(test::Arguments),
     /// Rewrites crds/ from the types in `api`
     Crds,
     /// A real Kubernetes for tests (needs root)
@@ -23,6 +27,7 @@ enum Task {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
+        Task::Test(arguments) => test::run_all(&arguments),
         Task::Crds => crds::run(),
         Task::Cluster(arguments) => cluster::run(arguments),
     }

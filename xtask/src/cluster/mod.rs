@@ -32,6 +32,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 
 use layout::{Layout, MOST_NODES};
+pub(crate) use programs::ensure_packages;
 use state::State;
 
 /// Another command may be building everything from scratch.
