@@ -1,1 +1,4 @@
-//! Formats of the IPTV world, parsed and written; no I/O.
+//! The formats of the IPTV world, parsed and written. Pure: bytes in, values out, and back.
+//! Nothing here reads a file, opens a socket or trusts what it is given.
+
+pub mod m3u;
