@@ -23,6 +23,9 @@ const RING: usize = 2048;
 /// Where timestamps begin: an hour, as of a source that has been running for a while (90 kHz).
 const FIRST_STAMP: i64 = 3600 * 90_000;
 
+/// Most seconds of the past that a client may ask for.
+const MAX_BURST: f64 = 120.0;
+
 /// Counts of a channel.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -74,7 +77,7 @@ pub(crate) struct Joined {
 
 impl Channel {
     pub(crate) fn new(settings: ChannelSettings, carousel: Arc<Carousel>) -> Self {
-        let first = carousel.length() * (1 + clock_ticks(120.0) / carousel.length());
+        let first = carousel.length() * (1 + clock_ticks(MAX_BURST) / carousel.length());
         let edge = Edge {
             cursor: carousel.cursor(first),
             position: first,
@@ -106,7 +109,7 @@ impl Channel {
             edge.running = true;
             tokio::spawn(run(Arc::clone(self)));
         }
-        let past = edge.position - clock_ticks(burst.min(60.0)).min(edge.position);
+        let past = edge.position - clock_ticks(burst.min(MAX_BURST));
         let mut cursor = self.carousel.cursor(past);
         let mut out = BytesMut::new();
         self.render(&mut cursor, edge.position, &mut out);
@@ -116,12 +119,12 @@ impl Channel {
         }
     }
 
-    /// A place on a timeline of one's own that starts at this share of the GOP, and how late that timeline is.
-    pub(crate) fn join_at_phase(&self, phase: f64) -> (Cursor, u64) {
+    /// A place, `burst` seconds in the past, on a timeline of one's own that starts at this share of the GOP, and how late that timeline is.
+    pub(crate) fn join_at_phase(&self, phase: f64, burst: f64) -> (Cursor, u64) {
         self.settle_wrap(&mut lock(&self.edge));
-        let now = self.position(Instant::now());
-        let start = self.carousel.phase_before(now, phase);
-        (self.carousel.cursor(start), now - start)
+        let past = self.position(Instant::now()) - clock_ticks(burst.min(MAX_BURST));
+        let start = self.carousel.phase_before(past, phase);
+        (self.carousel.cursor(start), past - start)
     }
 
     /// 27 MHz position of the live edge.
@@ -231,4 +234,127 @@ async fn run(channel: Arc<Channel>) {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::elementary::{Elementary, Unit};
+    use crate::source::multiplex::multiplex;
+    use crate::ts::packet::{PACKET_SIZE, Packet};
+
+    /// Two seconds of pictures without sound.
+    fn channel(change: fn(&mut ChannelSettings)) -> Arc<Channel> {
+        let picture = |index: i64| Unit {
+            pts: index * 3600,
+            dts: index * 3600,
+            key: index % 25 == 0,
+            data: Bytes::from(vec![0; 2000]),
+        };
+        let media = Elementary {
+            video: (0..50).map(picture).collect(),
+            audio: Vec::new(),
+            duration: 180_000,
+            gop: 90_000,
+        };
+        let mut settings = ChannelSettings::small("a");
+        change(&mut settings);
+        let carousel = multiplex(&media, &settings);
+        Arc::new(Channel::new(settings, Arc::new(carousel)))
+    }
+
+    fn clocks(bytes: &[u8]) -> Vec<u64> {
+        let packets = bytes.chunks(PACKET_SIZE).filter_map(Packet::parse);
+        packets.filter_map(|packet| packet.pcr).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn packets_leave_within_one_tick_of_their_clock_reference() {
+        let channel = channel(|_| {});
+        let started = Instant::now();
+        tokio::time::advance(Duration::from_millis(777)).await;
+        let mut joined = channel.join(0.0);
+        let zero = (channel.first / 300).cast_signed() + FIRST_STAMP;
+        let mut seen = 0;
+        while seen < 100 {
+            let chunk = joined.live.recv().await.unwrap();
+            for clock in clocks(&chunk) {
+                let due = Duration::from_nanos((clock - zero.cast_unsigned() * 300) * 1000 / 27);
+                let late = started.elapsed().checked_sub(due).unwrap();
+                assert!(late <= TICK + Duration::from_millis(1), "{late:?}");
+                seen += 1;
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_clients_see_the_same_edge_and_it_moves_on_while_nobody_looks() {
+        let channel = channel(|_| {});
+        let mut one = channel.join(0.0);
+        let first = one.live.recv().await.unwrap();
+        let mut two = channel.join(0.0);
+        assert_eq!(one.live.recv().await, two.live.recv().await);
+        drop((one, two));
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert!(!lock(&channel.edge).running);
+        let mut three = channel.join(0.1);
+        three.live.recv().await.unwrap();
+        let moved = clocks(&three.burst)[0] - clocks(&first)[0];
+        assert_eq!(moved / 27_000_000, 9);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_ends_where_the_live_stream_goes_on() {
+        let channel = channel(|_| {});
+        let mut joined = channel.join(3.0);
+        let mut bytes = joined.burst.to_vec();
+        let span = clocks(&bytes).len();
+        assert_eq!(span, 75);
+        for _ in 0..20 {
+            bytes.extend(joined.live.recv().await.unwrap());
+        }
+        let steps = clocks(&bytes);
+        assert!(steps.windows(2).all(|pair| pair[1] - pair[0] == 1_080_000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wrap_comes_when_asked_after_the_first_join() {
+        let channel = channel(|settings| settings.wrap = Some(5.0));
+        tokio::time::advance(Duration::from_secs(100)).await;
+        let mut joined = channel.join(0.0);
+        let joined_at = Instant::now();
+        let wrapped_at = loop {
+            let chunk = joined.live.recv().await.unwrap();
+            if clocks(&chunk).iter().any(|clock| *clock < 27_000_000) {
+                break joined_at.elapsed();
+            }
+        };
+        assert_eq!((wrapped_at.as_millis() + 20) / 100, 50);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_jump_moves_all_timestamps_at_once() {
+        let channel = channel(|_| {});
+        let mut joined = channel.join(0.1);
+        let before = *clocks(&joined.burst).last().unwrap();
+        channel.jump(-60.0);
+        let after = loop {
+            if let [clock, ..] = clocks(&joined.live.recv().await.unwrap())[..] {
+                break clock;
+            }
+        };
+        assert_eq!(before + 1_080_000 - after, 60 * 27_000_000);
+    }
+
+    #[tokio::test]
+    async fn clients_are_counted_until_they_are_gone_and_refused_over_the_limit() {
+        let channel = channel(|_| {});
+        let first = channel.count_client(Some(1));
+        assert!(first.is_some() && channel.count_client(Some(1)).is_none());
+        drop(first);
+        let _second = channel.count_client(Some(1)).unwrap();
+        let stats = channel.stats();
+        let counts = (stats.clients, stats.clients_peak, stats.clients_total);
+        assert_eq!(counts, (1, 1, 2));
+    }
 }

@@ -47,9 +47,10 @@ impl Client {
     pub(crate) fn new(channel: Arc<Channel>, counted: ClientGuard, query: Faults) -> Self {
         let faults = channel.faults();
         let now = faults.borrow().overlaid(&query);
+        let burst = now.burst.unwrap_or(0.0);
         let feed = match now.phase {
             Some(phase) => {
-                let (cursor, late) = channel.join_at_phase(phase);
+                let (cursor, late) = channel.join_at_phase(phase, burst);
                 let mut ticks = tokio::time::interval(TICK);
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
                 Feed::Private {
@@ -59,7 +60,7 @@ impl Client {
                 }
             }
             None => {
-                let joined = channel.join(now.burst.unwrap_or(0.0));
+                let joined = channel.join(burst);
                 Feed::Shared {
                     burst: joined.burst,
                     live: joined.live,

@@ -1,0 +1,3 @@
+//! The live source and the checker over real sockets, with real FFmpeg.
+
+mod source;
