@@ -1,1 +1,6 @@
-//! Tests against a real cluster through the chart, and the benchmarks.
+//! What the tests on a cluster and the benchmarks share: the installed chart, viewers, waiting for conditions. Never part of the product.
+
+pub mod helm;
+pub mod suite;
+pub mod viewer;
+pub mod wait;

@@ -1,0 +1,354 @@
+//! The product as the tests find it: one release of the chart in a namespace of its own, a live source, and clients.
+//! Every test starts from the same installed release and cleans up its streams; none depends on what another left.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use api::{LiveStream, StreamClass};
+use hmac::{Hmac, KeyInit, Mac};
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, Pod, Secret, Service};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::{Api, Client, ResourceExt};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use testkit::source::{ChannelSettings, LiveSource, SourceSettings};
+
+use crate::helm;
+use crate::viewer::Viewer;
+use crate::wait::{Seen, until};
+
+/// The namespace of the tests.
+pub const NAMESPACE: &str = "headend-e2e";
+/// The release's name.
+pub const RELEASE: &str = "tv";
+/// The shortest idle timeout that there is, in seconds.
+pub const IDLE_SECONDS: u64 = 15;
+/// The token of the user that may watch everything.
+pub const TOKEN: &str = "e2e-token-of-everybody";
+/// The token of a user that may watch `plain` only.
+pub const NARROW_TOKEN: &str = "e2e-token-of-one-channel";
+/// The key that token hashes are made with, in a Secret of the tests.
+const TOKEN_KEY: &[u8] = b"e2e: a key that everybody may know";
+/// Where the live source listens: in the cluster's network, on this machine's own address.
+const SOURCE_PORT: u16 = 18080;
+
+/// Channels of the catalog: name, class, and what the live source plays (see `headend-testkit source --help`).
+pub const CHANNELS: &[(&str, &str, &str)] = &[
+    ("plain", "quick", "gop=2"),
+    ("second", "quick", "gop=1"),
+    ("ladder", "ladder", "gop=2,size=1280x720,bitrate=2500"),
+    ("missing", "quick", "fault-status=404"),
+    ("page", "quick", "fault-malformed=html"),
+    ("no-access", "quick", "rai=never"),
+    ("all-access", "quick", "rai=always"),
+    ("recovery", "quick", "access=recovery"),
+    ("late-audio", "quick", "audio-late=1200"),
+    ("clock-apart", "quick", "pcr-pid=true"),
+    ("burst", "quick", "fault-burst=6"),
+    ("long-gop", "quick", "gop=40"),
+    ("wrap", "quick", "wrap=20"),
+    ("wrong-class", "no-such-class", "gop=2"),
+];
+
+/// The installed product.
+pub struct Suite {
+    /// The cluster, as its administrator.
+    pub client: Client,
+    /// The live source; its counts say how often it is asked.
+    pub source: LiveSource,
+    /// Where the gateway answers.
+    pub gateway: String,
+}
+
+impl Suite {
+    /// Installs the release if it is not there, starts the source with all of [`CHANNELS`], and waits until the gateway answers.
+    ///
+    /// # Errors
+    /// When anything of that fails; the error says what.
+    pub async fn start() -> Result<Self> {
+        let client = Client::try_default()
+            .await
+            .context("failed to find a cluster: run through `cargo xtask test`")?;
+        let source = start_source().await?;
+        prepare_namespace(&client).await?;
+        prepare_volumes(&client).await?;
+        prepare_secrets(&client).await?;
+        helm::install(NAMESPACE, RELEASE, &values(&source_address()?)).await?;
+        prepare_classes(&client).await?;
+        let gateway = gateway_address(&client).await?;
+        let suite = Self {
+            client,
+            source,
+            gateway,
+        };
+        suite.clean().await?;
+        Ok(suite)
+    }
+
+    /// LiveStreams of the release's namespace.
+    #[must_use]
+    pub fn streams(&self) -> Api<LiveStream> {
+        Api::namespaced(self.client.clone(), NAMESPACE)
+    }
+
+    /// Pods of the release's namespace.
+    #[must_use]
+    pub fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), NAMESPACE)
+    }
+
+    /// Transcoder pods of a stream, or of all.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub async fn transcoders(&self, stream: Option<&str>) -> Result<Vec<Pod>> {
+        let mut labels = format!(
+            "{}={}",
+            api::names::LABEL_COMPONENT,
+            api::names::COMPONENT_TRANSCODER
+        );
+        if let Some(stream) = stream {
+            labels.push_str(&format!(",{}={stream}", api::names::LABEL_STREAM));
+        }
+        Ok(self
+            .pods()
+            .list(&ListParams::default().labels(&labels))
+            .await?
+            .items)
+    }
+
+    /// A viewer of a channel with the token of everybody.
+    #[must_use]
+    pub fn viewer(&self, channel: &str) -> Viewer {
+        Viewer::new(&self.gateway, channel, Some(TOKEN))
+    }
+
+    /// Deletes every stream and waits until no transcoder pod is left.
+    ///
+    /// # Errors
+    /// When that takes too long.
+    pub async fn clean(&self) -> Result<()> {
+        let streams = self.streams();
+        for stream in streams.list(&ListParams::default()).await? {
+            streams
+                .delete(&stream.name_any(), &DeleteParams::default())
+                .await
+                .ok();
+        }
+        self.nothing_left(Duration::from_secs(60)).await
+    }
+
+    /// Waits until there is neither a stream nor a transcoder pod.
+    ///
+    /// # Errors
+    /// When that takes longer than `limit`.
+    pub async fn nothing_left(&self, limit: Duration) -> Result<()> {
+        until("the end of all streams and their pods", limit, || async {
+            let streams = self
+                .streams()
+                .list(&ListParams::default())
+                .await?
+                .items
+                .len();
+            let pods = self.transcoders(None).await?.len();
+            Ok(match streams + pods {
+                0 => Seen::Yes(()),
+                _ => Seen::NotYet(format!("{streams} streams and {pods} pods")),
+            })
+        })
+        .await
+    }
+
+    /// The stream, once `holds` says so.
+    ///
+    /// # Errors
+    /// When that takes longer than `limit`.
+    pub async fn stream_when(
+        &self,
+        name: &str,
+        what: &str,
+        limit: Duration,
+        holds: impl Fn(&LiveStream) -> bool,
+    ) -> Result<LiveStream> {
+        let api = self.streams();
+        until(&format!("stream {name}: {what}"), limit, || async {
+            let Some(stream) = api.get_opt(name).await? else {
+                return Ok(Seen::NotYet("no such stream".to_owned()));
+            };
+            if holds(&stream) {
+                return Ok(Seen::Yes(stream));
+            }
+            Ok(Seen::NotYet(serde_json::to_string(&stream.status)?))
+        })
+        .await
+    }
+
+    /// Creates a stream by hand, as `kubectl apply` would.
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub async fn apply_stream(&self, name: &str, spec: Value) -> Result<LiveStream> {
+        let object = json!({ "apiVersion": "headend.dev/v1alpha1", "kind": "LiveStream", "metadata": { "name": name }, "spec": spec });
+        let parameters = PatchParams::apply("e2e").force();
+        Ok(self
+            .streams()
+            .patch(name, &parameters, &Patch::Apply(&object))
+            .await?)
+    }
+
+    /// Where the live source plays a channel, as transcoder pods see it.
+    ///
+    /// # Errors
+    /// When this machine has no address in the cluster's network.
+    pub fn source_url(&self, channel: &str) -> Result<String> {
+        Ok(format!("http://{}/{channel}.ts", source_address()?))
+    }
+}
+
+async fn start_source() -> Result<LiveSource> {
+    let channels = CHANNELS
+        .iter()
+        .map(|(name, _, settings)| format!("{name}:{settings}").parse::<ChannelSettings>());
+    let settings = SourceSettings {
+        listen: SocketAddr::from(([0, 0, 0, 0], SOURCE_PORT)),
+        cache: testkit::source::default_cache(),
+        channels: channels.collect::<Result<_, _>>()?,
+    };
+    Ok(LiveSource::start(settings).await?)
+}
+
+/// The address of this machine that pods can reach: given, or the one towards the API server.
+fn source_address() -> Result<SocketAddr> {
+    let given = std::env::var("HEADEND_E2E_ADDRESS")
+        .ok()
+        .map(|text| text.parse::<IpAddr>());
+    let address = match given {
+        Some(address) => address.context("HEADEND_E2E_ADDRESS is no address")?,
+        None => IpAddr::from([198, 18, 0, 1]),
+    };
+    Ok(SocketAddr::new(address, SOURCE_PORT))
+}
+
+/// What the tests set in the chart. Images and storage are those of the test cluster unless the environment names others.
+#[must_use]
+pub fn values(source: &SocketAddr) -> Value {
+    let setting =
+        |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
+    let image = |name: &str| json!({ "repository": format!("{}/{name}", setting("HEADEND_E2E_IMAGES", "localhost")), "tag": setting("HEADEND_E2E_TAG", "dev") });
+    let channels: Vec<Value> = CHANNELS
+        .iter()
+        .map(|(slug, class, _)| json!({ "slug": slug, "name": slug, "class": class, "sources": [{ "url": format!("http://{source}/{slug}.ts") }] }))
+        .collect();
+    let storage = setting("HEADEND_E2E_STORAGE_CLASS", "-");
+    json!({
+        "image": image("headend"),
+        "transcoderImage": image("headend-transcoder"),
+        "redis": { "image": image("redis"), "storageClass": storage },
+        "output": { "storageClass": storage, "size": "1Gi" },
+        "gateway": { "replicas": 2, "drainSeconds": 1 },
+        "keys": { "existingSecret": "e2e-keys" },
+        "catalog": {
+            "channels": channels,
+            "users": [
+                { "name": "everybody", "tokenHash": token_hash(TOKEN), "channels": "all" },
+                { "name": "narrow", "tokenHash": token_hash(NARROW_TOKEN), "channels": ["plain"] },
+            ],
+        },
+    })
+}
+
+/// A token's hash as the documentation of the catalog says it: HMAC-SHA-256 with the key `token`.
+fn token_hash(token: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(TOKEN_KEY).expect("HMAC takes keys of any length");
+    mac.update(token.as_bytes());
+    format!("hmac-sha256:{}", hex::encode(mac.finalize().into_bytes()))
+}
+
+async fn prepare_namespace(client: &Client) -> Result<()> {
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": {
+        "name": NAMESPACE, "labels": { "pod-security.kubernetes.io/enforce": "restricted" }
+    }});
+    Api::<Namespace>::all(client.clone())
+        .patch(
+            NAMESPACE,
+            &PatchParams::apply("e2e").force(),
+            &Patch::Apply(&namespace),
+        )
+        .await
+        .context("failed to create the namespace")?;
+    Ok(())
+}
+
+/// Volumes that an earlier run released are made free again.
+async fn prepare_volumes(client: &Client) -> Result<()> {
+    let volumes: Api<PersistentVolume> = Api::all(client.clone());
+    for volume in volumes.list(&ListParams::default()).await? {
+        let released = volume
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.as_deref())
+            == Some("Released");
+        if released && volume.name_any().starts_with("headend-") {
+            let free = json!({ "spec": { "claimRef": null } });
+            volumes
+                .patch(
+                    &volume.name_any(),
+                    &PatchParams::default(),
+                    &Patch::Merge(&free),
+                )
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+async fn prepare_secrets(client: &Client) -> Result<()> {
+    let keys = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "e2e-keys" }, "stringData": {
+        "session": "e2e: the key that sessions are signed with", "segment": "e2e: the key that segments are signed with",
+        "token": String::from_utf8_lossy(TOKEN_KEY),
+    }});
+    Api::<Secret>::namespaced(client.clone(), NAMESPACE)
+        .patch(
+            "e2e-keys",
+            &PatchParams::apply("e2e").force(),
+            &Patch::Apply(&keys),
+        )
+        .await
+        .context("failed to create the keys")?;
+    Ok(())
+}
+
+async fn prepare_classes(client: &Client) -> Result<()> {
+    let classes: Api<StreamClass> = Api::namespaced(client.clone(), NAMESPACE);
+    let private = json!({ "allowPrivateAddresses": true });
+    let quick =
+        json!({ "idleTimeoutSeconds": IDLE_SECONDS, "startDeadlineSeconds": 8, "egress": private });
+    let ladder = json!({ "idleTimeoutSeconds": 60, "egress": private, "preset": "medium", "mode": "Auto",
+        "ladder": [{ "height": 360, "videoKilobitsPerSecond": 600 }, { "height": 240, "videoKilobitsPerSecond": 300 }] });
+    for (name, spec) in [("quick", quick), ("ladder", ladder)] {
+        let class = json!({ "apiVersion": "headend.dev/v1alpha1", "kind": "StreamClass", "metadata": { "name": name }, "spec": spec });
+        classes
+            .patch(
+                name,
+                &PatchParams::apply("e2e").force(),
+                &Patch::Apply(&class),
+            )
+            .await
+            .with_context(|| format!("failed to create class {name}"))?;
+    }
+    Ok(())
+}
+
+async fn gateway_address(client: &Client) -> Result<String> {
+    if let Ok(given) = std::env::var("HEADEND_E2E_GATEWAY") {
+        return Ok(given);
+    }
+    let services: Api<Service> = Api::namespaced(client.clone(), NAMESPACE);
+    let service = services.get(&format!("{RELEASE}-gateway")).await?;
+    let address = service
+        .spec
+        .and_then(|spec| spec.cluster_ip)
+        .context("the gateway's Service has no address")?;
+    Ok(format!("http://{address}"))
+}

@@ -1,0 +1,175 @@
+//! What is refused, and what the one who asked gets to read.
+
+use anyhow::{Result, ensure};
+use e2e::suite::{NARROW_TOKEN, Suite};
+use e2e::viewer::Viewer;
+use kube::api::ListParams;
+use serde_json::json;
+
+use crate::{SOON, START};
+
+/// How many requests for LiveStreams that change something the API server has seen, by its own count.
+async fn writes(suite: &Suite) -> Result<u64> {
+    let request = http::Request::get("/metrics").body(Vec::new())?;
+    let text = suite.client.request_text(request).await?;
+    let lines = text.lines().filter(|line| {
+        line.starts_with("apiserver_request_total{")
+            && line.contains("resource=\"livestreams\"")
+            && ["POST", "PATCH", "PUT", "DELETE", "GET"]
+                .iter()
+                .any(|verb| line.contains(&format!("verb=\"{verb}\"")))
+    });
+    Ok(lines
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .map(|count| count as u64)
+        .sum())
+}
+
+#[tokio::test]
+async fn who_may_not_watch_costs_no_call_to_the_api_server() -> Result<()> {
+    let suite = Suite::start().await?;
+    let before = writes(&suite).await?;
+    let gateway = &suite.gateway;
+    for (viewer, status) in [
+        (Viewer::new(gateway, "plain", None), 401),
+        (Viewer::new(gateway, "plain", Some("guessed")), 401),
+        (
+            Viewer::new(gateway, "no-such-channel", Some("guessed")),
+            401,
+        ),
+        (
+            Viewer::new(gateway, "no-such-channel", Some(e2e::suite::TOKEN)),
+            404,
+        ),
+        (Viewer::new(gateway, "second", Some(NARROW_TOKEN)), 403),
+    ] {
+        let answer = viewer.master().await?;
+        assert_eq!(answer.status(), status, "{}", viewer.master_url().path());
+    }
+    assert_eq!(writes(&suite).await?, before);
+    assert_eq!(
+        suite
+            .streams()
+            .list(&ListParams::default())
+            .await?
+            .items
+            .len(),
+        0
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bad_stream_is_refused_with_the_fields_name() -> Result<()> {
+    let suite = Suite::start().await?;
+    for (spec, field) in [
+        (
+            json!({ "sources": [{ "url": "ftp://source.example/x" }] }),
+            "spec.sources[0].url",
+        ),
+        (json!({ "sources": [{}] }), "spec.sources[0]"),
+        (json!({ "sources": [] }), "spec.sources"),
+        (
+            json!({ "sources": [{ "url": "http://source.example/x" }], "replicas": 2 }),
+            "spec.replicas",
+        ),
+        (
+            json!({ "sources": [{ "urlSecretRef": { "name": "database", "key": "url" } }] }),
+            "urlSecretRef.name",
+        ),
+    ] {
+        let refused = suite.apply_stream("bad", spec.clone()).await.unwrap_err();
+        let message = format!("{refused:#}");
+        ensure!(
+            message.contains(field),
+            "{spec} was refused without {field}: {message}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_source_that_answers_404_is_named_in_the_status_and_to_the_viewer() -> Result<()> {
+    let suite = Suite::start().await?;
+    let viewer = suite.viewer("missing");
+    let answer = viewer.master().await?;
+    assert_eq!(answer.status(), 503);
+    assert_eq!(answer.headers()["cache-control"], "no-store");
+    ensure!(answer.headers().contains_key("retry-after"));
+    let stream = suite
+        .stream_when(
+            "missing",
+            "says that its source answers 404",
+            START,
+            |stream| {
+                let conditions = stream
+                    .status
+                    .as_ref()
+                    .map(|status| status.conditions.as_slice())
+                    .unwrap_or_default();
+                conditions.iter().any(|condition| {
+                    condition.type_ == "SourceHealthy"
+                        && condition.status == "False"
+                        && condition.reason == "HttpError"
+                        && condition.message.contains("404")
+                })
+            },
+        )
+        .await?;
+    ensure!(stream.status.unwrap().viewers <= 1);
+    let told = viewer.master().await?;
+    assert_eq!(told.status(), 503);
+    ensure!(told.text().await?.contains("404"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_page_instead_of_a_stream_is_named() -> Result<()> {
+    let suite = Suite::start().await?;
+    assert_eq!(suite.viewer("page").master().await?.status(), 503);
+    suite
+        .stream_when(
+            "page",
+            "says that it is no transport stream",
+            START,
+            |stream| {
+                let conditions = stream
+                    .status
+                    .as_ref()
+                    .map(|status| status.conditions.as_slice())
+                    .unwrap_or_default();
+                conditions.iter().any(|condition| {
+                    condition.type_ == "SourceHealthy" && condition.reason == "NotTransportStream"
+                })
+            },
+        )
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_class_that_does_not_exist_is_named_and_found_when_it_comes() -> Result<()> {
+    let suite = Suite::start().await?;
+    assert_eq!(suite.viewer("wrong-class").master().await?.status(), 503);
+    suite
+        .stream_when(
+            "wrong-class",
+            "says that the class is missing",
+            SOON,
+            |stream| {
+                let conditions = stream
+                    .status
+                    .as_ref()
+                    .map(|status| status.conditions.as_slice())
+                    .unwrap_or_default();
+                conditions.iter().any(|condition| {
+                    condition.type_ == "Provisioned"
+                        && condition.reason == "ClassNotFound"
+                        && condition.message.contains("no-such-class")
+                })
+            },
+        )
+        .await?;
+    assert_eq!(suite.transcoders(Some("wrong-class")).await?.len(), 0);
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! Pods and the operator die; viewers go on.
+
+use anyhow::{Context, Result, ensure};
+use e2e::suite::{NAMESPACE, RELEASE, Suite};
+use e2e::viewer::{Look, Viewer};
+use e2e::wait::{Seen, until};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams};
+use kube::{Api, ResourceExt};
+use url::Url;
+
+use crate::{SOON, START};
+
+/// Plays on until another pod's segments are listed; numbers must never go back meanwhile.
+async fn until_replaced(viewer: &Viewer, playlist: &Url, before: &Look) -> Result<Look> {
+    let attempt = |look: &Look| {
+        look.segments.last().and_then(|url| {
+            url.path()
+                .rsplit('/')
+                .next()?
+                .split('-')
+                .next()
+                .map(str::to_owned)
+        })
+    };
+    let old = attempt(before).context("nothing was listed")?;
+    let latest = std::cell::RefCell::new(before.clone());
+    until("segments of the next attempt", START, || async {
+        let look = viewer.look(playlist).await?;
+        let last = latest.replace(look.clone());
+        let went_back = look.media_sequence < last.media_sequence
+            || look.next() < last.next()
+            || look.discontinuity_sequence < last.discontinuity_sequence;
+        // An error would be asked again: this must end the test.
+        assert!(!went_back, "numbers went back from {last:?} to {look:?}");
+        Ok(Seen::when(
+            attempt(&look).is_some_and(|now| now != old),
+            look,
+        ))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_deleted_pod_is_replaced_behind_the_same_address() -> Result<()> {
+    replaced_after(|pods, name| async move {
+        pods.delete(&name, &DeleteParams::default()).await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_killed_pod_is_replaced_behind_the_same_address() -> Result<()> {
+    replaced_after(|pods, name| async move {
+        let now = DeleteParams {
+            grace_period_seconds: Some(0),
+            ..DeleteParams::default()
+        };
+        pods.delete(&name, &now).await?;
+        Ok(())
+    })
+    .await
+}
+
+async fn replaced_after<Ends>(end: impl FnOnce(Api<Pod>, String) -> Ends) -> Result<()>
+where
+    Ends: Future<Output = Result<()>>,
+{
+    let suite = Suite::start().await?;
+    let viewer = suite.viewer("plain");
+    let playlist = viewer.start(START).await?;
+    let before = viewer.play(&playlist, 4, SOON).await?;
+    let pod = suite
+        .transcoders(Some("plain"))
+        .await?
+        .first()
+        .context("no pod")?
+        .name_any();
+    end(suite.pods(), pod.clone()).await?;
+    let after = until_replaced(&viewer, &playlist, &before).await?;
+    ensure!(after.next() > before.next());
+    let seams = |look: &Look| look.discontinuity_sequence as usize + look.discontinuities;
+    ensure!(
+        seams(&after) > seams(&before),
+        "no discontinuity between {before:?} and {after:?}"
+    );
+    viewer.play(&playlist, 2, SOON).await?;
+    until("the end of the old pod", START, || async {
+        let names: Vec<String> = suite
+            .transcoders(Some("plain"))
+            .await?
+            .iter()
+            .map(ResourceExt::name_any)
+            .collect();
+        Ok(Seen::when(names.len() == 1 && names[0] != pod, names))
+    })
+    .await?;
+    Ok(())
+}
+
+/// Ends the operator at once, as a crash would; its Deployment brings it back.
+async fn kill_operator(suite: &Suite) -> Result<()> {
+    let labels = format!(
+        "{}=operator,{}={RELEASE}",
+        api::names::LABEL_COMPONENT,
+        api::names::LABEL_INSTANCE
+    );
+    let pods: Api<Pod> = Api::namespaced(suite.client.clone(), NAMESPACE);
+    let now = DeleteParams {
+        grace_period_seconds: Some(0),
+        ..DeleteParams::default()
+    };
+    for pod in pods.list(&ListParams::default().labels(&labels)).await? {
+        pods.delete(&pod.name_any(), &now).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_operator_killed_during_a_start_changes_nothing_for_the_viewer() -> Result<()> {
+    let suite = Suite::start().await?;
+    let viewer = suite.viewer("plain");
+    let master = viewer.master();
+    let (first, killed) = tokio::join!(master, async {
+        suite.stream_when("plain", "exists", SOON, |_| true).await?;
+        kill_operator(&suite).await
+    });
+    first?;
+    killed?;
+    viewer.start(START).await?;
+    assert_eq!(suite.transcoders(None).await?.len(), 1);
+    assert_eq!(suite.source.stats("plain")?.clients, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_operator_killed_during_a_collection_finishes_it() -> Result<()> {
+    let suite = Suite::start().await?;
+    suite.viewer("plain").start(START).await?;
+    suite
+        .stream_when("plain", "is being collected", START, |stream| {
+            let conditions = stream
+                .status
+                .as_ref()
+                .map(|status| status.conditions.as_slice())
+                .unwrap_or_default();
+            conditions
+                .iter()
+                .any(|condition| condition.type_ == "Idle" && condition.reason == "Collecting")
+        })
+        .await
+        .or_else(|error| {
+            if error.to_string().contains("no such stream") {
+                Ok(api::LiveStream::new(
+                    "plain",
+                    api::LiveStreamSpec::default(),
+                ))
+            } else {
+                Err(error)
+            }
+        })?;
+    kill_operator(&suite).await?;
+    suite.nothing_left(START * 2).await
+}
