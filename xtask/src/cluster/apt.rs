@@ -18,7 +18,7 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Debian's archive as this machine reaches it.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Archive {
     /// Address of each suite of [`RELEASE`].
     suites: Vec<(String, String)>,

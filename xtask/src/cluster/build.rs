@@ -1,5 +1,5 @@
-//! Builds images from the Containerfiles in `images/` with buildah, in a storage of its own below the cache and in a
-//! mount namespace of its own, so that no mount is left behind.
+//! Builds images from the Containerfiles in `images/` with buildah, in a storage of its own below the cache. Runs in
+//! mount namespaces of its own, so that no mount is ever left behind.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -36,12 +36,14 @@ pub(crate) struct Builder {
     storage: PathBuf,
     scratch: PathBuf,
     snapshots: Snapshots,
+    archive: Archive,
 }
 
 impl Builder {
     /// A builder below the folder for images.
-    pub(crate) fn new(images: &Path, snapshots: Snapshots) -> Result<Self> {
+    pub(crate) fn new(images: &Path, snapshots: Snapshots, archive: Archive) -> Result<Self> {
         let builder = Self {
+            archive,
             storage: images.join("storage"),
             scratch: images.join("scratch"),
             snapshots,
@@ -68,7 +70,7 @@ impl Builder {
         containerfile: &Path,
         context: &Path,
     ) -> Result<String> {
-        let apt = Archive::of_this_machine()?.write(&self.scratch.join("apt"))?;
+        let apt = self.archive.write(&self.scratch.join("apt"))?;
         let mut command = self.buildah("build");
         command
             .args([
@@ -102,7 +104,7 @@ impl Builder {
             "bootstrapping Debian {RELEASE} for the base image (once)"
         ));
         let (root, context) = (self.scratch.join("root"), self.scratch.join("base"));
-        Archive::of_this_machine()?.bootstrap(&root)?;
+        self.archive.bootstrap(&root)?;
         trim(&root)?;
         fs::create_dir(&context)?;
         let mut command = Command::new("tar");
@@ -123,19 +125,26 @@ impl Builder {
     }
 
     /// Writes an image into an OCI layout, where layers that are there already are not written again, and returns
-    /// the digest of its manifest.
+    /// the digest of its manifest. (buildah's own push compresses every layer anew.)
     pub(crate) fn push(&self, reference: &str, layout: &Path) -> Result<String> {
         let digest = self.scratch.join("digest");
-        let mut command = self.buildah("push");
+        let storage = format!(
+            "[{}@{}+{}]",
+            self.driver(),
+            self.storage.display(),
+            self.scratch.join("run").display()
+        );
+        let mut command = self.unshared("skopeo");
         command
             .args([
+                "--insecure-policy",
+                "copy",
                 "--quiet",
-                "--disable-compression",
-                "--format=oci",
-                "--digestfile",
+                "--dest-oci-accept-uncompressed-layers",
             ])
+            .arg("--digestfile")
             .arg(&digest)
-            .arg(reference)
+            .arg(format!("containers-storage:{storage}{reference}"))
             .arg(format!("oci:{}:{reference}", layout.display()));
         run(&mut command, LIMIT)?;
         let text = fs::read_to_string(&digest).context("failed to read the manifest's digest")?;
@@ -154,29 +163,32 @@ impl Builder {
     }
 
     fn buildah(&self, task: &str) -> Command {
-        let driver = match self.snapshots {
-            Snapshots::Overlay => "overlay",
-            Snapshots::Copies => "vfs",
-        };
-        let mut command = Command::new("unshare");
+        let mut command = self.unshared("buildah");
         command
-            .args([
-                "--mount",
-                "--propagation",
-                "private",
-                "--",
-                "buildah",
-                "--root",
-            ])
+            .arg("--root")
             .arg(&self.storage)
             .arg("--runroot")
             .arg(self.scratch.join("run"))
-            .args(["--storage-driver", driver, task])
-            .env("TMPDIR", self.scratch.join("tmp"));
-        if matches!(task, "build" | "push") {
+            .args(["--storage-driver", self.driver(), task]);
+        if task == "build" {
             command.arg("--signature-policy").arg(self.policy());
         }
         command
+    }
+
+    fn unshared(&self, program: &str) -> Command {
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "--propagation", "private", "--", program])
+            .env("TMPDIR", self.scratch.join("tmp"));
+        command
+    }
+
+    fn driver(&self) -> &'static str {
+        match self.snapshots {
+            Snapshots::Overlay => "overlay",
+            Snapshots::Copies => "vfs",
+        }
     }
 }
 
@@ -218,7 +230,7 @@ mod tests {
     #[test]
     fn buildah_keeps_its_storage_apart_and_its_mounts_to_itself() {
         let folder = tempfile::tempdir().unwrap();
-        let builder = Builder::new(folder.path(), Snapshots::Copies).unwrap();
+        let builder = Builder::new(folder.path(), Snapshots::Copies, Archive::default()).unwrap();
         let command = builder.buildah("rmi");
         let words: Vec<String> = command
             .get_args()

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use super::apt::Archive;
 use super::build::Builder;
 use super::contexts::{self, IMAGES, Image, containerfiles};
 use super::layout::Layout;
@@ -57,7 +58,7 @@ pub(crate) fn ensure_pause(layout: &Layout) -> Result<()> {
     ensure_packages(&[CLUSTER_PACKAGES, IMAGE_PACKAGES].concat())?;
     progress(&format!("building {PAUSE_IMAGE} (once)"));
     let snapshots = snapshots(layout)?;
-    let builder = Builder::new(&layout.images(), snapshots)?;
+    let builder = Builder::new(&layout.images(), snapshots, Archive::of_this_machine()?)?;
     let pushed = build_pause(layout, &builder)?;
     import_golden(layout, &builder, snapshots, &[pushed])
 }
@@ -75,7 +76,7 @@ pub(crate) fn update(layout: &Layout) -> Result<()> {
     ensure_pause(layout)?;
     let started = Instant::now();
     let snapshots = snapshots(layout)?;
-    let builder = Builder::new(&layout.images(), snapshots)?;
+    let builder = Builder::new(&layout.images(), snapshots, Archive::of_this_machine()?)?;
     builder.ensure_base()?;
     let mut pushed = Vec::new();
     for image in &IMAGES {

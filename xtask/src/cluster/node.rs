@@ -81,23 +81,13 @@ pub(crate) fn kill(layout: &Layout, state: &mut State, number: u8) -> Result<()>
     state.save(layout)
 }
 
-/// Names of the nodes that are Ready, from the API's list of nodes.
-pub(crate) fn ready_names(nodes: &Value) -> Vec<&str> {
-    let is_ready = |node: &&Value| {
-        node["status"]["conditions"]
-            .as_array()
-            .is_some_and(|conditions| {
-                conditions
-                    .iter()
-                    .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
-            })
-    };
-    let items = nodes["items"].as_array().map_or(&[][..], Vec::as_slice);
-    items
+/// When a Ready node last said so; `None` while it is not Ready.
+pub(crate) fn ready_heartbeat(node: &Value) -> Option<&str> {
+    let conditions = node["status"]["conditions"].as_array()?;
+    conditions
         .iter()
-        .filter(is_ready)
-        .filter_map(|node| node["metadata"]["name"].as_str())
-        .collect()
+        .find(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+        .and_then(|condition| condition["lastHeartbeatTime"].as_str())
 }
 
 /// Gives a node its image store: hard links to the golden root, whose layers nobody changes, and real copies of the
@@ -132,20 +122,15 @@ mod tests {
 
     #[test]
     fn a_node_counts_only_with_the_condition_ready_true() {
-        let node = |name: &str, status: &str| {
-            serde_json::json!({
-                "metadata": {"name": name},
-                "status": {"conditions": [
-                    {"type": "MemoryPressure", "status": "True"},
-                    {"type": "Ready", "status": status},
-                ]},
-            })
+        let node = |status: &str| {
+            serde_json::json!({"status": {"conditions": [
+                {"type": "MemoryPressure", "status": "True", "lastHeartbeatTime": "1"},
+                {"type": "Ready", "status": status, "lastHeartbeatTime": "2"},
+            ]}})
         };
-        let list = serde_json::json!({"items": [
-            node("node-1", "True"), node("node-2", "Unknown"), {"metadata": {"name": "node-3"}},
-        ]});
-        assert_eq!(ready_names(&list), ["node-1"]);
-        assert_eq!(ready_names(&Value::Null), Vec::<&str>::new());
+        assert_eq!(ready_heartbeat(&node("True")), Some("2"));
+        assert_eq!(ready_heartbeat(&node("Unknown")), None);
+        assert_eq!(ready_heartbeat(&Value::Null), None);
     }
 
     #[test]

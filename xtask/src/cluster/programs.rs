@@ -29,7 +29,8 @@ pub(crate) const CLUSTER_PACKAGES: &[&str] = &[
     "util-linux",
 ];
 /// Debian packages that building images needs besides.
-pub(crate) const IMAGE_PACKAGES: &[&str] = &["buildah", "debootstrap", "debian-archive-keyring"];
+pub(crate) const IMAGE_PACKAGES: &[&str] =
+    &["buildah", "debian-archive-keyring", "debootstrap", "skopeo"];
 
 /// One Go module folder in `xtask/cluster/` and what is built from it.
 struct GoModule {

@@ -66,11 +66,25 @@ impl Store {
             .to_str()
             .context("the cache folder's name is not text")?;
         let snapshotter = self.snapshots.containerd_name();
-        self.ctr(&["images", "import", "--snapshotter", snapshotter, file])?;
+        self.ctr(&["images", "import", "--snapshotter", snapshotter, file])
+            .inspect_err(|_| self.forget(&changed))?;
         fs::remove_file(&archive)?;
-        self.ctr(&["images", "tag", "--force", &changed[0].reference, COLLECTED])?;
-        self.ctr(&["images", "rm", "--sync", COLLECTED])?;
+        self.collect_garbage(&changed[0].reference)?;
         Ok(changed.into_iter().map(|image| image.reference).collect())
+    }
+
+    /// Frees what no image refers to any more; containerd does that by itself only when an image is removed.
+    fn collect_garbage(&self, any_image: &str) -> Result<()> {
+        self.ctr(&["images", "tag", "--force", any_image, COLLECTED])?;
+        self.ctr(&["images", "rm", "--sync", COLLECTED]).map(drop)
+    }
+
+    /// An image gets its name before its layers are unpacked: after a failure the name must not say it is there.
+    fn forget(&self, images: &[Pushed]) {
+        for image in images {
+            // The failure that led here is the one to report.
+            self.ctr(&["images", "rm", &image.reference]).ok();
+        }
     }
 
     fn ctr(&self, arguments: &[&str]) -> Result<String> {

@@ -30,13 +30,14 @@ pub(crate) fn up(layout: &Layout, nodes: u8) -> Result<()> {
         Some(state) => state,
         None => start_control_plane(layout, programs)?,
     };
+    let mut heartbeats = Vec::new();
     for number in 1..=nodes {
-        ensure_node(layout, &mut state, number)?;
+        heartbeats.push((number, ensure_node(layout, &mut state, number)?));
     }
     inside::apply(&state, DNS_MANIFESTS).context("failed to set up DNS")?;
     volumes::ensure(layout, &state)?;
-    for number in 1..=nodes {
-        wait_for_node(&state, number)?;
+    for (number, before) in heartbeats {
+        wait_for_node(&state, number, before.as_deref())?;
     }
     wait_for_services(&state)?;
     progress(&format!(
@@ -51,8 +52,8 @@ pub(crate) fn up(layout: &Layout, nodes: u8) -> Result<()> {
 pub(crate) fn start_node(layout: &Layout, number: u8) -> Result<()> {
     let mut state = State::of_running(layout)?;
     state.node(number)?;
-    ensure_node(layout, &mut state, number)?;
-    wait_for_node(&state, number)
+    let before = ensure_node(layout, &mut state, number)?;
+    wait_for_node(&state, number, before.as_deref())
 }
 
 /// The cluster's state if its control plane runs; what is left of one that does not is removed.
@@ -85,11 +86,16 @@ fn start_control_plane(layout: &Layout, programs: Vec<PathBuf>) -> Result<State>
     Ok(state)
 }
 
-fn ensure_node(layout: &Layout, state: &mut State, number: u8) -> Result<()> {
+/// Starts a node that does not run; returns the last heartbeat of its earlier life, which is no sign of this one.
+fn ensure_node(layout: &Layout, state: &mut State, number: u8) -> Result<Option<String>> {
     if state.node(number).is_ok_and(|node| node.is_running()) {
-        return Ok(());
+        return Ok(None);
     }
     progress(&format!("starting {}", node_name(number)));
+    let before = match state.node(number) {
+        Ok(_) => heartbeat(state, number)?,
+        Err(_) => None,
+    };
     let others: Vec<u8> = state
         .nodes
         .iter()
@@ -97,10 +103,16 @@ fn ensure_node(layout: &Layout, state: &mut State, number: u8) -> Result<()> {
         .filter(|&other| other != number)
         .collect();
     node::prepare(layout, number, &others, images::snapshots(layout)?)?;
-    node::start_processes(layout, state, number)
+    node::start_processes(layout, state, number)?;
+    Ok(before)
 }
 
-fn wait_for_node(state: &State, number: u8) -> Result<()> {
+fn heartbeat(state: &State, number: u8) -> Result<Option<String>> {
+    let node = inside::get(state, &format!("/api/v1/nodes/{}", node_name(number)))?;
+    Ok(node.and_then(|node| node::ready_heartbeat(&node).map(String::from)))
+}
+
+fn wait_for_node(state: &State, number: u8, before: Option<&str>) -> Result<()> {
     let name = node_name(number);
     let process = state
         .node(number)?
@@ -114,8 +126,8 @@ fn wait_for_node(state: &State, number: u8) -> Result<()> {
         &format!("{name} to be Ready"),
         NODE_LIMIT,
         || {
-            let nodes = inside::get(state, "/api/v1/nodes")?;
-            Ok(nodes.is_some_and(|nodes| node::ready_names(&nodes).contains(&name.as_str())))
+            let heartbeat = heartbeat(state, number)?;
+            Ok(heartbeat.is_some() && heartbeat.as_deref() != before)
         },
     )?;
     progress(&format!("{name} is Ready"));

@@ -5,10 +5,10 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure as require};
 use serde_json::{Value, json};
 
-use super::inside::{apply, kubectl};
+use super::inside::{apply, get, kubectl};
 use super::layout::Layout;
 use super::state::State;
 
@@ -16,7 +16,6 @@ use super::state::State;
 const HEADEND_ID: u32 = 65532;
 
 struct Volume {
-    /// PersistentVolume `headend-<name>`.
     name: &'static str,
     access: &'static str,
     owner: u32,
@@ -50,8 +49,15 @@ pub(crate) fn ensure(layout: &Layout, state: &State) -> Result<()> {
 
 /// Makes released volumes ready for another claim, without what was in them.
 pub(crate) fn reset(layout: &Layout, state: &State) -> Result<()> {
+    let list = get(state, "/api/v1/persistentvolumes")?.context("failed to list the volumes")?;
+    let bound = bound(&list);
+    require!(
+        bound.is_empty(),
+        "first delete the claims that use them: {}",
+        bound.join(", ")
+    );
     for volume in &VOLUMES {
-        let name = format!("headend-{}", volume.name);
+        let name = object_name(volume);
         let arguments = [
             "delete",
             "persistentvolume",
@@ -59,14 +65,32 @@ pub(crate) fn reset(layout: &Layout, state: &State) -> Result<()> {
             "--ignore-not-found",
             "--timeout=20s",
         ];
-        kubectl(state, &arguments)
-            .with_context(|| format!("failed to delete {name}: is a claim still bound to it?"))?;
+        kubectl(state, &arguments)?;
         let folder = layout.volume(volume.name);
         if folder.exists() {
             fs::remove_dir_all(&folder).with_context(|| format!("failed to empty {folder:?}"))?;
         }
     }
     ensure(layout, state)
+}
+
+/// Which of our volumes are in use, and by whom. Deleting one of them would take effect only with its claim.
+fn bound(list: &Value) -> Vec<String> {
+    let items = list["items"].as_array().map_or(&[][..], Vec::as_slice);
+    let describe = |item: &Value| {
+        let name = item["metadata"]["name"].as_str()?;
+        let ours = VOLUMES.iter().any(|volume| object_name(volume) == name);
+        let claim = &item["spec"]["claimRef"];
+        (ours && item["status"]["phase"] == "Bound").then(|| {
+            let text = |field: &str| claim[field].as_str().unwrap_or_default().to_owned();
+            format!("{name} by {}/{}", text("namespace"), text("name"))
+        })
+    };
+    items.iter().filter_map(describe).collect()
+}
+
+fn object_name(volume: &Volume) -> String {
+    format!("headend-{}", volume.name)
 }
 
 /// hostPath volumes ignore fsGroup, so the folder is made as fsGroup would leave it.
@@ -81,7 +105,7 @@ fn manifest(volume: &Volume, path: &Path) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "PersistentVolume",
-        "metadata": {"name": format!("headend-{}", volume.name)},
+        "metadata": {"name": object_name(volume)},
         "spec": {
             "accessModes": [volume.access],
             "capacity": {"storage": "1Ti"},
@@ -111,5 +135,20 @@ mod tests {
             },
         });
         assert_eq!(manifest(&VOLUMES[0], Path::new("/c/media")), expected);
+    }
+
+    #[test]
+    fn a_volume_in_use_is_named_with_its_claim() {
+        let item = |name: &str, phase: &str| {
+            json!({
+                "metadata": {"name": name},
+                "spec": {"claimRef": {"namespace": "t", "name": "media"}},
+                "status": {"phase": phase},
+            })
+        };
+        let list = json!({"items": [
+            item("headend-media", "Bound"), item("headend-redis", "Released"), item("another", "Bound"),
+        ]});
+        assert_eq!(bound(&list), ["headend-media by t/media"]);
     }
 }
