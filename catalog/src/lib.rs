@@ -1,1 +1,26 @@
-//! Channels and users behind one port; the files adapter reads them from mounted files.
+//! Channels and users behind one port. Readers hold an immutable [`Snapshot`], so that no request ever waits for a store;
+//! adapters replace it as a whole. What is here never knows who watches, and never holds a token, only its keyed hash.
+
+pub mod draft;
+pub mod files;
+pub mod model;
+pub mod slug;
+pub mod snapshot;
+pub mod token;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+pub use model::{Allowed, Channel, ChannelSource, User};
+pub use snapshot::Snapshot;
+pub use token::{TokenHash, TokenKey};
+
+/// The port. Reading is free of I/O and never fails: a store that is away or wrong leaves the last good snapshot.
+pub trait Catalog: Send + Sync {
+    /// What the catalog says now.
+    fn snapshot(&self) -> Arc<Snapshot>;
+
+    /// Grows by one with each new snapshot.
+    fn versions(&self) -> watch::Receiver<u64>;
+}

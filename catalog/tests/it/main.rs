@@ -1,0 +1,25 @@
+//! The catalog in real files: what is read, what is refused and how it is said, and what happens when files change.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of a test file are outside of #[test] functions"
+)]
+
+mod load;
+mod reload;
+
+use std::path::Path;
+
+use catalog::TokenKey;
+
+pub(crate) fn key() -> TokenKey {
+    TokenKey::new(b"a key that is long enough for tests").unwrap()
+}
+
+pub(crate) fn write(directory: &Path, name: &str, text: &str) {
+    std::fs::write(directory.join(name), text).unwrap();
+}
+
+/// A file with one channel of that name.
+pub(crate) fn one_channel(name: &str) -> String {
+    format!("channels:\n  - name: {name}\n    sources: [{{ url: 'http://source.example/1' }}]\n")
+}
