@@ -1,6 +1,7 @@
 //! MPEG transport streams (ISO/IEC 13818-1): packets and tables, read and written. Bytes only; decides nothing about streams.
 
 pub mod framer;
+pub mod mux;
 pub mod packet;
 pub mod pes;
 pub mod section;

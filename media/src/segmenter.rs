@@ -1,0 +1,354 @@
+//! Cuts one live stream into the segments of all its renditions: same numbers, same durations, same dates, same audio.
+//! A pure state machine: [`Segmenter::handle`] takes what happened and the time, and answers what to publish. It never waits, reads or writes.
+//!
+//! ```
+//! use std::time::Duration;
+//! use media::segmenter::{Segmenter, cutter::CutRules, io::{AudioPlan, Input, Opening, Origin, Output, RenditionId, RenditionPlan, Settings}};
+//! use media::{time::Ticks, ts::mux::AudioTrack, unit::{AudioCodec, VideoCodec}};
+//!
+//! let mut segmenter = Segmenter::new(Settings {
+//!     rules: CutRules { segment_duration: Ticks::from_seconds(2), target_duration: Ticks::from_seconds(4) },
+//!     media_sequence: 1_760_000_000,          // max(state.json, floor of the job, Unix seconds)
+//!     discontinuity_sequence: 1_760_000_000,  // likewise
+//!     after_another: false,                   // true when an attempt before this one has published
+//! });
+//! let opening = Opening {
+//!     program_date_time: 1_760_000_000_000,   // Unix milliseconds of the first byte, minus the burst
+//!     split_first_group: true,
+//!     renditions: vec![RenditionPlan { id: RenditionId::new("source"), origin: Origin::Source, video: Some(VideoCodec::H264) }],
+//!     audio: Some(AudioPlan { origin: Origin::Source, track: AudioTrack { codec: AudioCodec::Aac, language: None } }),
+//! };
+//! let now = Duration::ZERO;                   // monotonic, from any origin
+//! for output in segmenter.handle(Input::Begin(opening), now) {
+//!     match output {
+//!         Output::Began(generation) => { /* start FFmpeg for it, if anything is encoded */ }
+//!         Output::Segment(segment) => { /* write segment.renditions, push it to the playlist window */ }
+//!         _ => {}
+//!     }
+//! }
+//! // then: Input::Source(unit) for each unit of the front end, Input::EncodedVideo and EncodedAudio for what the pipes
+//! // bring, Input::Clock as the PCR moves, Input::Tick when nothing comes for 250 ms, Input::Reconnected(opening) after
+//! // a lost connection, Input::Begin(opening) on a jump, Input::EncoderEnded(generation) when its pipes are drained.
+//! ```
+
+pub mod cutter;
+pub mod io;
+
+mod audio;
+mod follower;
+mod generation;
+mod plan;
+mod publish;
+mod source;
+mod timeline;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::time::Ticks;
+use crate::unit::{AccessUnit, Track};
+use audio::AudioQueue;
+use follower::{Follower, View};
+use generation::{Generation, Lead};
+use io::{GenerationId, Input, Opening, Origin, Output, RenditionId, RenditionPlan, Settings};
+use plan::{Moment, Plan};
+use publish::Publisher;
+use source::{Admission, Rejoin, SourceTimeline};
+use timeline::Timeline;
+
+/// What arrives while an encoder that leads the cuts still drains is held up to this many inputs.
+const MAX_HELD: usize = 20_000;
+/// Units that wait for the judgement on a new connection.
+const MAX_UNJUDGED: usize = 1024;
+
+/// The segmenter of one stream.
+#[derive(Debug)]
+pub struct Segmenter {
+    settings: Settings,
+    moment: Moment,
+    plan: Plan,
+    timeline: Timeline,
+    source: SourceTimeline,
+    audio: AudioQueue,
+    followers: Vec<Follower>,
+    publisher: Publisher,
+    active: Option<Generation>,
+    next_generation: u64,
+    /// A generation that has begun while the encoder that leads the active one still drains.
+    next: Option<(GenerationId, Opening)>,
+    /// What arrived for it.
+    held: VecDeque<Input>,
+    /// A new connection whose timeline is not judged yet, and its units.
+    unjudged: Option<(Opening, VecDeque<AccessUnit>)>,
+    /// Encoders of this generation and those before have ended.
+    encoders_ended: Option<GenerationId>,
+    finishing: bool,
+    output: Vec<Output>,
+}
+
+impl Segmenter {
+    /// A segmenter that has published nothing yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            moment: Moment::before_all(Duration::ZERO),
+            plan: Plan::new(settings.media_sequence, settings.discontinuity_sequence),
+            timeline: Timeline::default(),
+            source: SourceTimeline::default(),
+            audio: AudioQueue::default(),
+            followers: Vec::new(),
+            publisher: Publisher::new(settings.media_sequence),
+            active: None,
+            next_generation: 0,
+            next: None,
+            held: VecDeque::new(),
+            unjudged: None,
+            encoders_ended: None,
+            finishing: false,
+            output: Vec::new(),
+        }
+    }
+
+    /// Takes what happened at `now` (monotonic, from any origin) and returns what follows from it.
+    pub fn handle(&mut self, input: Input, now: Duration) -> Vec<Output> {
+        self.moment.now = self.moment.now.max(now);
+        self.receive(input);
+        self.settle();
+        std::mem::take(&mut self.output)
+    }
+
+    /// With which number the next segment will be published, and the discontinuity sequence so far: where another attempt may go on.
+    #[must_use]
+    pub fn next_numbers(&self) -> (u64, u64) {
+        (
+            self.publisher.next(),
+            self.publisher
+                .discontinuity_sequence()
+                .max(self.settings.discontinuity_sequence),
+        )
+    }
+
+    /// Whether everything of a finished stream is published.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.publisher.next() == self.plan.next_number() && self.active_is_closed()
+    }
+
+    fn receive(&mut self, input: Input) {
+        if self.next.is_some() && !self.belongs_to_active(&input) {
+            self.held.push_back(input);
+            if self.held.len() > MAX_HELD {
+                self.change_over();
+            }
+            return;
+        }
+        match input {
+            Input::Begin(opening) => self.begin(opening),
+            Input::Reconnected(opening) => self.unjudged = Some((opening, VecDeque::new())),
+            Input::Source(unit) => self.source_unit(unit),
+            Input::Clock(clock) => self.clock(clock),
+            Input::EncodedVideo {
+                generation,
+                rendition,
+                unit,
+            } => self.encoded_video(generation, &rendition, unit),
+            Input::EncodedAudio { generation, unit } => self.encoded_audio(generation, unit),
+            Input::EncoderEnded(generation) => self.encoder_ended(generation),
+            Input::AddRendition(rendition) => self.add_rendition(rendition),
+            Input::RemoveRendition(id) => self.followers.retain(|follower| follower.id != id),
+            Input::Finish => self.finish(),
+            Input::Tick => {}
+        }
+    }
+
+    /// Whether an input concerns the generation that is being drained.
+    fn belongs_to_active(&self, input: &Input) -> bool {
+        let active = self.active.as_ref().map(|active| active.id);
+        match input {
+            Input::EncodedVideo { generation, .. }
+            | Input::EncodedAudio { generation, .. }
+            | Input::EncoderEnded(generation) => Some(*generation) <= active,
+            Input::Tick | Input::RemoveRendition(_) => true,
+            Input::Begin(_)
+            | Input::Reconnected(_)
+            | Input::Source(_)
+            | Input::Clock(_)
+            | Input::AddRendition(_)
+            | Input::Finish => false,
+        }
+    }
+
+    fn clock(&mut self, clock: Ticks) {
+        if self.unjudged.is_none() {
+            self.moment.clock = self.moment.clock.max(self.source.time(clock));
+        }
+    }
+
+    fn source_unit(&mut self, unit: AccessUnit) {
+        let leading = self.leading_track();
+        let Some((_, waiting)) = &mut self.unjudged else {
+            return self.admit(unit);
+        };
+        if unit.track != leading {
+            waiting.push_back(unit);
+            if waiting.len() > MAX_UNJUDGED {
+                waiting.pop_front();
+            }
+            return;
+        }
+        let Some((opening, waiting)) = self.unjudged.take() else {
+            return;
+        };
+        let active = self.active.as_ref().filter(|active| !active.is_closed);
+        match (active.map(|active| active.id), self.source.rejoin(&unit)) {
+            (Some(id), Rejoin::Continues) => self.output.push(Output::Continued(id)),
+            _ => self.begin(opening),
+        }
+        for unit in waiting.into_iter().chain([unit]) {
+            self.receive(Input::Source(unit));
+        }
+    }
+
+    fn admit(&mut self, unit: AccessUnit) {
+        let leads = unit.track == self.leading_track();
+        match self.source.admit(unit, leads) {
+            Admission::Drop => {}
+            Admission::Jump(unit) => self.jump(unit),
+            Admission::Take(unit) => {
+                self.moment.clock = self.moment.clock.max(unit.arrival);
+                match unit.track {
+                    Track::Video => self.source_video(unit),
+                    Track::Audio => self.source_audio(unit),
+                }
+            }
+        }
+    }
+
+    /// A jump that nobody announced: the generation is begun again as it was.
+    fn jump(&mut self, unit: AccessUnit) {
+        let Some(active) = &self.active else { return };
+        let wanted = active.opening.program_date_time;
+        let opening = Opening {
+            program_date_time: self.timeline.anchor(wanted),
+            ..active.opening.clone()
+        };
+        self.begin(opening);
+        self.receive(Input::Source(unit));
+    }
+
+    fn source_video(&mut self, unit: AccessUnit) {
+        let Some(active) = &self.active else { return };
+        let (id, leads) = (active.id, active.lead == Lead::Source(Track::Video));
+        if leads && !self.lead(&unit) {
+            return;
+        }
+        for follower in &mut self.followers {
+            let passes_through = follower
+                .plan_in(id)
+                .is_some_and(|plan| plan.origin == Origin::Source && plan.video.is_some());
+            if passes_through {
+                follower.push(id, unit.clone());
+            }
+        }
+    }
+
+    fn source_audio(&mut self, unit: AccessUnit) {
+        let Some(active) = &self.active else { return };
+        let announced = active.opening.audio.as_ref();
+        if announced.is_some_and(|audio| audio.origin == Origin::Source) {
+            self.audio_unit(active.id, unit, Lead::Source(Track::Audio));
+        }
+    }
+
+    fn audio_unit(&mut self, generation: GenerationId, unit: AccessUnit, lead: Lead) {
+        let leads = self
+            .active
+            .as_ref()
+            .is_some_and(|active| active.lead == lead && active.id == generation);
+        if leads && !self.lead(&unit) {
+            return;
+        }
+        if self.audio.push(generation, unit) {
+            self.audio_returns(generation);
+        }
+    }
+
+    fn encoded_video(
+        &mut self,
+        generation: GenerationId,
+        rendition: &RenditionId,
+        unit: AccessUnit,
+    ) {
+        let lead = Lead::Encoded(Some(rendition.clone()));
+        let Some(active) = &self.active else { return };
+        if generation > active.id {
+            return;
+        }
+        let leads = active.lead == lead && active.id == generation;
+        let reference = self
+            .follower(rendition)
+            .and_then(|follower| follower.reference(&self.plan))
+            .or(self.source.latest());
+        let unit = near(unit, reference);
+        if leads && !self.lead(&unit) {
+            return;
+        }
+        let known = self
+            .followers
+            .iter_mut()
+            .find(|follower| follower.id == *rendition);
+        if let Some(follower) = known {
+            follower.push(generation, unit);
+        }
+    }
+
+    fn encoded_audio(&mut self, generation: GenerationId, unit: AccessUnit) {
+        let open = self
+            .plan
+            .iter()
+            .rev()
+            .find(|planned| planned.generation <= generation);
+        let reference = open.map(|planned| planned.start).or(self.source.latest());
+        let unit = near(unit, reference);
+        self.audio_unit(generation, unit, Lead::Encoded(None));
+    }
+
+    fn add_rendition(&mut self, rendition: RenditionPlan) {
+        let Some(active) = &self.active else { return };
+        if self.follower(&rendition.id).is_none() {
+            let oldest = self.plan.first_number();
+            self.followers
+                .push(Follower::new(active.id, rendition, oldest, false));
+        }
+    }
+
+    fn follower(&self, id: &RenditionId) -> Option<&Follower> {
+        self.followers.iter().find(|follower| follower.id == *id)
+    }
+
+    fn view(&self) -> View<'_> {
+        let frame = self.active.as_ref().map_or(Ticks::ZERO, Generation::frame);
+        View {
+            plan: &self.plan,
+            half_frame: Ticks(frame.0 / 2),
+            horizon: self.active.as_ref().and_then(Generation::horizon),
+        }
+    }
+}
+
+/// A unit whose times were unwrapped from another start, placed near `reference`.
+fn near(unit: AccessUnit, reference: Option<Ticks>) -> AccessUnit {
+    let Some(reference) = reference else {
+        return unit;
+    };
+    let shift = Ticks::unwrap_near(unit.pts.wrapped(), reference) - unit.pts;
+    AccessUnit {
+        pts: unit.pts + shift,
+        dts: unit.dts + shift,
+        ..unit
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! Which audio goes into which segment: decided once per number, the same in every rendition. Waiting is in media time while
+//! the source leads, in the caller's time for what an encoder owes; audio inside a generation is never dropped at a cut.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::io::{GenerationId, Origin};
+use super::plan::{Ended, Moment, Planned};
+use crate::time::Ticks;
+use crate::unit::AccessUnit;
+
+/// A segment is closed without its last bit of audio up to this length, which then opens the next: waiting for a whole PES
+/// packet would delay every segment for nothing a viewer notices.
+const TAIL: Ticks = Ticks::from_milliseconds(300);
+/// Audio is waited for this much longer than it was ever late.
+const MARGIN: Ticks = Ticks::from_milliseconds(200);
+/// Nobody waits longer than this for late audio, whatever was learned.
+const LONGEST_WAIT: Ticks = Ticks::from_milliseconds(3000);
+/// Announced audio that does not start within this time is left out.
+const START_WAIT: Ticks = Ticks::from_milliseconds(1500);
+/// An encoder may take this long in the caller's time.
+const ENCODER_WAIT: Duration = Duration::from_secs(3);
+/// What may be held for segments to come.
+const MAX_UNITS: usize = 8192;
+/// Steps longer than this are a hole, not the length of a unit.
+const LONGEST_UNIT: Ticks = Ticks::from_milliseconds(700);
+
+/// The answer to a segment that asks for its audio.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Not yet.
+    Wait,
+    /// This is it.
+    Take(Vec<AccessUnit>),
+    /// It was announced and does not come.
+    Absent,
+}
+
+/// Audio that is not yet in a segment.
+#[derive(Debug, Default)]
+pub(super) struct AudioQueue {
+    units: VecDeque<(GenerationId, AccessUnit)>,
+    /// The generation whose audio came last, and what was learned of it.
+    generation: GenerationId,
+    last: Option<Ticks>,
+    step: Ticks,
+    /// The least by which its end was ahead of the source's clock when it arrived; negative when it comes late.
+    lead: Option<Ticks>,
+    /// Wire time of the last unit in a segment: after a seam audio must not go back.
+    written: Option<Ticks>,
+}
+
+impl AudioQueue {
+    /// Takes a unit; `false` when it repeats or goes back.
+    pub(super) fn push(&mut self, generation: GenerationId, unit: AccessUnit) -> bool {
+        if generation > self.generation {
+            self.generation = generation;
+            (self.last, self.step, self.lead) = (None, Ticks::ZERO, None);
+        }
+        if generation < self.generation || self.last.is_some_and(|last| unit.pts <= last) {
+            return false;
+        }
+        if let Some(last) = self.last.replace(unit.pts)
+            && unit.pts - last <= LONGEST_UNIT
+        {
+            self.step = unit.pts - last;
+        }
+        let lead = unit.pts + self.step - unit.arrival;
+        self.lead = Some(self.lead.map_or(lead, |least| least.min(lead)));
+        self.units.push_back((generation, unit));
+        if self.units.len() > MAX_UNITS {
+            self.units.pop_front();
+        }
+        true
+    }
+
+    /// Whether audio of this generation has come.
+    pub(super) fn has_started(&self, generation: GenerationId) -> bool {
+        self.generation > generation || (self.generation == generation && self.last.is_some())
+    }
+
+    /// Decides the audio of a segment that has ended. `is_over` says that no more of its generation's audio can come.
+    pub(super) fn decide(&mut self, planned: &Planned, is_over: bool, moment: Moment) -> Answer {
+        let Some(end) = planned.end else {
+            return Answer::Wait;
+        };
+        let Some(announced) = &planned.announced else {
+            return Answer::Take(Vec::new());
+        };
+        let origin = announced.origin;
+        let is_over = is_over || self.generation > planned.generation;
+        let starts_within = self
+            .units
+            .iter()
+            .any(|(generation, unit)| *generation == planned.generation && unit.pts < end.at);
+        if planned.opens && !starts_within && !is_over {
+            return self.decide_first(planned, origin, moment);
+        }
+        if is_over || self.reaches(end.at - TAIL) || self.is_overdue(end, origin, moment) {
+            return Answer::Take(self.take(planned, end));
+        }
+        Answer::Wait
+    }
+
+    /// The first segment must have audio, or none may be announced: players build their decoders from it.
+    fn decide_first(&mut self, planned: &Planned, origin: Origin, moment: Moment) -> Answer {
+        if self.has_started(planned.generation) {
+            let first = self
+                .units
+                .iter()
+                .position(|(generation, _)| *generation == planned.generation);
+            let unit = first.and_then(|index| self.units.remove(index));
+            let unit = unit.map(|(_, unit)| unit);
+            if let Some(unit) = &unit {
+                self.written = Some(unit.pts + planned.offset);
+            }
+            return Answer::Take(unit.into_iter().collect());
+        }
+        let is_absent = match origin {
+            Origin::Source => moment.clock >= planned.began.clock + START_WAIT,
+            Origin::Encoded => moment.now >= planned.began.now + ENCODER_WAIT,
+        };
+        if is_absent {
+            Answer::Absent
+        } else {
+            Answer::Wait
+        }
+    }
+
+    fn reaches(&self, end: Ticks) -> bool {
+        self.last.is_some_and(|last| last + self.step >= end)
+    }
+
+    fn is_overdue(&self, end: Ended, origin: Origin, moment: Moment) -> bool {
+        match origin {
+            Origin::Encoded => moment.now >= end.decided.now + ENCODER_WAIT,
+            Origin::Source => {
+                let learned = self.lead.map(|lead| end.at - lead + MARGIN);
+                learned.is_some_and(|learned| moment.clock >= learned)
+                    || moment.clock >= end.decided.clock + LONGEST_WAIT
+            }
+        }
+    }
+
+    fn take(&mut self, planned: &Planned, end: Ended) -> Vec<AccessUnit> {
+        let mut taken = Vec::new();
+        while let Some((generation, unit)) = self.units.front() {
+            let is_older = *generation < planned.generation;
+            let belongs = *generation == planned.generation && unit.pts < end.at;
+            if !is_older && !belongs {
+                break;
+            }
+            let wire = unit.pts + planned.offset;
+            let goes_back = self.written.is_some_and(|written| wire <= written);
+            if let Some((_, unit)) = self.units.pop_front()
+                && belongs
+                && !goes_back
+            {
+                taken.push(unit);
+            }
+        }
+        if planned.opens || planned.discontinuity {
+            drop_before(&mut taken, planned.start);
+        }
+        if end.closes {
+            self.units
+                .retain(|(generation, _)| *generation > planned.generation);
+        }
+        if let Some(last) = taken.last() {
+            self.written = Some(last.pts + planned.offset);
+        }
+        taken
+    }
+}
+
+/// Leaves out what ends before the first picture.
+fn drop_before(taken: &mut Vec<AccessUnit>, start: Ticks) {
+    let early = taken
+        .windows(2)
+        .take_while(|pair| pair[1].pts <= start)
+        .count();
+    taken.drain(..early);
+}

@@ -1,0 +1,355 @@
+//! One rendition: puts its pictures into the planned segments and writes them once their audio is decided.
+//! It follows the plan and never changes it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::io::{GenerationId, RenditionId, RenditionPlan};
+use super::plan::{Plan, Planned};
+use crate::time::Ticks;
+use crate::ts::mux::{Muxer, SegmentMedia, Tracks};
+use crate::unit::{AccessUnit, RandomAccess, VideoCodec};
+
+/// The first picture of a generation may come this much after the planned start (a decoder that drops its first frames).
+const START_TOLERANCE: Ticks = Ticks::from_milliseconds(500);
+/// Pictures that are held for cuts to come are bounded.
+const MAX_HELD_BYTES: usize = 64 << 20;
+
+/// Generations that may still be drained.
+const REMEMBERED_PLANS: usize = 16;
+
+/// What plan and leading track allow a rendition to know.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View<'a> {
+    pub(super) plan: &'a Plan,
+    /// Half a frame: pictures this near to a cut are at it.
+    pub(super) half_frame: Ticks,
+    /// The generation of the open segment and the time up to which its cuts are decided; `None` once all are.
+    pub(super) horizon: Option<(GenerationId, Ticks)>,
+}
+
+/// A segment in one rendition.
+#[derive(Debug, Clone)]
+pub(super) struct Rendered {
+    pub(super) bytes: Bytes,
+    pub(super) independent: bool,
+}
+
+/// Where a number stands in a rendition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Written.
+    Done,
+    /// Being filled, or to come.
+    Pending,
+    /// Passed over; it will not come.
+    Missing,
+}
+
+/// The state of one rendition over segments and generations.
+#[derive(Debug)]
+pub(super) struct Follower {
+    pub(super) id: RenditionId,
+    /// What it is from which generation on; `None` where it pauses.
+    plans: Vec<(GenerationId, Option<RenditionPlan>)>,
+    /// Others wait for it. Not so while it lags or has not started.
+    pub(super) is_expected: bool,
+    muxer: Muxer,
+    /// The number being filled.
+    next: u64,
+    /// Its pictures are in step with the plan.
+    joined: bool,
+    units: Vec<AccessUnit>,
+    /// Pictures for which the plan is not yet decided.
+    held: VecDeque<(GenerationId, AccessUnit)>,
+    held_bytes: usize,
+    /// Its encoder has ended for this generation and those before.
+    ended: Option<GenerationId>,
+    closed: VecDeque<(u64, Vec<AccessUnit>)>,
+    finished: BTreeMap<u64, Rendered>,
+    /// A number was passed over since the last one that was written.
+    has_hole: bool,
+}
+
+impl Follower {
+    /// A rendition that starts with `number`, in this generation.
+    pub(super) fn new(
+        generation: GenerationId,
+        plan: RenditionPlan,
+        number: u64,
+        is_expected: bool,
+    ) -> Self {
+        Self {
+            id: plan.id.clone(),
+            plans: vec![(generation, Some(plan))],
+            is_expected,
+            muxer: Muxer::default(),
+            next: number,
+            joined: false,
+            units: Vec::new(),
+            held: VecDeque::new(),
+            held_bytes: 0,
+            ended: None,
+            closed: VecDeque::new(),
+            finished: BTreeMap::new(),
+            has_hole: false,
+        }
+    }
+
+    /// What it is from this generation on.
+    pub(super) fn change(&mut self, generation: GenerationId, plan: Option<RenditionPlan>) {
+        self.is_expected = plan.is_some();
+        self.plans.push((generation, plan));
+        if self.plans.len() > REMEMBERED_PLANS {
+            self.plans.remove(0);
+        }
+    }
+
+    /// What it is in this generation.
+    pub(super) fn plan_in(&self, generation: GenerationId) -> Option<&RenditionPlan> {
+        let mut plans = self.plans.iter().rev();
+        plans
+            .find(|(from, _)| *from <= generation)
+            .and_then(|(_, plan)| plan.as_ref())
+    }
+
+    fn video_in(&self, generation: GenerationId) -> Option<VideoCodec> {
+        self.plan_in(generation).and_then(|plan| plan.video)
+    }
+
+    /// Takes a picture of the generation, in decoding order.
+    pub(super) fn push(&mut self, generation: GenerationId, unit: AccessUnit) {
+        self.held_bytes += unit.payload.len();
+        self.held.push_back((generation, unit));
+        while self.held_bytes > MAX_HELD_BYTES {
+            let Some((_, dropped)) = self.held.pop_front() else {
+                break;
+            };
+            self.held_bytes -= dropped.payload.len();
+            self.leave();
+        }
+    }
+
+    /// Nothing more of this generation comes.
+    pub(super) fn end(&mut self, generation: GenerationId) {
+        self.ended = self.ended.max(Some(generation));
+    }
+
+    /// The encoder was lost in the middle of a generation; its successor must find a place in the plan again.
+    pub(super) fn leave(&mut self) {
+        self.joined = false;
+        self.units.clear();
+    }
+
+    /// Gives up on every number below this one.
+    pub(super) fn skip_to(&mut self, number: u64) {
+        if self.next < number {
+            self.next = number;
+            self.leave();
+            self.has_hole = true;
+        }
+    }
+
+    /// Places what can be placed.
+    pub(super) fn advance(&mut self, view: View) {
+        self.skip_to(view.plan.first_number());
+        while let Some(&(generation, _)) = self.held.front() {
+            if !self.reach(generation, view) || !self.place_front(view) {
+                break;
+            }
+        }
+        self.close_ended(view);
+    }
+
+    /// Moves on to the segments of a generation; `false` while the ones before it are not over.
+    fn reach(&mut self, generation: GenerationId, view: View) -> bool {
+        self.close_ended(view);
+        match view.plan.get(self.next) {
+            Some(planned) => planned.generation >= generation,
+            None => false,
+        }
+    }
+
+    /// Places the oldest held picture; `false` when the plan is not yet decided that far.
+    fn place_front(&mut self, view: View) -> bool {
+        let Some((generation, unit)) = self.held.front() else {
+            return false;
+        };
+        let Some(planned) = view.plan.get(self.next) else {
+            return false;
+        };
+        let is_undecided = view
+            .horizon
+            .is_some_and(|(open, decided)| *generation >= open && unit.pts > decided);
+        if is_undecided {
+            return false;
+        }
+        if *generation == planned.generation && self.joined && is_past(planned, unit, view) {
+            let closes = planned.end.is_some_and(|end| end.closes);
+            if !closes {
+                self.close(planned);
+                return true;
+            }
+        }
+        let Some((generation, unit)) = self.held.pop_front() else {
+            return false;
+        };
+        self.held_bytes -= unit.payload.len();
+        if generation == planned.generation {
+            self.place(generation, unit, view);
+        }
+        true
+    }
+
+    fn place(&mut self, generation: GenerationId, unit: AccessUnit, view: View) {
+        if !self.joined {
+            let Some(number) = joining_point(self.next, generation, &unit, view) else {
+                return;
+            };
+            if number > self.next {
+                self.has_hole = true;
+                self.next = number;
+            }
+            self.joined = true;
+        }
+        let is_past = view
+            .plan
+            .get(self.next)
+            .is_some_and(|planned| is_past(planned, &unit, view));
+        if !is_past {
+            self.units.push(unit);
+        }
+    }
+
+    /// Closes the segments that nothing more can come for.
+    fn close_ended(&mut self, view: View) {
+        while let Some(planned) = view.plan.get(self.next) {
+            let Some(end) = planned.end else { return };
+            let has_video = self.video_in(planned.generation).is_some();
+            let is_over = self.ended >= Some(planned.generation);
+            let has_more = self
+                .held
+                .front()
+                .is_some_and(|(generation, _)| *generation <= planned.generation);
+            if has_video && (!is_over || has_more) {
+                return;
+            }
+            self.close(planned);
+            if end.closes {
+                self.joined = false;
+            }
+        }
+    }
+
+    fn close(&mut self, planned: &Planned) {
+        let units = std::mem::take(&mut self.units);
+        match self.plan_in(planned.generation) {
+            Some(plan) if plan.video.is_none() || !units.is_empty() => {
+                self.closed.push_back((planned.number, units));
+            }
+            _ => self.has_hole = true,
+        }
+        self.next = planned.number + 1;
+    }
+
+    /// Writes what is closed and has its audio; returns the numbers.
+    pub(super) fn write(&mut self, plan: &Plan) -> Vec<u64> {
+        let mut written = Vec::new();
+        while let Some((number, _)) = self.closed.front() {
+            let Some(planned) = plan.get(*number) else {
+                self.closed.pop_front();
+                continue;
+            };
+            let Some(sound) = planned.audio.as_ref().map(Arc::clone) else {
+                break;
+            };
+            let Some((number, video)) = self.closed.pop_front() else {
+                break;
+            };
+            let rendered = self.render(planned, &video, &sound);
+            self.finished.insert(number, rendered);
+            written.push(number);
+        }
+        written
+    }
+
+    fn render(
+        &mut self,
+        planned: &Planned,
+        video: &[AccessUnit],
+        sound: &[AccessUnit],
+    ) -> Rendered {
+        let tracks = Tracks {
+            video: self.video_in(planned.generation),
+            audio: planned.announced.as_ref().map(|audio| audio.track.clone()),
+        };
+        let bytes = self.muxer.segment(&SegmentMedia {
+            tracks: &tracks,
+            offset: planned.offset,
+            seam: planned.discontinuity || self.has_hole,
+            video,
+            audio: sound,
+        });
+        self.has_hole = false;
+        let leads = video.first().map(|unit| unit.random_access);
+        Rendered {
+            bytes,
+            independent: leads.is_none_or(|access| access == RandomAccess::Full),
+        }
+    }
+
+    /// Where a number stands here.
+    pub(super) fn standing(&self, number: u64) -> Standing {
+        if self.finished.contains_key(&number) {
+            Standing::Done
+        } else if number >= self.next || self.closed.iter().any(|(closed, _)| *closed == number) {
+            Standing::Pending
+        } else {
+            Standing::Missing
+        }
+    }
+
+    /// Hands a written segment out.
+    pub(super) fn take(&mut self, number: u64) -> Option<Rendered> {
+        self.finished.remove(&number)
+    }
+
+    /// Near which time on the source's clock its next pictures are.
+    pub(super) fn reference(&self, plan: &Plan) -> Option<Ticks> {
+        plan.get(self.next).map(|planned| planned.start)
+    }
+}
+
+/// The number whose start this picture is, from `next` on. A decoder starts here, so it must be a key.
+fn joining_point(
+    next: u64,
+    generation: GenerationId,
+    unit: &AccessUnit,
+    view: View,
+) -> Option<u64> {
+    if unit.random_access == RandomAccess::None {
+        return None;
+    }
+    let mut segments = view
+        .plan
+        .iter()
+        .filter(|planned| planned.number >= next && planned.generation == generation);
+    let planned = segments.find(|planned| {
+        let distance = unit.pts - planned.start;
+        let tolerance = if planned.opens {
+            START_TOLERANCE
+        } else {
+            view.half_frame
+        };
+        distance >= -view.half_frame && distance <= tolerance
+    })?;
+    Some(planned.number)
+}
+
+fn is_past(planned: &Planned, unit: &AccessUnit, view: View) -> bool {
+    planned
+        .end
+        .is_some_and(|end| unit.pts >= end.at - view.half_frame)
+}

@@ -1,0 +1,380 @@
+//! Generations: one after the other, each opened by a key of its leading track and closed where that track ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Segmenter;
+use super::cutter::{CutReason, Cutter};
+use super::follower::Follower;
+use super::io::{AudioPlan, GenerationId, Opening, Origin, Output, RenditionId};
+use super::plan::{Ended, Moment, Start};
+use super::source::SourceTimeline;
+use super::timeline::{Placed, date_at};
+use crate::time::Ticks;
+use crate::unit::{AccessUnit, RandomAccess, Track};
+
+/// Media that comes faster than real time by this much is a burst.
+const BURST: Ticks = Ticks::from_milliseconds(500);
+
+/// Which track decides the cuts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Lead {
+    /// A track of the source.
+    Source(Track),
+    /// An encoded rendition; `None` is the encoded audio.
+    Encoded(Option<RenditionId>),
+}
+
+impl Lead {
+    fn of(opening: &Opening) -> Self {
+        let mut with_video = opening
+            .renditions
+            .iter()
+            .filter(|rendition| rendition.video.is_some());
+        if with_video
+            .clone()
+            .any(|rendition| rendition.origin == Origin::Source)
+        {
+            return Self::Source(Track::Video);
+        }
+        if let Some(first) = with_video.next() {
+            return Self::Encoded(Some(first.id.clone()));
+        }
+        match &opening.audio {
+            Some(audio) if audio.origin == Origin::Encoded => Self::Encoded(None),
+            _ => Self::Source(Track::Audio),
+        }
+    }
+}
+
+/// Whether the announced audio is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AudioState {
+    Announced,
+    LeftOut,
+    /// It came after it had been left out.
+    Back,
+}
+
+/// The generation whose segments are being cut.
+#[derive(Debug)]
+pub(super) struct Generation {
+    pub(super) id: GenerationId,
+    pub(super) opening: Opening,
+    pub(super) lead: Lead,
+    pub(super) is_closed: bool,
+    announced: Option<Arc<AudioPlan>>,
+    audio: AudioState,
+    cutter: Option<Cutter>,
+    placed: Option<Placed>,
+    began: Moment,
+    /// Unix milliseconds of its start, once its first segment has ended.
+    anchor: Option<i64>,
+    /// The encoder that leads was lost; it goes on with a key.
+    lost: bool,
+}
+
+impl Generation {
+    fn new(id: GenerationId, opening: Opening) -> Self {
+        Self {
+            id,
+            lead: Lead::of(&opening),
+            is_closed: false,
+            announced: opening.audio.clone().map(Arc::new),
+            audio: AudioState::Announced,
+            opening,
+            cutter: None,
+            placed: None,
+            began: Moment::before_all(Duration::ZERO),
+            anchor: None,
+            lost: false,
+        }
+    }
+
+    /// What one frame lasts.
+    pub(super) fn frame(&self) -> Ticks {
+        self.cutter.as_ref().map_or(Ticks::ZERO, Cutter::frame)
+    }
+
+    /// Up to where the cuts of this generation are decided; `None` once all are.
+    pub(super) fn horizon(&self) -> Option<(GenerationId, Ticks)> {
+        if self.is_closed {
+            return None;
+        }
+        let decided = self
+            .cutter
+            .as_ref()
+            .map_or(Ticks(i64::MIN), Cutter::highest);
+        Some((self.id, decided))
+    }
+
+    fn is_mixed(&self) -> bool {
+        matches!(self.lead, Lead::Source(Track::Video))
+            && self
+                .opening
+                .renditions
+                .iter()
+                .any(|rendition| rendition.origin == Origin::Encoded)
+    }
+
+    /// Whether its end must wait for an encoder's last pictures.
+    fn waits_for_encoder(&self) -> bool {
+        matches!(self.lead, Lead::Encoded(_)) && self.cutter.is_some() && !self.is_closed
+    }
+}
+
+impl Segmenter {
+    pub(super) fn leading_track(&self) -> Track {
+        let has_video = |opening: &Opening| {
+            opening
+                .renditions
+                .iter()
+                .any(|rendition| rendition.video.is_some())
+        };
+        match &self.active {
+            Some(active) if !has_video(&active.opening) => Track::Audio,
+            _ => Track::Video,
+        }
+    }
+
+    pub(super) fn active_is_closed(&self) -> bool {
+        self.next.is_none() && self.active.as_ref().is_none_or(|active| active.is_closed)
+    }
+
+    pub(super) fn begin(&mut self, opening: Opening) {
+        let id = GenerationId(self.next_generation);
+        self.next_generation += 1;
+        self.finishing = false;
+        self.unjudged = None;
+        self.output.push(Output::Began(id));
+        self.next = Some((id, opening));
+        if !self
+            .active
+            .as_ref()
+            .is_some_and(Generation::waits_for_encoder)
+        {
+            self.change_over();
+        }
+    }
+
+    /// Closes the active generation, starts the one that waits and gives it what has arrived for it.
+    pub(super) fn change_over(&mut self) {
+        let Some((id, opening)) = self.next.take() else {
+            return;
+        };
+        self.close_generation();
+        self.source = SourceTimeline::default();
+        self.moment = Moment::before_all(self.moment.now);
+        self.change_renditions(id, &opening);
+        self.active = Some(Generation::new(id, opening));
+        for input in std::mem::take(&mut self.held) {
+            self.receive(input);
+        }
+    }
+
+    fn change_renditions(&mut self, id: GenerationId, opening: &Opening) {
+        for follower in &mut self.followers {
+            let mut plans = opening.renditions.iter();
+            let plan = plans.find(|rendition| rendition.id == follower.id);
+            follower.change(id, plan.cloned());
+        }
+        let number = self.plan.next_number();
+        for rendition in &opening.renditions {
+            if self.follower(&rendition.id).is_none() {
+                let follower = Follower::new(id, rendition.clone(), number, true);
+                self.followers.push(follower);
+            }
+        }
+        let place = |id: &RenditionId| {
+            let mut renditions = opening.renditions.iter();
+            renditions.position(|rendition| rendition.id == *id)
+        };
+        self.followers
+            .sort_by_key(|follower| place(&follower.id).unwrap_or(usize::MAX));
+    }
+
+    pub(super) fn finish(&mut self) {
+        self.finishing = true;
+        self.unjudged = None;
+        if !self
+            .active
+            .as_ref()
+            .is_some_and(Generation::waits_for_encoder)
+        {
+            self.close_generation();
+        }
+    }
+
+    pub(super) fn encoder_ended(&mut self, generation: GenerationId) {
+        let Some(active) = &mut self.active else {
+            return;
+        };
+        let is_open = generation == active.id && !active.is_closed;
+        let drains = is_open && (self.next.is_some() || self.finishing);
+        if is_open && !drains {
+            active.lost = matches!(active.lead, Lead::Encoded(_));
+            for follower in &mut self.followers {
+                let plan = follower.plan_in(generation);
+                if plan.is_some_and(|plan| plan.origin == Origin::Encoded) {
+                    follower.leave();
+                }
+            }
+            return;
+        }
+        self.encoders_ended = self.encoders_ended.max(Some(generation));
+        for follower in &mut self.followers {
+            follower.end(generation);
+        }
+        if drains {
+            self.close_generation();
+            self.change_over();
+        }
+    }
+
+    /// Closes the open segment where the leading track ends.
+    fn close_generation(&mut self) {
+        let Some(active) = &mut self.active else {
+            return;
+        };
+        if std::mem::replace(&mut active.is_closed, true) {
+            return;
+        }
+        let id = active.id;
+        let end = active.cutter.as_ref().map(Cutter::end);
+        if let Some(end) = end {
+            self.close_segment(end, true);
+        }
+        for follower in &mut self.followers {
+            let plan = follower.plan_in(id);
+            if plan.is_some_and(|plan| plan.origin == Origin::Source) {
+                follower.end(id);
+            }
+        }
+    }
+
+    /// Shows a unit of the leading track to the cutter; `false` when the unit is of no use.
+    pub(super) fn lead(&mut self, unit: &AccessUnit) -> bool {
+        let moment = self.moment;
+        let Some(active) = self.active.as_mut().filter(|active| !active.is_closed) else {
+            return false;
+        };
+        let is_key = unit.random_access != RandomAccess::None;
+        let Some(cutter) = &mut active.cutter else {
+            return is_key && self.open_generation(unit);
+        };
+        if cutter.is_full() || (active.lost && (!is_key || unit.pts <= cutter.highest())) {
+            return false;
+        }
+        active.lost = false;
+        if let Some(placed) = active.placed {
+            let played = moment.now.saturating_sub(active.began.now);
+            if unit.pts - placed.start - Ticks::from_duration(played) > BURST {
+                cutter.stop_splitting();
+            }
+            self.timeline.decoded(unit.dts + placed.offset);
+        }
+        if let Some(cut) = cutter.observe(unit) {
+            let number = self.close_segment(cut.at, false);
+            if let (CutReason::Forced, Some(number)) = (cut.reason, number) {
+                self.output.push(Output::ForcedCut { number });
+            }
+            self.open_segment(cut.at, false);
+        }
+        true
+    }
+
+    fn open_generation(&mut self, first: &AccessUnit) -> bool {
+        let Some(active) = &mut self.active else {
+            return false;
+        };
+        let cutter = Cutter::new(self.settings.rules, first, active.opening.split_first_group);
+        let placed = self
+            .timeline
+            .place(first, cutter.frame(), active.is_mixed());
+        active.cutter = Some(cutter);
+        active.placed = Some(placed);
+        active.began = self.moment;
+        if active.lead == Lead::Source(Track::Video) {
+            self.source.starts_at(first.pts);
+        }
+        self.timeline.decoded(first.dts + placed.offset);
+        self.open_segment(first.pts, true);
+        true
+    }
+
+    fn open_segment(&mut self, at: Ticks, opens: bool) {
+        let Some(active) = &mut self.active else {
+            return;
+        };
+        let Some(placed) = active.placed else { return };
+        let audio_is_back = active.audio == AudioState::Back;
+        if audio_is_back {
+            active.audio = AudioState::Announced;
+        }
+        let is_first = active.id == GenerationId(0);
+        let number = self.plan.open(Start {
+            generation: active.id,
+            at,
+            offset: placed.offset,
+            opens,
+            discontinuity: audio_is_back || (opens && (!is_first || self.settings.after_another)),
+            announced: active
+                .announced
+                .clone()
+                .filter(|_| active.audio == AudioState::Announced),
+            began: self.moment,
+        });
+        if audio_is_back {
+            self.output.push(Output::AudioCameBack { number });
+        }
+    }
+
+    /// Ends the open segment and returns its number.
+    fn close_segment(&mut self, at: Ticks, closes: bool) -> Option<u64> {
+        let active = self.active.as_mut()?;
+        let placed = active.placed?;
+        let wanted = active.opening.program_date_time;
+        let timeline = &self.timeline;
+        let anchor = *active.anchor.get_or_insert_with(|| timeline.anchor(wanted));
+        let planned = self.plan.last_mut()?;
+        planned.end = Some(Ended {
+            at,
+            date: date_at(anchor, placed.start, planned.start),
+            decided: self.moment,
+            closes,
+        });
+        let number = planned.number;
+        self.timeline
+            .ended(at + placed.offset, date_at(anchor, placed.start, at));
+        Some(number)
+    }
+
+    /// The announced audio does not come: it is left out from this number on.
+    pub(super) fn leave_audio_out(&mut self, generation: GenerationId, number: u64) {
+        for planned in self.plan.iter_mut() {
+            if planned.generation == generation && planned.number >= number {
+                planned.announced = None;
+            }
+        }
+        if let Some(active) = self
+            .active
+            .as_mut()
+            .filter(|active| active.id == generation)
+        {
+            active.audio = AudioState::LeftOut;
+        }
+        self.output.push(Output::AudioLeftOut(generation));
+    }
+
+    /// Audio has come: if it had been left out, the next segment announces it again.
+    pub(super) fn audio_returns(&mut self, generation: GenerationId) {
+        if let Some(active) = self
+            .active
+            .as_mut()
+            .filter(|active| active.id == generation)
+            && active.audio == AudioState::LeftOut
+        {
+            active.audio = AudioState::Back;
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What goes into the segmenter and what comes out of it. Plain data; decides nothing.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::cutter::CutRules;
+use crate::time::Ticks;
+use crate::ts::mux::AudioTrack;
+use crate::unit::{AccessUnit, VideoCodec};
+
+/// The id of a rendition: `source`, `audio` or `<height>p`; stable for the life of the stream.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RenditionId(Arc<str>);
+
+impl RenditionId {
+    /// An id by its name.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self(Arc::from(name))
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RenditionId {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// One continuous source timeline. The first is 0; each seam makes the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct GenerationId(pub u64);
+
+/// What is fixed for the life of a segmenter.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How long segments are.
+    pub rules: CutRules,
+    /// Number of the first segment: max(state, floor, Unix seconds).
+    pub media_sequence: u64,
+    /// Discontinuity sequence to go on from: max(state, floor, Unix seconds).
+    pub discontinuity_sequence: u64,
+    /// The first segment follows those of another process on the same URLs: EXT-X-DISCONTINUITY stands before it.
+    pub after_another: bool,
+}
+
+/// Where the pictures or the audio of something come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Passed through from the source.
+    Source,
+    /// From FFmpeg's pipes.
+    Encoded,
+}
+
+/// One rendition of a generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenditionPlan {
+    /// Its id.
+    pub id: RenditionId,
+    /// Where its pictures come from.
+    pub origin: Origin,
+    /// The format of its pictures; `None` for radio.
+    pub video: Option<VideoCodec>,
+}
+
+/// The audio of a generation, the same bytes in every rendition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AudioPlan {
+    /// Where it comes from.
+    pub origin: Origin,
+    /// How it is announced.
+    pub track: AudioTrack,
+}
+
+/// What a generation starts with.
+///
+/// The track that leads decides the cuts: the source's video if a rendition passes it through, else the first encoded
+/// rendition, else (no rendition has video) the audio.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opening {
+    /// Date of the first picture, Unix milliseconds: the first byte's arrival minus the media time of the start burst.
+    /// Where this lies before the end of the previous generation, that end is taken.
+    pub program_date_time: i64,
+    /// Cut the first group of pictures in parts of one second, so that playing can begin. Say `false` where the source is
+    /// known to bring a burst; a burst that is seen while it happens ends the splitting by itself.
+    pub split_first_group: bool,
+    /// The renditions, highest first.
+    pub renditions: Vec<RenditionPlan>,
+    /// The audio; `None` where the source announces none.
+    pub audio: Option<AudioPlan>,
+}
+
+/// Everything that can happen to a segmenter.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A new timeline starts: the first one, another source, or a jump. What is open is closed where it ends.
+    Begin(Opening),
+    /// The source was connected again and its units follow. Whether they continue the timeline is judged from the first
+    /// unit of the leading track: [`Output::Continued`] or, begun with this opening, [`Output::Began`].
+    Reconnected(Opening),
+    /// One access unit of the source, in the order of its bytes. Video is wanted here also when every rendition is encoded.
+    Source(AccessUnit),
+    /// The source's clock moved (PCR, unwrapped).
+    Clock(Ticks),
+    /// One picture of an encoded rendition. Its times need not be unwrapped in the same way as the source's.
+    EncodedVideo {
+        /// The generation that its FFmpeg was started for.
+        generation: GenerationId,
+        /// Which rendition.
+        rendition: RenditionId,
+        /// The picture.
+        unit: AccessUnit,
+    },
+    /// Encoded audio.
+    EncodedAudio {
+        /// The generation that its FFmpeg was started for.
+        generation: GenerationId,
+        /// One or more frames.
+        unit: AccessUnit,
+    },
+    /// The FFmpeg of a generation has ended and every pipe of it is read to its end, whether it was told to or not.
+    EncoderEnded(GenerationId),
+    /// A rendition starts in the middle of a generation, from the next cut on that its pictures reach.
+    AddRendition(RenditionPlan),
+    /// A rendition stops.
+    RemoveRendition(RenditionId),
+    /// Close what is open; nothing of the source follows. Encoded renditions may still drain.
+    Finish,
+    /// Only time has passed.
+    Tick,
+}
+
+/// What a segmenter has to say, in the order in which it became true.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// A number is complete: publish it.
+    Segment(FinishedSegment),
+    /// A rendition brought a number that was published without it. It may still be put in place if no playlist of the
+    /// rendition has shown the gap to anyone.
+    Late(LateSegment),
+    /// A segment had to end without a key because none came within the target duration. Two in a minute: encode instead.
+    ForcedCut {
+        /// The segment that ends there.
+        number: u64,
+    },
+    /// A generation began. Encoders must be started for it.
+    Began(GenerationId),
+    /// The reconnected source goes on where it was; encoders stay.
+    Continued(GenerationId),
+    /// Audio was announced and did not come: it is left out of tables and must be left out of CODECS.
+    AudioLeftOut(GenerationId),
+    /// Audio that was left out came after all; it is in the segments from this number on.
+    AudioCameBack {
+        /// The first number with audio, behind a discontinuity.
+        number: u64,
+    },
+}
+
+/// One media sequence number, complete in every rendition that has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FinishedSegment {
+    /// EXT-X-MEDIA-SEQUENCE of the segment. Numbers follow each other without holes.
+    pub number: u64,
+    /// The timeline it belongs to.
+    pub generation: GenerationId,
+    /// EXTINF.
+    pub duration: Ticks,
+    /// EXT-X-DISCONTINUITY stands before it.
+    pub discontinuity: bool,
+    /// Discontinuities up to and with the one before this segment.
+    pub discontinuity_sequence: u64,
+    /// In every rendition it starts with a picture that needs nothing before it.
+    pub independent: bool,
+    /// EXT-X-PROGRAM-DATE-TIME, Unix milliseconds.
+    pub program_date_time: i64,
+    /// Its bytes, in the order of the generation's renditions. A rendition that is not here has a gap (EXT-X-GAP).
+    pub renditions: Vec<RenditionSegment>,
+}
+
+/// One rendition of a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenditionSegment {
+    /// Which rendition.
+    pub rendition: RenditionId,
+    /// The transport stream: tables first.
+    pub bytes: Bytes,
+}
+
+/// A rendition of a number that was published before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LateSegment {
+    /// The number.
+    pub number: u64,
+    /// Whether it starts with a picture that needs nothing before it.
+    pub independent: bool,
+    /// Rendition and bytes.
+    pub segment: RenditionSegment,
+}

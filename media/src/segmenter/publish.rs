@@ -1,0 +1,194 @@
+//! Brings decided segments out, in the order of their numbers: audio, then bytes, then one [`FinishedSegment`] for all renditions.
+//! A rendition that lags is waited for once, for a bounded time; it never holds the others up for good.
+
+use std::time::Duration;
+
+use super::Segmenter;
+use super::audio::Answer;
+use super::follower::{Follower, Standing};
+use super::io::{FinishedSegment, GenerationId, LateSegment, Origin, Output, RenditionSegment};
+use super::plan::{Ended, Planned};
+use crate::time::Ticks;
+
+/// Which number is next, and since when only laggards keep it back.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    next: u64,
+    discontinuity_sequence: u64,
+    ready_since: Option<Duration>,
+}
+
+impl Publisher {
+    pub(super) fn new(next: u64) -> Self {
+        Self {
+            next,
+            discontinuity_sequence: 0,
+            ready_since: None,
+        }
+    }
+
+    /// The number that is published next.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// The discontinuity sequence of the last published segment.
+    pub(super) fn discontinuity_sequence(&self) -> u64 {
+        self.discontinuity_sequence
+    }
+
+    /// Whether the next number may go out with these renditions (standing, expected) at `now`.
+    fn may_publish(
+        &mut self,
+        renditions: &[(Standing, bool)],
+        patience: Duration,
+        now: Duration,
+    ) -> bool {
+        let is_pending = |expected: bool| {
+            renditions.iter().any(|&(standing, is_expected)| {
+                standing == Standing::Pending && is_expected == expected
+            })
+        };
+        let is_done = renditions
+            .iter()
+            .any(|&(standing, _)| standing == Standing::Done);
+        if !is_done {
+            return !is_pending(true) && !is_pending(false);
+        }
+        if !is_pending(true) {
+            return true;
+        }
+        let since = *self.ready_since.get_or_insert(now);
+        now >= since + patience
+    }
+}
+
+impl Segmenter {
+    /// Does everything that has become possible.
+    pub(super) fn settle(&mut self) {
+        self.decide_audio();
+        let mut followers = std::mem::take(&mut self.followers);
+        for follower in &mut followers {
+            follower.advance(self.view());
+            for number in follower.write(&self.plan) {
+                self.written(follower, number);
+            }
+        }
+        self.followers = followers;
+        while self.publish_next() {}
+        self.plan.prune(self.publisher.next);
+    }
+
+    fn decide_audio(&mut self) {
+        let mut number = self.publisher.next;
+        while let Some(planned) = self.plan.get(number) {
+            if planned.audio.is_none() {
+                let is_over = self.audio_is_over(planned);
+                match self.audio.decide(planned, is_over, self.moment) {
+                    Answer::Wait => return,
+                    Answer::Absent => {
+                        let generation = planned.generation;
+                        self.leave_audio_out(generation, number);
+                        continue;
+                    }
+                    Answer::Take(units) => {
+                        if let Some(planned) = self.plan.get_mut(number) {
+                            planned.audio = Some(units.into());
+                        }
+                    }
+                }
+            }
+            number += 1;
+        }
+    }
+
+    fn audio_is_over(&self, planned: &Planned) -> bool {
+        let origin = planned.announced.as_ref().map(|audio| audio.origin);
+        match origin {
+            Some(Origin::Encoded) => self.encoders_ended >= Some(planned.generation),
+            _ => self.generation_is_over(planned.generation),
+        }
+    }
+
+    fn generation_is_over(&self, generation: GenerationId) -> bool {
+        self.active
+            .as_ref()
+            .is_none_or(|active| active.id > generation || active.is_closed)
+    }
+
+    /// A rendition has written a number: it is in step again, or it comes too late.
+    fn written(&mut self, follower: &mut Follower, number: u64) {
+        if number + 1 >= self.publisher.next {
+            follower.is_expected = true;
+        }
+        if number < self.publisher.next
+            && let Some(rendered) = follower.take(number)
+        {
+            self.output.push(Output::Late(LateSegment {
+                number,
+                independent: rendered.independent,
+                segment: RenditionSegment {
+                    rendition: follower.id.clone(),
+                    bytes: rendered.bytes,
+                },
+            }));
+        }
+    }
+
+    fn publish_next(&mut self) -> bool {
+        let number = self.publisher.next;
+        let Some(planned) = self.plan.get(number) else {
+            return false;
+        };
+        let (Some(end), Some(_)) = (planned.end, &planned.audio) else {
+            return false;
+        };
+        let renditions: Vec<(Standing, bool)> = self
+            .followers
+            .iter()
+            .filter(|follower| follower.plan_in(planned.generation).is_some())
+            .map(|follower| (follower.standing(number), follower.is_expected))
+            .collect();
+        let patience = self.settings.rules.target_duration.to_duration();
+        let may = self
+            .publisher
+            .may_publish(&renditions, patience, self.moment.now);
+        if !may && !self.plan.is_full() {
+            return false;
+        }
+        let planned = planned.clone();
+        self.publish(&planned, end);
+        true
+    }
+
+    fn publish(&mut self, planned: &Planned, end: Ended) {
+        let number = planned.number;
+        let mut independent = true;
+        let mut renditions = Vec::new();
+        for follower in &mut self.followers {
+            if follower.standing(number) == Standing::Pending {
+                follower.is_expected = false;
+            }
+            if let Some(rendered) = follower.take(number) {
+                independent &= rendered.independent;
+                renditions.push(RenditionSegment {
+                    rendition: follower.id.clone(),
+                    bytes: rendered.bytes,
+                });
+            }
+        }
+        self.publisher.next = number + 1;
+        self.publisher.discontinuity_sequence = planned.discontinuity_sequence;
+        self.publisher.ready_since = None;
+        self.output.push(Output::Segment(FinishedSegment {
+            number,
+            generation: planned.generation,
+            duration: (end.at - planned.start).max(Ticks::ZERO),
+            discontinuity: planned.discontinuity,
+            discontinuity_sequence: planned.discontinuity_sequence,
+            independent,
+            program_date_time: end.date,
+            renditions,
+        }));
+    }
+}
