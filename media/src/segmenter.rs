@@ -218,7 +218,7 @@ impl Segmenter {
             Admission::Take(unit) => {
                 self.moment.clock = self.moment.clock.max(unit.arrival);
                 match unit.track {
-                    Track::Video => self.source_video(unit),
+                    Track::Video => self.source_video(&unit),
                     Track::Audio => self.source_audio(unit),
                 }
             }
@@ -237,10 +237,10 @@ impl Segmenter {
         self.receive(Input::Source(unit));
     }
 
-    fn source_video(&mut self, unit: AccessUnit) {
+    fn source_video(&mut self, unit: &AccessUnit) {
         let Some(active) = &self.active else { return };
         let (id, leads) = (active.id, active.lead == Lead::Source(Track::Video));
-        if leads && !self.lead(&unit) {
+        if leads && !self.lead(unit) {
             return;
         }
         for follower in &mut self.followers {
@@ -257,15 +257,15 @@ impl Segmenter {
         let Some(active) = &self.active else { return };
         let announced = active.opening.audio.as_ref();
         if announced.is_some_and(|audio| audio.origin == Origin::Source) {
-            self.audio_unit(active.id, unit, Lead::Source(Track::Audio));
+            self.audio_unit(active.id, unit, &Lead::Source(Track::Audio));
         }
     }
 
-    fn audio_unit(&mut self, generation: GenerationId, unit: AccessUnit, lead: Lead) {
+    fn audio_unit(&mut self, generation: GenerationId, unit: AccessUnit, lead: &Lead) {
         let leads = self
             .active
             .as_ref()
-            .is_some_and(|active| active.lead == lead && active.id == generation);
+            .is_some_and(|active| active.lead == *lead && active.id == generation);
         if leads && !self.lead(&unit) {
             return;
         }
@@ -311,7 +311,7 @@ impl Segmenter {
             .find(|planned| planned.generation <= generation);
         let reference = open.map(|planned| planned.start).or(self.source.latest());
         let unit = near(unit, reference);
-        self.audio_unit(generation, unit, Lead::Encoded(None));
+        self.audio_unit(generation, unit, &Lead::Encoded(None));
     }
 
     fn add_rendition(&mut self, rendition: RenditionPlan) {

@@ -161,7 +161,7 @@ impl Muxer {
         match packet.kind {
             Kind::Video => {
                 self.video
-                    .write_video(packet.pts, packet.dts, &packet.pieces, adaptation, out)
+                    .write_video(packet.pts, packet.dts, &packet.pieces, adaptation, out);
             }
             Kind::Audio => self.audio.write_audio(
                 self.tables.audio_stream_id(),
