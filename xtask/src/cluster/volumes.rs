@@ -5,7 +5,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure as require};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::inside::{apply, get, kubectl};
@@ -51,7 +51,7 @@ pub(crate) fn ensure(layout: &Layout, state: &State) -> Result<()> {
 pub(crate) fn reset(layout: &Layout, state: &State) -> Result<()> {
     let list = get(state, "/api/v1/persistentvolumes")?.context("failed to list the volumes")?;
     let bound = bound(&list);
-    require!(
+    ensure!(
         bound.is_empty(),
         "first delete the claims that use them: {}",
         bound.join(", ")
