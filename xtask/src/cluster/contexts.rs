@@ -13,6 +13,8 @@ use super::process::{run, run_visibly};
 use super::progress;
 
 const CARGO_LIMIT: Duration = Duration::from_secs(60 * 60);
+/// Of the workspace: optimised enough to stream in real time, quick to rebuild.
+const PROFILE: &str = "image";
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 
 /// One image and what is put into the folder that it is built in.
@@ -75,46 +77,41 @@ pub(crate) fn containerfiles() -> PathBuf {
 /// Puts together the folder that each Containerfile is built in: programs built by cargo, and assets.
 pub(crate) fn write(folder: &Path) -> Result<()> {
     let root = workspace();
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(&cargo);
+    let mut command = cargo();
     command
         .args(["metadata", "--no-deps", "--format-version=1"])
         .current_dir(&root);
     let metadata: Value = serde_json::from_str(&run(&mut command, COMMAND_LIMIT)?)?;
-    let available = programs_by_package(&metadata);
-    let wanted: Vec<&(String, String)> = available
-        .iter()
-        .filter(|(program, _)| {
-            IMAGES
-                .iter()
-                .any(|image| image.programs.contains(&program.as_str()))
-        })
-        .collect();
-    let mut command = Command::new(&cargo);
-    command
-        .args(["build", "--quiet", "--profile", "image", "--manifest-path"])
-        .arg(root.join("Cargo.toml"));
-    for (program, package) in &wanted {
-        command.args(["--package", package, "--bin", program]);
-    }
-    if !wanted.is_empty() {
-        progress("building the programs with cargo");
-        run_visibly(&mut command, CARGO_LIMIT)?;
-    }
+    let programs = wanted_programs(&metadata);
+    build(&root, &programs)?;
     let target = metadata["target_directory"]
         .as_str()
         .context("cargo names no target directory")?;
-    let built: Vec<&str> = wanted.iter().map(|(program, _)| program.as_str()).collect();
+    let target = Path::new(target).join(PROFILE);
+    let built: Vec<&str> = programs.iter().map(|(program, _)| *program).collect();
     for image in &IMAGES {
-        write_context(
-            image,
-            &root,
-            &Path::new(target).join("image"),
-            &built,
-            folder,
-        )?;
+        write_context(image, &root, &target, &built, folder)?;
     }
     Ok(())
+}
+
+fn build(root: &Path, programs: &[(&str, &str)]) -> Result<()> {
+    if programs.is_empty() {
+        return Ok(());
+    }
+    progress("building the programs with cargo");
+    let mut command = cargo();
+    command
+        .args(["build", "--quiet", "--profile", PROFILE])
+        .current_dir(root);
+    for (program, package) in programs {
+        command.args(["--package", package, "--bin", program]);
+    }
+    run_visibly(&mut command, CARGO_LIMIT)
+}
+
+fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
 fn write_context(
@@ -182,17 +179,21 @@ fn copy_file(source: &Path, target: &Path) -> Result<()> {
         .with_context(|| format!("failed to copy {source:?} to {target:?}"))
 }
 
-/// Each program of the workspace with the package that makes it.
-fn programs_by_package(metadata: &Value) -> Vec<(String, String)> {
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+/// The programs that go into images, each with the package that makes it.
+fn wanted_programs(metadata: &Value) -> Vec<(&str, &str)> {
+    fn list(value: &Value) -> &[Value] {
+        value.as_array().map_or(&[], Vec::as_slice)
+    }
+    let is_wanted = |name: &str| IMAGES.iter().any(|image| image.programs.contains(&name));
     let mut programs = Vec::new();
     for package in list(&metadata["packages"]) {
-        let is_program = |target: &Value| list(&target["kind"]).contains(&Value::from("bin"));
-        for target in list(&package["targets"]).into_iter().filter(is_program) {
-            if let (Some(program), Some(package)) =
-                (target["name"].as_str(), package["name"].as_str())
-            {
-                programs.push((program.to_owned(), package.to_owned()));
+        for target in list(&package["targets"]) {
+            let is_program = list(&target["kind"]).contains(&Value::from("bin"));
+            match (target["name"].as_str(), package["name"].as_str()) {
+                (Some(name), Some(package)) if is_program && is_wanted(name) => {
+                    programs.push((name, package));
+                }
+                _ => {}
             }
         }
     }
@@ -202,4 +203,74 @@ fn programs_by_package(metadata: &Value) -> Vec<(String, String)> {
 fn workspace() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     manifest.parent().unwrap_or(manifest).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_programs_that_an_image_wants_are_built() {
+        let metadata = serde_json::json!({"packages": [
+            {"name": "gateway", "targets": [
+                {"name": "gateway", "kind": ["lib"]},
+                {"name": "headend-gateway", "kind": ["bin"]},
+                {"name": "headend-admin", "kind": ["bin"]},
+            ]},
+            {"name": "xtask", "targets": [{"name": "xtask", "kind": ["bin"]}]},
+            {"name": "other", "targets": [{"name": "headend-operator", "kind": ["test"]}]},
+        ]});
+        let expected = [("headend-gateway", "gateway"), ("headend-admin", "gateway")];
+        assert_eq!(wanted_programs(&metadata), expected);
+    }
+
+    #[test]
+    fn a_context_holds_what_is_there_with_times_that_do_not_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, target) = (folder.path().join("root"), folder.path().join("target"));
+        fs::create_dir_all(root.join("gateway/web/dist/player")).unwrap();
+        fs::write(root.join("gateway/web/dist/player/index.html"), "page").unwrap();
+        fs::create_dir(&target).unwrap();
+        fs::write(target.join("headend-gateway"), "program").unwrap();
+        write_context(
+            &IMAGES[0],
+            &root,
+            &target,
+            &["headend-gateway"],
+            folder.path(),
+        )
+        .unwrap();
+        let context = folder.path().join("headend");
+        let read = |file: &str| fs::read_to_string(context.join(file)).unwrap();
+        assert_eq!(read("bin/headend-gateway"), "program");
+        assert_eq!(read("web/player/index.html"), "page");
+        let modified = fs::metadata(context.join("bin/headend-gateway"))
+            .unwrap()
+            .modified();
+        assert_eq!(modified.unwrap(), SystemTime::UNIX_EPOCH);
+    }
+
+    #[test]
+    fn an_image_without_its_program_has_no_context_not_even_an_old_one() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("transcoder/bin")).unwrap();
+        let nowhere = Path::new("/nowhere");
+        write_context(&IMAGES[1], nowhere, nowhere, &[], folder.path()).unwrap();
+        assert!(!folder.path().join("transcoder").exists());
+    }
+
+    #[test]
+    fn every_image_is_built_on_any_base_and_runs_as_headends_user() {
+        for image in &IMAGES {
+            let text = fs::read_to_string(image.containerfile()).unwrap();
+            let lines: Vec<&str> = text.lines().collect();
+            for wanted in [
+                "ARG BASE=docker.io/library/debian:trixie-slim",
+                "FROM ${BASE}",
+                "USER 65532:65532",
+            ] {
+                assert!(lines.contains(&wanted), "{}: {wanted}", image.containerfile);
+            }
+        }
+    }
 }

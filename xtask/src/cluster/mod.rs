@@ -191,3 +191,63 @@ fn inside_cluster(layout: &Layout, program: Option<&str>, words: Vec<OsString>) 
     );
     inside::exec(&State::of_running(layout)?, &words)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct CommandLine {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        let words = std::iter::once("cluster").chain(line.split_whitespace());
+        CommandLine::try_parse_from(words).map(|parsed| parsed.arguments)
+    }
+
+    fn passed_on(line: &str) -> Vec<OsString> {
+        match parse(line).unwrap().command {
+            Command::Kubectl(arguments) | Command::Helm(arguments) | Command::Exec(arguments) => {
+                arguments.words
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn arguments_for_another_program_are_passed_on_as_they_are() {
+        let words = [
+            "exec", "-n", "t", "pod", "--", "sh", "-c", "true", "--name", "x", "-h",
+        ];
+        assert_eq!(passed_on(&format!("kubectl {}", words.join(" "))), words);
+        assert_eq!(
+            passed_on("kubectl -n t get pods"),
+            ["-n", "t", "get", "pods"]
+        );
+        assert_eq!(passed_on("helm --help"), ["--help"]);
+        assert_eq!(passed_on("exec -- curl -s url"), ["curl", "-s", "url"]);
+        assert_eq!(passed_on("exec curl -s"), ["curl", "-s"]);
+    }
+
+    #[test]
+    fn a_cluster_has_one_node_unless_told_and_three_at_most() {
+        let nodes = |line| match parse(line).unwrap().command {
+            Command::Up { nodes } => nodes,
+            _ => 0,
+        };
+        assert_eq!(nodes("up"), 1);
+        assert_eq!(nodes("up --nodes 3"), 3);
+        assert!(parse("up --nodes 4").is_err());
+        assert!(parse("up --nodes 0").is_err());
+    }
+
+    #[test]
+    fn a_cluster_is_called_headend_unless_told() {
+        assert_eq!(parse("down").unwrap().name, "headend");
+        assert_eq!(parse("--name other down").unwrap().name, "other");
+    }
+}

@@ -152,4 +152,26 @@ mod tests {
         };
         assert_eq!(inode(&golden), inode(&node));
     }
+
+    #[test]
+    fn a_killed_node_is_recorded_as_such_and_can_be_killed_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout {
+            cache: folder.path().to_owned(),
+            name: "headend".to_owned(),
+        };
+        fs::create_dir_all(layout.cluster()).unwrap();
+        let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+        let process = Process::of(i32::try_from(child.id()).unwrap()).unwrap();
+        let mut state = State::new(&layout, Vec::new()).unwrap();
+        state.put_node(Node::new(&layout, 1, Some(process)));
+        for _ in 0..2 {
+            kill(&layout, &mut state, 1).unwrap();
+            let saved = State::load(&layout).unwrap().unwrap();
+            assert_eq!(saved.nodes, [Node::new(&layout, 1, None)]);
+        }
+        assert!(!process.is_running());
+        child.wait().unwrap();
+        assert!(kill(&layout, &mut state, 2).is_err());
+    }
 }

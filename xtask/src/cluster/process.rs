@@ -273,4 +273,41 @@ mod tests {
             "waited 0 s in vain for `sleep 600` to end"
         );
     }
+
+    #[test]
+    fn a_detached_program_has_a_session_of_its_own_and_nothing_of_our_environment() {
+        let folder = tempfile::tempdir().unwrap();
+        let (log, done) = (folder.path().join("log"), folder.path().join("done"));
+        let script = "env | sort; touch \"$DONE\"; exec sleep 60";
+        let words = ["sh", "-c", script].map(OsString::from);
+        let environment = [
+            ("PATH", OsString::from("/usr/bin:/bin")),
+            ("DONE", done.clone().into()),
+        ];
+        let process = start_detached(&words, &environment, &log).unwrap();
+        wait_until("the script to speak", 30 * SECOND, || Ok(done.exists())).unwrap();
+        let session = rustix::process::getsid(Pid::from_raw(process.pid)).unwrap();
+        assert_eq!(session.as_raw_pid(), process.pid);
+        process.kill().unwrap();
+        assert!(!process.is_running());
+        let said = fs::read_to_string(&log).unwrap();
+        let names: Vec<&str> = said
+            .lines()
+            .filter_map(|line| line.split('=').next())
+            .filter(|name| !["PWD", "SHLVL", "_", "OLDPWD"].contains(name))
+            .collect();
+        assert_eq!(names, ["DONE", "PATH"]);
+    }
+
+    #[test]
+    fn the_tail_of_a_long_log_is_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("x.log");
+        fs::write(&log, format!("{}end\n", "a".repeat(10_000))).unwrap();
+        let text = tail(&log);
+        assert!(text.starts_with(&format!("--- end of {}\naaa", log.display())));
+        assert!(text.ends_with("aend\n"));
+        assert!(text.len() < 5_000);
+        assert_eq!(tail(&folder.path().join("absent")), "");
+    }
 }
