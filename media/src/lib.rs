@@ -2,6 +2,7 @@
 //! No clock, process, socket, file or cluster: whoever calls passes `now` and the bytes.
 
 pub mod codec;
+pub mod front_end;
 pub mod playlist;
 pub mod segmenter;
 pub mod time;

@@ -4,5 +4,6 @@ pub mod framer;
 pub mod mux;
 pub mod packet;
 pub mod pes;
+pub mod program;
 pub mod section;
 pub mod tables;

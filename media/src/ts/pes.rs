@@ -207,6 +207,12 @@ impl PesAssembler {
         }
     }
 
+    /// Forgets the PES packet in progress, as at a new connection.
+    pub fn break_off(&mut self) {
+        self.state = State::Idle;
+        self.continuity = None;
+    }
+
     fn start(&mut self, payload: &[u8], step: &mut Step) {
         match PesHeader::parse(payload) {
             Ok(Some(header)) if header.pts.is_none() && self.joins() => {

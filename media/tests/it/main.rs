@@ -8,3 +8,4 @@
 
 mod sample;
 mod segments;
+mod source;

@@ -1,0 +1,388 @@
+//! From the bytes of a source to its units: follows tables, waits for a random access point, learns facts, tells breaks.
+//! Adds no delay beyond the end of a unit, holds a bounded amount of it, and never panics on what a source sends.
+
+mod audio;
+mod clock;
+mod event;
+mod facts;
+mod feed;
+mod gate;
+mod sniff;
+mod timeline;
+mod tracks;
+mod video;
+
+use bytes::Bytes;
+
+pub use crate::front_end::event::{
+    FrontCounters, FrontEndConfig, FrontEvent, Malformed, RandomAccessPoint, Stage,
+};
+pub use crate::front_end::facts::{AudioFacts, SourceFacts, VideoFacts};
+pub use crate::front_end::sniff::Foreign;
+
+use crate::front_end::clock::SourceClock;
+use crate::front_end::facts::FactsKeeper;
+use crate::front_end::feed::{Feed, FeedPart};
+use crate::front_end::gate::Gate;
+use crate::front_end::timeline::{Placed, Resumption, Timeline, resumption};
+use crate::front_end::tracks::{AudioTrack, Feeding, VideoTrack};
+use crate::time::Ticks;
+use crate::ts::framer::Framer;
+use crate::ts::packet::Packet;
+use crate::ts::pes::Step;
+use crate::ts::program::{Change, ProgramFollower, Selection};
+use crate::ts::section::PACKET_BYTES;
+use crate::ts::tables::NULL_PID;
+use crate::unit::{Track, VideoCodec};
+
+/// Bytes without a packet after which no transport stream is expected any more.
+const HOPELESS: u64 = 256 * 1024;
+
+/// Scrambled packets of a chosen track, with no clear one between them, that make it a scrambled track.
+const SCRAMBLED: u32 = 50;
+
+/// Reads one source, over one connection after another.
+#[derive(Debug)]
+pub struct FrontEnd {
+    framer: Framer,
+    /// First bytes of the connection, until packets are found or it is told what came instead.
+    head: Option<Vec<u8>>,
+    skipped_before: u64,
+    follower: ProgramFollower,
+    selection: Option<Selection>,
+    video: Option<VideoTrack>,
+    audio: Option<AudioTrack>,
+    facts: Option<FactsKeeper>,
+    clock: SourceClock,
+    told_clock: Option<Ticks>,
+    timeline: Timeline,
+    gate: Gate,
+    feed: Feed,
+    scrambled_run: u32,
+    counters: FrontCounters,
+    events: Vec<FrontEvent>,
+}
+
+impl FrontEnd {
+    /// A front end for a new source.
+    #[must_use]
+    pub fn new(config: FrontEndConfig) -> Self {
+        Self {
+            framer: Framer::default(),
+            head: Some(Vec::new()),
+            skipped_before: 0,
+            follower: ProgramFollower::new(config.audio_language),
+            selection: None,
+            video: None,
+            audio: None,
+            facts: None,
+            clock: SourceClock::default(),
+            told_clock: None,
+            timeline: Timeline::new(Track::Video),
+            gate: Gate::default(),
+            feed: Feed::new(config.feed),
+            scrambled_run: 0,
+            counters: FrontCounters::default(),
+            events: Vec::new(),
+        }
+    }
+
+    /// Takes the next bytes of the connection.
+    pub fn push(&mut self, chunk: &Bytes) -> Vec<FrontEvent> {
+        let runs = self.framer.push(chunk);
+        self.judge_start(chunk, false);
+        for run in &runs {
+            let (packets, _) = run.as_chunks::<PACKET_BYTES>();
+            for (index, bytes) in packets.iter().enumerate() {
+                self.take_packet(run, index * PACKET_BYTES, Packet::new(bytes));
+            }
+            self.feed.end_run(run);
+        }
+        self.flush_feed();
+        std::mem::take(&mut self.events)
+    }
+
+    /// The connection has ended: what was in progress is as whole as it will be.
+    pub fn finish(&mut self) -> Vec<FrontEvent> {
+        self.judge_start(&Bytes::new(), true);
+        if let Some(pes) = self.video.as_mut().and_then(|track| track.assembler.take()) {
+            self.end_picture(&Bytes::new(), pes);
+        }
+        if let Some(pes) = self.audio.as_mut().and_then(|track| track.assembler.take()) {
+            self.end_audio(&Bytes::new(), pes);
+        }
+        self.flush_feed();
+        std::mem::take(&mut self.events)
+    }
+
+    /// The next bytes come over a new connection to the same source. What it repeats passes once; what does not follow on is a `Jump`.
+    pub fn reconnect(&mut self) {
+        self.framer.reset();
+        self.head = Some(Vec::new());
+        self.skipped_before = self.framer.skipped_bytes();
+        self.follower.reset();
+        self.clock.break_off();
+        self.timeline.break_off();
+        self.gate.break_off();
+        self.feed.break_off();
+        if let Some(track) = &mut self.video {
+            track.break_off();
+        }
+        if let Some(track) = &mut self.audio {
+            track.break_off();
+        }
+    }
+
+    /// Switches the encoder's input on, to begin at the next random access point, or off.
+    pub fn set_feed(&mut self, enabled: bool) {
+        self.feed.enable(enabled);
+    }
+
+    /// Begins a new input at the next random access point, for a fresh encoder.
+    pub fn restart_feed(&mut self) {
+        if let Some(selection) = &self.selection {
+            self.feed.restart(selection);
+        }
+    }
+
+    /// What is known of the source so far.
+    #[must_use]
+    pub fn facts(&self) -> Option<&SourceFacts> {
+        self.facts.as_ref().map(FactsKeeper::facts)
+    }
+
+    /// What is being waited for.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        if self.gate.is_open() {
+            Stage::Open
+        } else if self.selection.is_some() {
+            Stage::AwaitingRandomAccessPoint
+        } else if self.head.is_none() && self.framer.is_synced() {
+            Stage::AwaitingTables
+        } else {
+            Stage::AwaitingPackets
+        }
+    }
+
+    /// What went wrong on the way so far.
+    #[must_use]
+    pub fn counters(&self) -> FrontCounters {
+        FrontCounters {
+            sync_losses: self.framer.sync_losses(),
+            skipped_bytes: self.framer.skipped_bytes(),
+            ..self.counters
+        }
+    }
+
+    /// Until packets are found, watches for what is no transport stream.
+    fn judge_start(&mut self, chunk: &[u8], ended: bool) {
+        let Some(head) = &mut self.head else {
+            return;
+        };
+        if self.framer.is_synced() {
+            self.head = None;
+            return;
+        }
+        let room = sniff::HEAD - head.len();
+        head.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        let skipped = self.framer.skipped_bytes() - self.skipped_before;
+        let hopeless = (skipped > HOPELESS).then_some(Foreign::Unknown);
+        if let Some(foreign) = sniff::sniff(head, ended).or(hopeless) {
+            self.head = None;
+            self.report(Malformed::NotTransportStream(foreign));
+        }
+    }
+
+    fn take_packet(&mut self, run: &Bytes, start: usize, packet: Packet<'_>) {
+        let pid = packet.pid();
+        if pid == NULL_PID {
+            return;
+        }
+        let selection = self.selection.as_ref();
+        if selection.is_some_and(|selection| selection.pcr_pid == Some(pid)) {
+            self.take_clock(packet);
+        }
+        if self.video.as_ref().is_some_and(|track| track.pid == pid) {
+            self.take_video(run, start, packet);
+        } else if self.audio.as_ref().is_some_and(|track| track.pid == pid) {
+            self.take_audio(run, start, packet);
+        } else if self.follower.is_table(pid) {
+            match self.follower.push(packet) {
+                Some(Change::Selected(selection)) => self.select(run, selection),
+                Some(Change::NothingPlayable) => self.report(Malformed::NothingPlayable),
+                None => {}
+            }
+        }
+    }
+
+    fn take_clock(&mut self, packet: Packet<'_>) {
+        if packet.has_transport_error() {
+            return;
+        }
+        if let Some(pcr) = packet.adaptation().and_then(|adaptation| adaptation.pcr) {
+            self.clock.see_pcr(pcr);
+            self.tell_clock();
+        }
+    }
+
+    fn tell_clock(&mut self) {
+        let now = self.clock.now();
+        if now != self.told_clock
+            && let Some(now) = now
+        {
+            self.told_clock = Some(now);
+            self.events.push(FrontEvent::Clock(now));
+        }
+    }
+
+    /// Goes over to another selection; video that stays the same goes on without a break.
+    fn select(&mut self, run: &Bytes, selection: Selection) {
+        let (video, audio) = (
+            VideoTrack::select(&selection),
+            AudioTrack::select(&selection),
+        );
+        let same_video = video.is_some() && key_of_video(&video) == key_of_video(&self.video);
+        if let Some(pes) = self.audio.as_mut().and_then(|track| track.assembler.take()) {
+            self.end_audio(run, pes);
+        }
+        if !same_video {
+            self.replace_video(run, video, &selection);
+        } else if let Some(facts) = &mut self.facts {
+            facts.select_audio(&selection);
+        }
+        self.audio = audio;
+        self.end_feed(run);
+        self.feed.restart(&selection);
+        self.selection = Some(selection);
+    }
+
+    fn replace_video(&mut self, run: &Bytes, video: Option<VideoTrack>, selection: &Selection) {
+        if let Some(pes) = self.video.as_mut().and_then(|track| track.assembler.take()) {
+            self.end_picture(run, pes);
+        }
+        self.video = video;
+        self.facts = Some(FactsKeeper::new(selection));
+        self.gate.close();
+        self.timeline.lead_with(self.leader());
+    }
+
+    fn leader(&self) -> Track {
+        match self.video {
+            Some(_) => Track::Video,
+            None => Track::Audio,
+        }
+    }
+
+    fn now(&self) -> Ticks {
+        self.clock.now().unwrap_or_default()
+    }
+
+    fn report(&mut self, malformed: Malformed) {
+        self.events.push(FrontEvent::Malformed(malformed));
+    }
+
+    /// What was gathered for the encoder so far, behind the events so far.
+    fn end_feed(&mut self, run: &Bytes) {
+        self.feed.end_run(run);
+        self.flush_feed();
+    }
+
+    fn flush_feed(&mut self) {
+        self.events.extend(self.feed.flush().map(feed_event));
+    }
+
+    fn publish(&mut self) {
+        let now = self.now();
+        if self.gate.is_open()
+            && let Some(facts) = &mut self.facts
+        {
+            self.events
+                .extend(facts.publish(now).map(FrontEvent::Facts));
+        }
+    }
+
+    /// What comes is of another time line: nothing passes before its first random access point.
+    fn break_timeline(&mut self, run: &Bytes, from: Ticks, to: Ticks) {
+        self.end_feed(run);
+        self.restart_feed();
+        self.gate.close();
+        for feeding in [
+            self.video.as_mut().map(|track| &mut track.feeding),
+            self.audio.as_mut().map(|track| &mut track.feeding),
+        ] {
+            feeding.into_iter().for_each(Feeding::forget);
+        }
+        if let Some(facts) = &mut self.facts {
+            facts.see_break();
+        }
+        self.events.push(FrontEvent::Jump { from, to });
+    }
+
+    /// A unit of the leading track begins: judges what it means for the time line.
+    fn follow_leader(&mut self, run: &Bytes, placed: &Placed) {
+        if let Some(broke) = placed.broke {
+            self.break_timeline(run, broke.from, broke.to);
+        } else if let Some(from) = self.gate.resumes_from(self.leader()) {
+            match resumption(from, placed.dts) {
+                Resumption::Overlaps => {
+                    self.feed.resume();
+                    let held = self.gate.open(placed.pts, true);
+                    self.events.extend(held.into_iter().map(FrontEvent::Unit));
+                }
+                Resumption::Follows => {}
+                Resumption::Breaks => self.break_timeline(run, from, placed.dts),
+            }
+        }
+        self.clock.see_decoding(placed.dts);
+        self.tell_clock();
+    }
+
+    /// The unit in progress is a random access point: from here on everything passes.
+    fn pass_key(&mut self, run: &Bytes, key: RandomAccessPoint) {
+        let continues = self.gate.resumes_from(self.leader()).is_some();
+        let held = if self.gate.is_open() {
+            Vec::new()
+        } else {
+            self.gate.open(key.pts, continues)
+        };
+        self.publish();
+        let start = self.feed.open(run, continues);
+        self.events.extend(start.map(feed_event));
+        if self.gate.is_new(self.leader(), key.dts) {
+            self.events.push(FrontEvent::RandomAccessPoint(key));
+        }
+        self.events.extend(held.into_iter().map(FrontEvent::Unit));
+    }
+
+    fn is_scrambled(&mut self, packet: Packet<'_>) -> bool {
+        if !packet.is_scrambled() {
+            self.scrambled_run = 0;
+            return false;
+        }
+        self.scrambled_run = self.scrambled_run.saturating_add(1);
+        if self.scrambled_run == SCRAMBLED {
+            self.report(Malformed::Scrambled);
+        }
+        true
+    }
+
+    fn count(&mut self, step: &Step) {
+        self.counters.continuity_errors += u64::from(step.gap);
+        if step.oversized {
+            self.counters.oversized_units += 1;
+            self.report(Malformed::Oversized);
+        }
+    }
+}
+
+fn key_of_video(track: &Option<VideoTrack>) -> Option<(VideoCodec, u16)> {
+    track.as_ref().map(|track| (track.codec, track.pid))
+}
+
+fn feed_event(part: FeedPart) -> FrontEvent {
+    match part {
+        FeedPart::Start(tables) => FrontEvent::FeedStart(tables),
+        FeedPart::More(packets) => FrontEvent::Feed(packets),
+    }
+}

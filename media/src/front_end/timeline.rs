@@ -1,0 +1,351 @@
+//! Puts the timestamps of both tracks on one unwrapped time line and tells where it breaks.
+//! Never changes a timestamp that is believable, and never judges by the wall clock.
+
+use crate::front_end::clock::SourceClock;
+use crate::time::Ticks;
+use crate::ts::pes::PesHeader;
+use crate::unit::Track;
+
+/// A step forward beyond this is a break, unless the clock ran on meanwhile.
+const LONGEST_STEP: Ticks = Ticks::from_seconds(1);
+
+/// No picture is shown later than this after it is decoded.
+const LONGEST_REORDERING: Ticks = Ticks::from_seconds(10);
+
+/// Audio further than this from the video is not of its time line.
+const LONGEST_DISTANCE: Ticks = Ticks::from_seconds(10);
+
+/// How long after a break of the video the audio may take to follow.
+const FOLLOW_UP: Ticks = Ticks::from_seconds(5);
+
+/// Breaks of both tracks that are the same have moved them by about the same span.
+const SAME_BREAK: Ticks = Ticks::from_seconds(2);
+
+/// How far a new connection may repeat what the last one brought and still be the same time line.
+const LONGEST_OVERLAP: Ticks = Ticks::from_seconds(60);
+
+/// A place where the time line breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Break {
+    pub(super) from: Ticks,
+    pub(super) to: Ticks,
+}
+
+/// The timestamps of one PES packet, placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Placed {
+    pub(super) pts: Ticks,
+    pub(super) dts: Ticks,
+    /// Distance to the one before, where there is one on the same time line.
+    pub(super) step: Option<Ticks>,
+    pub(super) broke: Option<Break>,
+}
+
+/// Where each track stands.
+#[derive(Debug)]
+pub(super) struct Timeline {
+    leader: Track,
+    video: Position,
+    audio: Position,
+    following: Following,
+}
+
+/// Where one track stands.
+#[derive(Debug, Clone, Copy, Default)]
+struct Position {
+    last: Option<Ticks>,
+    /// `last` came over another connection, so that the next time may differ without a break.
+    stale: bool,
+}
+
+/// Whether the audio is on the time line of the video.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Following {
+    Together,
+    /// The video has moved by `by`, at `since`; the audio has yet to.
+    Behind {
+        by: Ticks,
+        since: Ticks,
+    },
+    /// The audio has moved by `by` first.
+    Ahead {
+        by: Ticks,
+    },
+}
+
+impl Timeline {
+    pub(super) fn new(leader: Track) -> Self {
+        Self {
+            leader,
+            video: Position::default(),
+            audio: Position::default(),
+            following: Following::Together,
+        }
+    }
+
+    /// Other tracks were selected. Nothing that went before can be repeated by them, so what does not follow on is a break.
+    pub(super) fn lead_with(&mut self, leader: Track) {
+        self.leader = leader;
+        self.video.stale = false;
+        self.audio.stale = false;
+    }
+
+    /// A new connection: what comes next may repeat, continue, or be something else.
+    pub(super) fn break_off(&mut self) {
+        self.video.stale = true;
+        self.audio.stale = true;
+        self.following = Following::Together;
+    }
+
+    /// Places the timestamps of a PES header; `None` when it has none.
+    pub(super) fn place(
+        &mut self,
+        track: Track,
+        header: &PesHeader,
+        clock: &SourceClock,
+    ) -> Option<Placed> {
+        let wire_pts = header.pts?;
+        let position = self.position(track);
+        let near = |wire: u64, reference: Option<Ticks>| match reference {
+            Some(reference) => Ticks::unwrap_near(wire, reference),
+            None => Ticks(i64::try_from(wire).unwrap_or(0)),
+        };
+        let wire_dts = header.dts.unwrap_or(wire_pts);
+        let own = near(wire_dts, position.last.or(clock.reference()));
+        let step = position.last.map(|last| own - last);
+        let continues = step.is_none_or(|step| {
+            step >= Ticks::ZERO && (step <= LONGEST_STEP || clock.explains(step))
+        });
+        let dts = if continues {
+            own
+        } else {
+            near(wire_dts, self.anchor(track).or(position.last))
+        };
+        let pts = Ticks::unwrap_near(wire_pts, dts);
+        let believable = (Ticks::ZERO..=LONGEST_REORDERING).contains(&(pts - dts));
+        let broke = position
+            .last
+            .filter(|_| !continues && !position.stale)
+            .map(|from| Break { from, to: dts });
+        if let Some(broke) = broke {
+            self.note_break(track, broke);
+        }
+        *self.position_mut(track) = Position {
+            last: Some(dts),
+            stale: false,
+        };
+        Some(Placed {
+            pts: if believable { pts } else { dts },
+            dts,
+            step: step.filter(|_| continues && !position.stale),
+            broke,
+        })
+    }
+
+    /// Whether audio of this time is of the time line that the video is on now.
+    pub(super) fn admits_audio(&mut self, pts: Ticks) -> bool {
+        let Some(video) = self.video.last.filter(|_| self.leader == Track::Video) else {
+            return true;
+        };
+        if let Following::Behind { since, .. } = self.following
+            && video - since > FOLLOW_UP
+        {
+            self.following = Following::Together;
+        }
+        let distance = pts - video;
+        !matches!(self.following, Following::Behind { .. })
+            && (-LONGEST_DISTANCE..=LONGEST_DISTANCE).contains(&distance)
+    }
+
+    fn position(&self, track: Track) -> Position {
+        match track {
+            Track::Video => self.video,
+            Track::Audio => self.audio,
+        }
+    }
+
+    fn position_mut(&mut self, track: Track) -> &mut Position {
+        match track {
+            Track::Video => &mut self.video,
+            Track::Audio => &mut self.audio,
+        }
+    }
+
+    /// What a track that broke is placed near to: audio stays with its video over half a turn of the clock.
+    fn anchor(&self, track: Track) -> Option<Ticks> {
+        match track {
+            Track::Audio => self.video.last,
+            Track::Video => None,
+        }
+    }
+
+    fn note_break(&mut self, track: Track, broke: Break) {
+        let by = broke.to - broke.from;
+        let is_same = |other: Ticks| (-SAME_BREAK..=SAME_BREAK).contains(&(by - other));
+        self.following = match (track, self.following) {
+            (Track::Video, Following::Ahead { by: other }) if is_same(other) => Following::Together,
+            (Track::Video, _) if self.audio.last.is_some() => Following::Behind {
+                by,
+                since: broke.to,
+            },
+            (Track::Audio, Following::Behind { by: other, .. }) if !is_same(other) => {
+                self.following
+            }
+            // A pause of the audio alone ends near the video's time; a break leads away from it.
+            (Track::Audio, Following::Together | Following::Ahead { .. })
+                if self.leads_away(broke.to) =>
+            {
+                Following::Ahead { by }
+            }
+            (Track::Audio, _) => Following::Together,
+            (Track::Video, following) => following,
+        };
+    }
+
+    fn leads_away(&self, audio: Ticks) -> bool {
+        self.video
+            .last
+            .is_some_and(|video| !(-LONGEST_DISTANCE..=LONGEST_DISTANCE).contains(&(audio - video)))
+    }
+}
+
+/// How what starts over a new connection stands to what ended with the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Resumption {
+    /// It repeats some of it, so that nothing is lost.
+    Overlaps,
+    /// It follows, perhaps behind a small hole.
+    Follows,
+    /// It is something else.
+    Breaks,
+}
+
+/// Compares where the last connection ended with where the new one is.
+pub(super) fn resumption(from: Ticks, to: Ticks) -> Resumption {
+    let step = to - from;
+    if (-LONGEST_OVERLAP..=Ticks::ZERO).contains(&step) {
+        Resumption::Overlaps
+    } else if (Ticks::ZERO..=LONGEST_STEP).contains(&step) {
+        Resumption::Follows
+    } else {
+        Resumption::Breaks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::WRAP;
+
+    fn header(pts: i64, dts: i64) -> PesHeader {
+        PesHeader {
+            header_bytes: 19,
+            payload_bytes: None,
+            pts: Some(Ticks(pts).wrapped()),
+            dts: (dts != pts).then(|| Ticks(dts).wrapped()),
+        }
+    }
+
+    fn place(timeline: &mut Timeline, track: Track, pts: i64, dts: i64) -> Placed {
+        let clock = SourceClock::default();
+        timeline.place(track, &header(pts, dts), &clock).unwrap()
+    }
+
+    #[test]
+    fn the_wrap_is_no_break() {
+        let mut timeline = Timeline::new(Track::Video);
+        place(&mut timeline, Track::Video, WRAP - 1000, WRAP - 4600);
+        assert_eq!(
+            place(&mut timeline, Track::Video, WRAP + 6200, WRAP - 1000),
+            Placed {
+                pts: Ticks(WRAP + 6200),
+                dts: Ticks(WRAP - 1000),
+                step: Some(Ticks(3600)),
+                broke: None,
+            }
+        );
+        let after = place(&mut timeline, Track::Video, WRAP + 2600, WRAP + 2600);
+        assert_eq!((after.dts, after.broke), (Ticks(WRAP + 2600), None));
+    }
+
+    #[test]
+    fn steps_back_and_long_steps_forward_are_breaks() {
+        let mut timeline = Timeline::new(Track::Video);
+        place(&mut timeline, Track::Video, 900_000, 900_000);
+        let back = place(&mut timeline, Track::Video, 810_000, 810_000);
+        assert_eq!(
+            back.broke,
+            Some(Break {
+                from: Ticks(900_000),
+                to: Ticks(810_000)
+            })
+        );
+        let forward = place(&mut timeline, Track::Video, 910_001, 910_001);
+        assert_eq!(forward.broke.unwrap().to, Ticks(910_001));
+        assert_eq!(forward.step, None);
+    }
+
+    #[test]
+    fn a_presentation_time_before_its_decoding_time_is_not_believed() {
+        let mut timeline = Timeline::new(Track::Video);
+        assert_eq!(
+            place(&mut timeline, Track::Video, 5000, 9000).pts,
+            Ticks(9000)
+        );
+    }
+
+    #[test]
+    fn audio_of_the_old_time_line_is_kept_out_until_it_follows() {
+        let mut timeline = Timeline::new(Track::Video);
+        place(&mut timeline, Track::Audio, 400_000, 400_000);
+        place(&mut timeline, Track::Video, 450_000, 450_000);
+        place(&mut timeline, Track::Video, 200_000, 200_000);
+        place(&mut timeline, Track::Audio, 402_000, 402_000);
+        assert!(!timeline.admits_audio(Ticks(402_000)));
+        let audio = place(&mut timeline, Track::Audio, 152_000, 152_000);
+        assert!(timeline.admits_audio(audio.pts));
+    }
+
+    #[test]
+    fn audio_that_jumps_first_waits_for_the_video() {
+        let mut timeline = Timeline::new(Track::Video);
+        place(&mut timeline, Track::Video, 450_000, 450_000);
+        place(&mut timeline, Track::Audio, 460_000, 460_000);
+        place(&mut timeline, Track::Audio, 9_460_000, 9_460_000);
+        assert!(!timeline.admits_audio(Ticks(9_460_000)));
+        place(&mut timeline, Track::Video, 9_450_000, 9_450_000);
+        assert!(timeline.admits_audio(Ticks(9_462_000)));
+    }
+
+    #[test]
+    fn a_pause_of_the_audio_is_no_break_of_the_time_line() {
+        let mut timeline = Timeline::new(Track::Video);
+        place(&mut timeline, Track::Audio, 400_000, 400_000);
+        for dts in (400_000..800_000).step_by(3600) {
+            place(&mut timeline, Track::Video, dts, dts);
+        }
+        place(&mut timeline, Track::Audio, 750_000, 750_000);
+        assert!(timeline.admits_audio(Ticks(750_000)));
+    }
+
+    #[test]
+    fn a_new_connection_may_repeat_or_continue() {
+        let from = Ticks::from_seconds(100);
+        let found = [39, 40, 100, 101, 102].map(|to| resumption(from, Ticks::from_seconds(to)));
+        assert_eq!(
+            found,
+            [
+                Resumption::Breaks,
+                Resumption::Overlaps,
+                Resumption::Overlaps,
+                Resumption::Follows,
+                Resumption::Breaks
+            ]
+        );
+        let mut timeline = Timeline::new(Track::Video);
+        place(&mut timeline, Track::Video, 900_000, 900_000);
+        timeline.break_off();
+        let again = place(&mut timeline, Track::Video, 700_000, 700_000);
+        assert_eq!((again.step, again.broke), (None, None));
+    }
+}

@@ -1,0 +1,1 @@
+//! Bytes that no muxer wrote: never a panic, never more memory than the bounds allow.
