@@ -98,7 +98,7 @@ fn h264_of_each_kind_is_read_as_the_prober_reads_it() {
     let x264 = "-c:v libx264 -preset ultrafast -g 10 -c:a aac -ac 2";
     let usual = format!("{x264} -pix_fmt yuv420p -profile:v high -bf 2");
     let video = assert_video_as_probed(&television("320x180", "30000/1001", 1.0, &usual));
-    assert_eq!(video.codecs.as_deref(), Some("avc1.64000d"));
+    assert_eq!(video.codecs.as_deref(), Some("avc1.4d400d"));
     assert_video_as_probed(&television("640x352", "50", 0.5, &usual));
     let studio = format!("{x264} -pix_fmt yuv422p10le");
     assert_video_as_probed(&television("320x240", "24", 1.0, &studio));

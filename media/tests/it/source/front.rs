@@ -175,11 +175,7 @@ fn a_join_in_the_middle_of_a_group_begins_with_the_next_key() {
 fn a_jump_closes_the_gate_until_the_next_key() {
     let first = usual_with(1.0, "-output_ts_offset 1000");
     let second = usual_with(1.0, "-output_ts_offset 500");
-    let joined = [
-        first.clone(),
-        second[second.len() / 4 / PACKET * PACKET..].to_vec(),
-    ]
-    .concat();
+    let joined = [first, second[second.len() / 4 / PACKET * PACKET..].to_vec()].concat();
     let events = events_of(&joined, 1316);
     let jump = events
         .iter()
