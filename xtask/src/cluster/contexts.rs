@@ -84,6 +84,9 @@ pub(crate) fn write(folder: &Path) -> Result<()> {
     let metadata: Value = serde_json::from_str(&run(&mut command, COMMAND_LIMIT)?)?;
     let programs = wanted_programs(&metadata);
     build(&root, &programs)?;
+    if root.join("gateway/web/package.json").exists() && !root.join("gateway/web/dist").exists() {
+        crate::web::build()?;
+    }
     let target = metadata["target_directory"]
         .as_str()
         .context("cargo names no target directory")?;
