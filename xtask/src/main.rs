@@ -6,6 +6,8 @@ mod steps;
 mod test;
 mod web;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -25,8 +27,18 @@ enum Task {
     Cluster(cluster::Arguments),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().task {
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> anyhow::Result<()> {
+    match task {
         Task::Test(arguments) => test::run_all(&arguments),
         Task::Crds => crds::run(),
         Task::Cluster(arguments) => cluster::run(arguments),
