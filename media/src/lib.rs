@@ -2,7 +2,10 @@
 //! No clock, process, socket, file or cluster: whoever calls passes `now` and the bytes.
 
 pub mod codec;
+pub mod failover;
+pub mod ffmpeg;
 pub mod front_end;
+pub mod pacer;
 pub mod playlist;
 pub mod segmenter;
 pub mod time;

@@ -1,0 +1,229 @@
+//! Lets a source's bytes through at the speed of its own clock. The start burst passes at once; later bursts are spread, each
+//! byte by a bounded time. Pure: it says when, the caller waits.
+
+use std::time::Duration;
+
+use crate::time::Ticks;
+
+/// The start burst is over when the source has not gained on real time for this long.
+const BURST_PAUSE: Duration = Duration::from_millis(500);
+/// Gaining less than this is jitter.
+const JITTER: Ticks = Ticks::from_milliseconds(100);
+/// A step of the clock longer than this, or backwards, starts a new count.
+const LONGEST_STEP: Ticks = Ticks::from_milliseconds(10_000);
+/// How fast the pace follows a source whose clock is faster than ours, as a part of the time passed.
+const DRIFT_DIVISOR: i64 = 200;
+
+/// The pace of one connection.
+#[derive(Debug)]
+pub struct Pacer {
+    longest_delay: Ticks,
+    start: Option<Start>,
+}
+
+#[derive(Debug)]
+struct Start {
+    clock: Ticks,
+    now: Duration,
+    last_clock: Ticks,
+    last_now: Duration,
+    /// The most that the source was ever ahead of real time, and when that last grew.
+    highest_lead: Ticks,
+    grown_at: Duration,
+    /// What is let through: media up to this far ahead of real time. Absent during the start burst.
+    pace: Option<Ticks>,
+}
+
+impl Pacer {
+    /// A pacer that holds nothing back for longer than this: one target duration of an HLS upstream, a second for others.
+    #[must_use]
+    pub fn new(longest_delay: Duration) -> Self {
+        Self {
+            longest_delay: Ticks::from_duration(longest_delay),
+            start: None,
+        }
+    }
+
+    /// When bytes may pass that arrived at `now` and end at this time of the source's clock (unwrapped). Never before `now`.
+    pub fn release_at(&mut self, clock: Ticks, now: Duration) -> Duration {
+        let longest_delay = self.longest_delay;
+        let is_new = self.start.as_ref().is_none_or(|start| {
+            let step = clock - start.last_clock;
+            step < Ticks::ZERO || step > LONGEST_STEP + longest_delay
+        });
+        if is_new {
+            self.start = Some(Start::new(clock, now));
+            return now;
+        }
+        let Some(start) = &mut self.start else {
+            return now;
+        };
+        let delay = start.delay(clock, now, longest_delay);
+        now + delay.min(longest_delay).to_duration()
+    }
+
+    /// How far the source has been ahead of real time: the media time of its start burst.
+    #[must_use]
+    pub fn burst(&self) -> Duration {
+        self.start
+            .as_ref()
+            .map_or(Duration::ZERO, |start| start.highest_lead.to_duration())
+    }
+}
+
+impl Start {
+    fn new(clock: Ticks, now: Duration) -> Self {
+        Self {
+            clock,
+            now,
+            last_clock: clock,
+            last_now: now,
+            highest_lead: Ticks::ZERO,
+            grown_at: now,
+            pace: None,
+        }
+    }
+
+    fn delay(&mut self, clock: Ticks, now: Duration, longest_delay: Ticks) -> Ticks {
+        let lead = (clock - self.clock) - Ticks::from_duration(now.saturating_sub(self.now));
+        let passed = Ticks::from_duration(now.saturating_sub(self.last_now));
+        (self.last_clock, self.last_now) = (clock, now);
+        match self.pace {
+            None => self.watch_burst(lead, now),
+            Some(pace) => {
+                // Downwards at once, so that nothing is asked for before it can be there; upwards with the drift only.
+                let risen = pace + Ticks(passed.0 / DRIFT_DIVISOR);
+                self.pace = Some(risen.min(lead).max(lead - longest_delay));
+            }
+        }
+        self.pace.map_or(Ticks::ZERO, |pace| lead - pace)
+    }
+
+    fn watch_burst(&mut self, lead: Ticks, now: Duration) {
+        if now.saturating_sub(self.grown_at) >= BURST_PAUSE {
+            self.pace = Some(lead);
+        } else if lead > self.highest_lead + JITTER {
+            self.highest_lead = lead;
+            self.grown_at = now;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn milliseconds(value: u64) -> Duration {
+        Duration::from_millis(value)
+    }
+
+    /// Feeds (media, arrival) in milliseconds and returns the delays in milliseconds.
+    fn delays(pacer: &mut Pacer, arrivals: &[(i64, u64)]) -> Vec<u128> {
+        arrivals
+            .iter()
+            .map(|&(media, arrival)| {
+                let now = milliseconds(arrival);
+                let release = pacer.release_at(Ticks::from_milliseconds(media), now);
+                (release - now).as_millis()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_steady_source_passes_without_delay() {
+        let mut pacer = Pacer::new(milliseconds(1000));
+        let arrivals: Vec<_> = (0..200_i64)
+            .map(|index| (index * 40, index.unsigned_abs() * 40))
+            .collect();
+        assert!(
+            delays(&mut pacer, &arrivals)
+                .iter()
+                .all(|&delay| delay <= 1)
+        );
+        assert_eq!(pacer.burst(), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_start_burst_passes_at_once_and_is_measured() {
+        let mut pacer = Pacer::new(milliseconds(1000));
+        let mut arrivals: Vec<_> = (0..=40_i64)
+            .map(|index| (index * 100, index.unsigned_abs()))
+            .collect();
+        arrivals
+            .extend((1..60_i64).map(|index| (4000 + index * 40, 40 + index.unsigned_abs() * 40)));
+        assert!(
+            delays(&mut pacer, &arrivals)
+                .iter()
+                .all(|&delay| delay <= 1)
+        );
+        let burst = pacer.burst().as_millis();
+        assert!((3800..=4000).contains(&burst), "{burst}");
+    }
+
+    #[test]
+    fn segments_of_an_upstream_playlist_are_spread_over_their_duration() {
+        let mut pacer = Pacer::new(milliseconds(6000));
+        // Three segments of 6 s at once, then one each 6 s, in chunks of half a second.
+        let mut arrivals: Vec<_> = (0..=36).map(|index| (index * 500, 10)).collect();
+        for segment in 0_u32..3 {
+            let at = 6000 * u64::from(segment + 1);
+            let media = 18_000 + 6000 * i64::from(segment);
+            arrivals.extend((1..=12).map(|index| (media + index * 500, at)));
+        }
+        let delays = delays(&mut pacer, &arrivals);
+        assert!(delays[..37].iter().all(|&delay| delay == 0));
+        let second = &delays[37 + 12..37 + 24];
+        let expected: Vec<u128> = (1..=12).map(|index| (index - 1) * 500).collect();
+        for (delay, expected) in second.iter().zip(expected) {
+            assert!(delay.abs_diff(expected) <= 100, "{second:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_held_longer_than_the_bound() {
+        let mut pacer = Pacer::new(milliseconds(1000));
+        delays(&mut pacer, &[(0, 0), (40, 700)]);
+        let late = delays(&mut pacer, &[(80, 740), (9000, 780), (9040, 820)]);
+        assert_eq!(late, [0, 1000, 999]);
+    }
+
+    #[test]
+    fn after_a_stall_the_source_may_catch_up_within_the_bound() {
+        let mut pacer = Pacer::new(milliseconds(1000));
+        let steady: Vec<_> = (0..50_i64)
+            .map(|index| (index * 40, index.unsigned_abs() * 40))
+            .collect();
+        delays(&mut pacer, &steady);
+        // Two seconds of silence, then everything that was missed at once.
+        let missed: Vec<_> = (50..100).map(|index| (index * 40, 4000)).collect();
+        let delays = delays(&mut pacer, &missed);
+        assert!(delays.iter().all(|&delay| delay <= 1000), "{delays:?}");
+        assert_eq!(delays[0], 0);
+    }
+
+    #[test]
+    fn a_jump_of_the_clock_starts_anew() {
+        let mut pacer = Pacer::new(milliseconds(1000));
+        delays(&mut pacer, &[(0, 0), (40, 40), (80, 700)]);
+        assert_eq!(
+            delays(&mut pacer, &[(900_000, 740), (903_000, 741)]),
+            [0, 0]
+        );
+        assert_eq!(delays(&mut pacer, &[(5, 800), (45, 840)]), [0, 0]);
+    }
+
+    #[test]
+    fn a_source_whose_clock_runs_fast_is_not_delayed_more_and_more() {
+        let mut pacer = Pacer::new(milliseconds(1000));
+        // 0.1 % fast for two hours
+        let last = (0..180_000_u32)
+            .map(|index| {
+                let now = milliseconds(u64::from(index) * 40);
+                let clock = Ticks(i64::from(index) * 3603 + i64::from(index / 2));
+                (pacer.release_at(clock, now) - now).as_millis()
+            })
+            .last()
+            .unwrap();
+        assert!(last <= 1, "{last}");
+    }
+}
