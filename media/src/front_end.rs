@@ -3,6 +3,7 @@
 
 mod audio;
 mod clock;
+mod describe;
 mod event;
 mod facts;
 mod feed;

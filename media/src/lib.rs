@@ -2,10 +2,13 @@
 //! No clock, process, socket, file or cluster: whoever calls passes `now` and the bytes.
 
 pub mod codec;
+pub mod decide;
 pub mod failover;
 pub mod ffmpeg;
 pub mod front_end;
+pub mod ladder;
 pub mod pacer;
+pub mod pipe;
 pub mod playlist;
 pub mod segmenter;
 pub mod time;

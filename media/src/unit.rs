@@ -1,5 +1,7 @@
 //! What travels between demultiplexer, gate and segmenter: tracks and access units. Plain data; decides nothing.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use crate::time::Ticks;
@@ -17,6 +19,17 @@ pub enum VideoCodec {
     Other(u8),
 }
 
+impl fmt::Display for VideoCodec {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mpeg2 => formatter.write_str("mpeg2"),
+            Self::H264 => formatter.write_str("h264"),
+            Self::Hevc => formatter.write_str("hevc"),
+            Self::Other(stream_type) => write!(formatter, "video of type {stream_type:#04x}"),
+        }
+    }
+}
+
 /// An audio coding format, as far as we tell them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AudioCodec {
@@ -32,6 +45,19 @@ pub enum AudioCodec {
     Eac3,
     /// An audio stream type that only FFmpeg may understand.
     Other(u8),
+}
+
+impl fmt::Display for AudioCodec {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Aac => formatter.write_str("aac"),
+            Self::AacLatm => formatter.write_str("aac_latm"),
+            Self::Mpeg => formatter.write_str("mpeg audio"),
+            Self::Ac3 => formatter.write_str("ac3"),
+            Self::Eac3 => formatter.write_str("eac3"),
+            Self::Other(stream_type) => write!(formatter, "audio of type {stream_type:#04x}"),
+        }
+    }
 }
 
 /// What a track carries.

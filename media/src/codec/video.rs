@@ -1,6 +1,8 @@
 //! What all video formats have in common: parameters, and the reader that finds them and the random access points of a growing picture.
 //! Never decodes a picture.
 
+use std::fmt;
+
 use crate::codec::{h264, hevc, mpeg2};
 use crate::unit::{RandomAccess, VideoCodec};
 
@@ -39,6 +41,12 @@ impl FrameRate {
     #[must_use]
     pub fn as_f64(self) -> f64 {
         f64::from(self.numerator) / f64::from(self.denominator)
+    }
+}
+
+impl fmt::Display for FrameRate {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:.3}", self.as_f64())
     }
 }
 
