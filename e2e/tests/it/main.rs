@@ -1,5 +1,6 @@
 //! The product on a real cluster, through the chart, with real FFmpeg. Run by `cargo xtask test`, one test after the other.
 
+mod admission;
 mod idle;
 mod refusals;
 mod replacement;
