@@ -20,7 +20,7 @@ async fn as_gateway() -> Result<Api<LiveStream>> {
     Ok(Api::namespaced(Client::try_from(config)?, NAMESPACE))
 }
 
-fn stream(labels: Value, spec: &Value) -> Result<LiveStream> {
+fn stream(labels: &Value, spec: &Value) -> Result<LiveStream> {
     let mut whole =
         json!({ "sources": [{ "url": "http://source.example/one.ts" }], "suspend": true });
     for (key, value) in spec.as_object().into_iter().flatten() {
@@ -30,8 +30,8 @@ fn stream(labels: Value, spec: &Value) -> Result<LiveStream> {
     Ok(serde_json::from_value(object)?)
 }
 
-fn refused<T: std::fmt::Debug>(answer: kube::Result<T>, says: &str) -> Result<()> {
-    let message = format!("{:?}", answer);
+fn refused<T: std::fmt::Debug>(answer: &kube::Result<T>, says: &str) -> Result<()> {
+    let message = format!("{answer:?}");
     ensure!(
         answer.is_err() && message.contains(says),
         "expected a refusal that says {says:?}: {message}"
@@ -47,21 +47,19 @@ async fn the_gateway_is_held_to_the_streams_that_it_needs() -> Result<()> {
     let new = PostParams::default();
     let delete = json!({ "whenIdle": "Delete" });
     refused(
-        gateway.create(&new, &stream(json!({}), &delete)?).await,
+        &gateway.create(&new, &stream(&json!({}), &delete)?).await,
         "origin=gateway",
     )?;
     refused(
-        gateway
-            .create(&new, &stream(own.clone(), &json!({}))?)
-            .await,
+        &gateway.create(&new, &stream(&own, &json!({}))?).await,
         "whenIdle Delete",
     )?;
     let secret = json!({ "whenIdle": "Delete", "sources": [{ "urlSecretRef": { "name": "headend-source-a", "key": "url" } }] });
     refused(
-        gateway.create(&new, &stream(own.clone(), &secret)?).await,
+        &gateway.create(&new, &stream(&own, &secret)?).await,
         "name no Secrets",
     )?;
-    gateway.create(&new, &stream(own, &delete)?).await?;
+    gateway.create(&new, &stream(&own, &delete)?).await?;
 
     let patch = async |body: Value| {
         gateway
@@ -71,19 +69,19 @@ async fn the_gateway_is_held_to_the_streams_that_it_needs() -> Result<()> {
     patch(json!({ "spec": { "replicas": 0 }, "metadata": { "annotations": { api::names::ANNOTATION_WOKEN_AT: "now" } } })).await?;
     patch(json!({ "spec": { "sources": [{ "url": "http://source.example/two.ts" }] } })).await?;
     refused(
-        patch(json!({ "spec": { "className": "other" } })).await,
+        &patch(json!({ "spec": { "className": "other" } })).await,
         "only replicas and suspend",
     )?;
     refused(
-        patch(json!({ "metadata": { "annotations": { "other": "x" } } })).await,
+        &patch(json!({ "metadata": { "annotations": { "other": "x" } } })).await,
         "only the annotations",
     )?;
     refused(
-        patch(json!({ "metadata": { "labels": { api::names::LABEL_ORIGIN: null } } })).await,
+        &patch(json!({ "metadata": { "labels": { api::names::LABEL_ORIGIN: null } } })).await,
         "no labels",
     )?;
     refused(
-        gateway.delete("held", &DeleteParams::default()).await,
+        &gateway.delete("held", &DeleteParams::default()).await,
         "forbidden",
     )?;
 
@@ -95,7 +93,7 @@ async fn the_gateway_is_held_to_the_streams_that_it_needs() -> Result<()> {
         .await?;
     let other = json!({ "spec": { "sources": [{ "url": "http://source.example/two.ts" }] } });
     refused(
-        gateway
+        &gateway
             .patch("by-hand", &PatchParams::default(), &Patch::Merge(&other))
             .await,
         "only on its own streams",
