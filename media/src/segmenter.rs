@@ -26,9 +26,9 @@
 //!         _ => {}
 //!     }
 //! }
-//! // then: Input::Source(unit) for each unit of the front end, Input::EncodedVideo and EncodedAudio for what the pipes
-//! // bring, Input::Clock as the PCR moves, Input::Tick when nothing comes for 250 ms, Input::Reconnected(opening) after
-//! // a lost connection, Input::Begin(opening) on a jump, Input::EncoderEnded(generation) when its pipes are drained.
+//! // then: Input::Source, RandomAccessPoint and Clock as the front end says them, Input::EncodedVideo and EncodedAudio for
+//! // what the pipes bring, Input::Tick when nothing has come for 250 ms, Input::Begin(opening) on a jump or another
+//! // source, Input::EncoderEnded(generation) when an FFmpeg has ended and its pipes are drained.
 //! ```
 
 pub mod cutter;
@@ -45,21 +45,21 @@ mod timeline;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::time::Ticks;
-use crate::unit::{AccessUnit, Track};
+use crate::unit::{AccessUnit, RandomAccess, Track};
 use audio::AudioQueue;
 use follower::{Follower, View};
 use generation::{Generation, Lead};
 use io::{GenerationId, Input, Opening, Origin, Output, RenditionId, RenditionPlan, Settings};
 use plan::{Moment, Plan};
 use publish::Publisher;
-use source::{Admission, Rejoin, SourceTimeline};
+use source::{Admission, SourceTimeline};
 use timeline::Timeline;
 
 /// What arrives while an encoder that leads the cuts still drains is held up to this many inputs.
 const MAX_HELD: usize = 20_000;
-/// Units that wait for the judgement on a new connection.
-const MAX_UNJUDGED: usize = 1024;
 
 /// The segmenter of one stream.
 #[derive(Debug)]
@@ -78,8 +78,6 @@ pub struct Segmenter {
     next: Option<(GenerationId, Opening)>,
     /// What arrived for it.
     held: VecDeque<Input>,
-    /// A new connection whose timeline is not judged yet, and its units.
-    unjudged: Option<(Opening, VecDeque<AccessUnit>)>,
     /// Encoders of this generation and those before have ended.
     encoders_ended: Option<GenerationId>,
     finishing: bool,
@@ -103,7 +101,6 @@ impl Segmenter {
             next_generation: 0,
             next: None,
             held: VecDeque::new(),
-            unjudged: None,
             encoders_ended: None,
             finishing: false,
             output: Vec::new(),
@@ -145,8 +142,12 @@ impl Segmenter {
         }
         match input {
             Input::Begin(opening) => self.begin(opening),
-            Input::Reconnected(opening) => self.unjudged = Some((opening, VecDeque::new())),
             Input::Source(unit) => self.source_unit(unit),
+            Input::RandomAccessPoint {
+                pts,
+                dts,
+                random_access,
+            } => self.random_access_point(pts, dts, random_access),
             Input::Clock(clock) => self.clock(clock),
             Input::EncodedVideo {
                 generation,
@@ -171,7 +172,7 @@ impl Segmenter {
             | Input::EncoderEnded(generation) => Some(*generation) <= active,
             Input::Tick | Input::RemoveRendition(_) => true,
             Input::Begin(_)
-            | Input::Reconnected(_)
+            | Input::RandomAccessPoint { .. }
             | Input::Source(_)
             | Input::Clock(_)
             | Input::AddRendition(_)
@@ -180,43 +181,16 @@ impl Segmenter {
     }
 
     fn clock(&mut self, clock: Ticks) {
-        if self.unjudged.is_none() {
-            self.moment.clock = self.moment.clock.max(self.source.time(clock));
-        }
+        self.moment.clock = self.moment.clock.max(clock);
     }
 
     fn source_unit(&mut self, unit: AccessUnit) {
-        let leading = self.leading_track();
-        let Some((_, waiting)) = &mut self.unjudged else {
-            return self.admit(unit);
-        };
-        if unit.track != leading {
-            waiting.push_back(unit);
-            if waiting.len() > MAX_UNJUDGED {
-                waiting.pop_front();
-            }
-            return;
-        }
-        let Some((opening, waiting)) = self.unjudged.take() else {
-            return;
-        };
-        let active = self.active.as_ref().filter(|active| !active.is_closed);
-        match (active.map(|active| active.id), self.source.rejoin(&unit)) {
-            (Some(id), Rejoin::Continues) => self.output.push(Output::Continued(id)),
-            _ => self.begin(opening),
-        }
-        for unit in waiting.into_iter().chain([unit]) {
-            self.receive(Input::Source(unit));
-        }
-    }
-
-    fn admit(&mut self, unit: AccessUnit) {
         let leads = unit.track == self.leading_track();
-        match self.source.admit(unit, leads) {
+        match self.source.admit(&unit, leads) {
             Admission::Drop => {}
-            Admission::Jump(unit) => self.jump(unit),
-            Admission::Take(unit) => {
-                self.moment.clock = self.moment.clock.max(unit.arrival);
+            Admission::Jump => self.jump(unit),
+            Admission::Take => {
+                self.clock(unit.arrival);
                 match unit.track {
                     Track::Video => self.source_video(&unit),
                     Track::Audio => self.source_audio(unit),
@@ -243,12 +217,39 @@ impl Segmenter {
         if leads && !self.lead(unit) {
             return;
         }
-        for follower in &mut self.followers {
-            let passes_through = follower
-                .plan_in(id)
-                .is_some_and(|plan| plan.origin == Origin::Source && plan.video.is_some());
-            if passes_through {
-                follower.push(id, unit.clone());
+        for follower in self.passed_through(id) {
+            follower.push(id, unit.clone());
+        }
+    }
+
+    fn passed_through(&mut self, generation: GenerationId) -> impl Iterator<Item = &mut Follower> {
+        self.followers.iter_mut().filter(move |follower| {
+            follower
+                .plan_in(generation)
+                .is_some_and(|plan| plan.origin == Origin::Source && plan.video.is_some())
+        })
+    }
+
+    /// Cuts at a picture whose first bytes have come: what ends there is whole.
+    fn random_access_point(&mut self, pts: Ticks, dts: Ticks, random_access: RandomAccess) {
+        let Some(active) = self.active.as_ref().filter(|active| active.is_cutting()) else {
+            return;
+        };
+        let id = active.id;
+        if active.lead != Lead::Source(Track::Video) || self.source.is_past(dts) {
+            return;
+        }
+        let ahead = AccessUnit {
+            track: Track::Video,
+            pts,
+            dts,
+            random_access,
+            arrival: self.moment.clock,
+            payload: Bytes::new(),
+        };
+        if let Some(number) = self.look_ahead(&ahead) {
+            for follower in self.passed_through(id) {
+                follower.complete_to(number);
             }
         }
     }

@@ -104,8 +104,13 @@ impl Cutter {
             self.in_first_group &= self.start == self.generation_start && cut.is_none();
         }
         self.highest = self.highest.max(unit.pts);
-        self.bytes = self.bytes.saturating_add(unit.payload.len());
+        self.add_bytes(unit.payload.len());
         cut
+    }
+
+    /// Counts the bytes of a unit that was shown without them.
+    pub(super) fn add_bytes(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes);
     }
 
     /// The source brings a burst after all: the first group needs no parts.

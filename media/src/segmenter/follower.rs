@@ -67,6 +67,8 @@ pub(super) struct Follower {
     held_bytes: usize,
     /// Its encoder has ended for this generation and those before.
     ended: Option<GenerationId>,
+    /// Every picture up to the end of this number has come.
+    complete: Option<u64>,
     closed: VecDeque<(u64, Vec<AccessUnit>)>,
     finished: BTreeMap<u64, Rendered>,
     /// A number was passed over since the last one that was written.
@@ -92,6 +94,7 @@ impl Follower {
             held: VecDeque::new(),
             held_bytes: 0,
             ended: None,
+            complete: None,
             closed: VecDeque::new(),
             finished: BTreeMap::new(),
             has_hole: false,
@@ -135,6 +138,11 @@ impl Follower {
     /// Nothing more of this generation comes.
     pub(super) fn end(&mut self, generation: GenerationId) {
         self.ended = self.ended.max(Some(generation));
+    }
+
+    /// Every picture up to the end of this number has been pushed.
+    pub(super) fn complete_to(&mut self, number: u64) {
+        self.complete = Some(number);
     }
 
     /// The encoder was lost in the middle of a generation; its successor must find a place in the plan again.
@@ -228,7 +236,8 @@ impl Follower {
         while let Some(planned) = view.plan.get(self.next) {
             let Some(end) = planned.end else { return };
             let has_video = self.video_in(planned.generation).is_some();
-            let is_over = self.ended >= Some(planned.generation);
+            let is_over =
+                self.ended >= Some(planned.generation) || self.complete >= Some(planned.number);
             let has_more = self
                 .held
                 .front()

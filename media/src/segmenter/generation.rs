@@ -72,6 +72,8 @@ pub(super) struct Generation {
     anchor: Option<i64>,
     /// The encoder that leads was lost; it goes on with a key.
     lost: bool,
+    /// Decoding time of a picture that the cutter has seen before it was whole.
+    seen_ahead: Option<Ticks>,
 }
 
 impl Generation {
@@ -88,6 +90,7 @@ impl Generation {
             began: Moment::before_all(Duration::ZERO),
             anchor: None,
             lost: false,
+            seen_ahead: None,
         }
     }
 
@@ -106,6 +109,11 @@ impl Generation {
             .as_ref()
             .map_or(Ticks(i64::MIN), Cutter::highest);
         Some((self.id, decided))
+    }
+
+    /// Whether its cuts are being decided.
+    pub(super) fn is_cutting(&self) -> bool {
+        self.cutter.is_some() && !self.is_closed
     }
 
     fn is_mixed(&self) -> bool {
@@ -145,7 +153,6 @@ impl Segmenter {
         let id = GenerationId(self.next_generation);
         self.next_generation += 1;
         self.finishing = false;
-        self.unjudged = None;
         self.output.push(Output::Began(id));
         self.next = Some((id, opening));
         if !self
@@ -195,7 +202,6 @@ impl Segmenter {
 
     pub(super) fn finish(&mut self) {
         self.finishing = true;
-        self.unjudged = None;
         if !self
             .active
             .as_ref()
@@ -254,7 +260,6 @@ impl Segmenter {
 
     /// Shows a unit of the leading track to the cutter; `false` when the unit is of no use.
     pub(super) fn lead(&mut self, unit: &AccessUnit) -> bool {
-        let moment = self.moment;
         let Some(active) = self.active.as_mut().filter(|active| !active.is_closed) else {
             return false;
         };
@@ -266,21 +271,38 @@ impl Segmenter {
             return false;
         }
         active.lost = false;
-        if let Some(placed) = active.placed {
-            let played = moment.now.saturating_sub(active.began.now);
-            if unit.pts - placed.start - Ticks::from_duration(played) > BURST {
-                cutter.stop_splitting();
-            }
-            self.timeline.decoded(unit.dts + placed.offset);
-        }
-        if let Some(cut) = cutter.observe(unit) {
-            let number = self.close_segment(cut.at, false);
-            if let (CutReason::Forced, Some(number)) = (cut.reason, number) {
-                self.output.push(Output::ForcedCut { number });
-            }
-            self.open_segment(cut.at, false);
+        if active.seen_ahead == Some(unit.dts) {
+            cutter.add_bytes(unit.payload.len());
+        } else {
+            self.observe(unit);
         }
         true
+    }
+
+    /// Shows the start of a picture to the cutter before its end has come; returns the number that ends there.
+    pub(super) fn look_ahead(&mut self, unit: &AccessUnit) -> Option<u64> {
+        if let Some(active) = &mut self.active {
+            active.seen_ahead = Some(unit.dts);
+        }
+        self.observe(unit)
+    }
+
+    /// Lets the cutter decide; returns the number of the segment that ended.
+    fn observe(&mut self, unit: &AccessUnit) -> Option<u64> {
+        let active = self.active.as_mut()?;
+        let (cutter, placed) = (active.cutter.as_mut()?, active.placed?);
+        let played = self.moment.now.saturating_sub(active.began.now);
+        if unit.pts - placed.start - Ticks::from_duration(played) > BURST {
+            cutter.stop_splitting();
+        }
+        self.timeline.decoded(unit.dts + placed.offset);
+        let cut = cutter.observe(unit)?;
+        let number = self.close_segment(cut.at, false)?;
+        if cut.reason == CutReason::Forced {
+            self.output.push(Output::ForcedCut { number });
+        }
+        self.open_segment(cut.at, false);
+        Some(number)
     }
 
     fn open_generation(&mut self, first: &AccessUnit) -> bool {

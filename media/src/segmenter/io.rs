@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::cutter::CutRules;
 use crate::time::Ticks;
 use crate::ts::mux::AudioTrack;
-use crate::unit::{AccessUnit, VideoCodec};
+use crate::unit::{AccessUnit, RandomAccess, VideoCodec};
 
 /// The id of a rendition: `source`, `audio` or `<height>p`; stable for the life of the stream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -103,9 +103,16 @@ pub struct Opening {
 pub enum Input {
     /// A new timeline starts: the first one, another source, or a jump. What is open is closed where it ends.
     Begin(Opening),
-    /// The source was connected again and its units follow. Whether they continue the timeline is judged from the first
-    /// unit of the leading track: [`Output::Continued`] or, begun with this opening, [`Output::Began`].
-    Reconnected(Opening),
+    /// A random access point of the leading track has begun to arrive; everything before it has been handed over. Saves the
+    /// segments that end there the time of one picture; its unit follows as usual.
+    RandomAccessPoint {
+        /// When it is shown.
+        pts: Ticks,
+        /// When it is decoded.
+        dts: Ticks,
+        /// How a decoder may start at it.
+        random_access: RandomAccess,
+    },
     /// One access unit of the source, in the order of its bytes. Video is wanted here also when every rendition is encoded.
     Source(AccessUnit),
     /// The source's clock moved (PCR, unwrapped).
@@ -153,8 +160,6 @@ pub enum Output {
     },
     /// A generation began. Encoders must be started for it.
     Began(GenerationId),
-    /// The reconnected source goes on where it was; encoders stay.
-    Continued(GenerationId),
     /// Audio was announced and did not come: it is left out of tables and must be left out of CODECS.
     AudioLeftOut(GenerationId),
     /// Audio that was left out came after all; it is in the segments from this number on.

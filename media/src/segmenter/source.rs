@@ -1,93 +1,55 @@
-//! The source's side of the clock: drops what was already seen, and judges whether a new connection goes on where the last one broke off.
-//! An overlap counts only if the pictures are the same, for a restarted source may reuse the same times.
-
-use std::collections::VecDeque;
-use std::hash::{DefaultHasher, Hash, Hasher};
+//! The source's side of the clock: drops what lies in the past or cannot be decoded, and notices a jump that nobody announced.
+//! The front end does this first and better; what passes here wrongly would break every rendition.
 
 use crate::time::Ticks;
-use crate::unit::{AccessUnit, Track};
+use crate::unit::{AccessUnit, RandomAccess, Track};
 
-/// So many units of the leading track are remembered to recognise an overlap: a minute at 60 frames per second.
-const REMEMBERED: usize = 3600;
-/// A new connection may leave out this much.
-const GAP: Ticks = Ticks::from_milliseconds(1000);
-/// A forward step longer than this is not the same timeline.
+/// A forward step of the leading track longer than this is not the same timeline.
 const LONGEST_STEP: Ticks = Ticks::from_milliseconds(5000);
 /// So many units in a row that lie in the past mean that the clock was set back.
 const STALE_UNITS: u32 = 100;
-/// Of each picture, this much of its start and of its end is compared.
-const COMPARED_BYTES: usize = 512;
+/// A step of so many times the one before is a hole: pictures were lost.
+const HOLE: i64 = 3;
 
 /// What is done with a unit of the source.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Admission {
     /// New: use it.
-    Take(AccessUnit),
+    Take,
     /// Already seen, or of no use.
     Drop,
-    /// The clock jumped without anybody saying so: a new generation starts with this unit, given back as it came.
-    Jump(AccessUnit),
-}
-
-/// How the first unit of a new connection relates to what came before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rejoin {
-    /// The same timeline.
-    Continues,
-    /// Another one.
-    Breaks,
+    /// The clock jumped: a new generation starts with this unit.
+    Jump,
 }
 
 /// What was seen of one timeline.
 #[derive(Debug, Default)]
 pub(super) struct SourceTimeline {
-    /// Added to the units of the present connection: its times may have been unwrapped from another start.
-    shift: Ticks,
     video: Option<Ticks>,
     audio: Option<Ticks>,
-    recent: VecDeque<(Ticks, u64)>,
+    step: Option<Ticks>,
     stale: u32,
-    /// Units are expected to be repeated, until the first new one.
-    overlaps: bool,
     /// Pictures shown before this one cannot be decoded.
     floor: Option<Ticks>,
 }
 
 impl SourceTimeline {
-    /// Judges a new connection by its first unit of the leading track.
-    pub(super) fn rejoin(&mut self, first: &AccessUnit) -> Rejoin {
-        let Some(last) = self.last(first.track) else {
-            return Rejoin::Breaks;
+    /// Judges the next unit. `leads` says whether its track decides the cuts.
+    pub(super) fn admit(&mut self, unit: &AccessUnit, leads: bool) -> Admission {
+        let last = match unit.track {
+            Track::Video => &mut self.video,
+            Track::Audio => &mut self.audio,
         };
-        let near = Ticks::unwrap_near(first.dts.wrapped(), last);
-        let fingerprint = fingerprint(first);
-        let is_known = self
-            .recent
-            .iter()
-            .any(|&(dts, known)| dts == near && known == fingerprint);
-        let follows = near > last && near - last <= GAP;
-        if !is_known && !follows {
-            return Rejoin::Breaks;
-        }
-        self.shift = near - first.dts;
-        self.overlaps = is_known;
-        self.stale = 0;
-        if follows {
-            self.floor = Some(first.pts + self.shift);
-        }
-        Rejoin::Continues
-    }
-
-    /// Takes the next unit of the connection. `leads` says whether its track decides the cuts.
-    pub(super) fn admit(&mut self, unit: AccessUnit, leads: bool) -> Admission {
-        let original = unit;
-        let unit = self.shifted(&original);
-        if let Some(last) = self.last(unit.track) {
-            if unit.dts <= last {
-                return self.past(original, leads);
+        if let Some(last) = *last {
+            let step = unit.dts - last;
+            if step <= Ticks::ZERO {
+                return self.past(leads);
             }
-            if leads && unit.dts - last > LONGEST_STEP {
-                return Admission::Jump(original);
+            if leads && step > LONGEST_STEP {
+                return Admission::Jump;
+            }
+            if unit.track == Track::Video {
+                self.see_step(unit, step);
             }
         }
         match unit.track {
@@ -96,37 +58,25 @@ impl SourceTimeline {
         }
         if leads {
             self.stale = 0;
-            self.overlaps = false;
-            self.remember(&unit);
         }
         let is_undecodable =
             unit.track == Track::Video && self.floor.is_some_and(|floor| unit.pts < floor);
         if is_undecodable {
-            return Admission::Drop;
+            Admission::Drop
+        } else {
+            Admission::Take
         }
-        Admission::Take(unit)
     }
 
-    /// Pictures shown before this time are dropped: leading pictures of the key that a decoder starts with.
+    /// A decoder starts here: pictures shown before this time are dropped, as they refer to what it has not got.
     pub(super) fn starts_at(&mut self, pts: Ticks) {
         self.floor = Some(pts);
     }
 
-    /// A time of the present connection on the timeline.
-    pub(super) fn time(&self, time: Ticks) -> Ticks {
-        time + self.shift
-    }
-
-    fn past(&mut self, unit: AccessUnit, leads: bool) -> Admission {
-        if !leads || self.overlaps {
-            return Admission::Drop;
-        }
-        self.stale += 1;
-        if self.stale > STALE_UNITS {
-            Admission::Jump(unit)
-        } else {
-            Admission::Drop
-        }
+    /// Whether a picture decoded at this time would be dropped.
+    pub(super) fn is_past(&self, dts: Ticks) -> bool {
+        self.video
+            .is_none_or(|last| dts <= last || dts - last > LONGEST_STEP)
     }
 
     /// The latest time seen.
@@ -134,35 +84,26 @@ impl SourceTimeline {
         self.video.max(self.audio)
     }
 
-    fn shifted(&self, unit: &AccessUnit) -> AccessUnit {
-        AccessUnit {
-            pts: unit.pts + self.shift,
-            dts: unit.dts + self.shift,
-            arrival: unit.arrival + self.shift,
-            ..unit.clone()
+    /// After a hole the leading pictures of an open group refer to what was lost.
+    fn see_step(&mut self, unit: &AccessUnit, step: Ticks) {
+        let is_hole = self
+            .step
+            .is_some_and(|usual| step.0 >= usual.0.saturating_mul(HOLE));
+        if is_hole && unit.random_access == RandomAccess::Recovery {
+            self.floor = Some(unit.pts);
         }
+        self.step = Some(step);
     }
 
-    fn last(&self, track: Track) -> Option<Ticks> {
-        match track {
-            Track::Video => self.video,
-            Track::Audio => self.audio,
+    fn past(&mut self, leads: bool) -> Admission {
+        if !leads {
+            return Admission::Drop;
+        }
+        self.stale += 1;
+        if self.stale > STALE_UNITS {
+            Admission::Jump
+        } else {
+            Admission::Drop
         }
     }
-
-    fn remember(&mut self, unit: &AccessUnit) {
-        self.recent.push_back((unit.dts, fingerprint(unit)));
-        if self.recent.len() > REMEMBERED {
-            self.recent.pop_front();
-        }
-    }
-}
-
-fn fingerprint(unit: &AccessUnit) -> u64 {
-    let payload = &unit.payload;
-    let mut hasher = DefaultHasher::new();
-    payload.len().hash(&mut hasher);
-    payload[..payload.len().min(COMPARED_BYTES)].hash(&mut hasher);
-    payload[payload.len().saturating_sub(COMPARED_BYTES)..].hash(&mut hasher);
-    hasher.finish()
 }
