@@ -12,6 +12,7 @@ pub struct Snapshot {
     channels: Vec<Arc<Channel>>,
     by_slug: HashMap<String, Arc<Channel>>,
     by_token: HashMap<TokenHash, Arc<User>>,
+    by_name: HashMap<String, Arc<User>>,
 }
 
 impl Snapshot {
@@ -21,14 +22,20 @@ impl Snapshot {
             .iter()
             .map(|channel| (channel.slug.clone(), channel.clone()))
             .collect();
+        let users: Vec<_> = users.into_iter().map(Arc::new).collect();
+        let by_name = users
+            .iter()
+            .map(|user| (user.name.clone(), user.clone()))
+            .collect();
         let by_token = users
             .into_iter()
-            .map(|user| (user.token_hash, Arc::new(user)))
+            .map(|user| (user.token_hash, user))
             .collect();
         Self {
             channels,
             by_slug,
             by_token,
+            by_name,
         }
     }
 
@@ -54,6 +61,12 @@ impl Snapshot {
         let hash = key.hash(token.as_bytes());
         let user = self.by_token.get(&hash)?;
         user.token_hash.matches(&hash).then_some(user)
+    }
+
+    /// The user of that name, active or not: for those who proved it before.
+    #[must_use]
+    pub fn user(&self, name: &str) -> Option<&Arc<User>> {
+        self.by_name.get(name)
     }
 
     /// How many users there are.
@@ -94,6 +107,8 @@ mod tests {
         );
         let other = TokenKey::new(&[2; 32]).unwrap();
         assert!(snapshot.authenticate(&other, "right").is_none());
+        assert_eq!(snapshot.user("alice").unwrap().as_ref(), &alice);
+        assert!(snapshot.user("right").is_none());
     }
 
     #[test]

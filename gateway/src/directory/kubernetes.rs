@@ -1,0 +1,188 @@
+//! The stream directory of a cluster: LiveStreams, followed by one watch and changed by one call each. Only here and below is the API
+//! server known. Reading never asks it, and what it said last stands while it is away.
+
+mod decide;
+mod index;
+mod record;
+mod requests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::LiveStream;
+use api::job::StreamIdentity;
+use async_trait::async_trait;
+use futures::StreamExt;
+use k8s_openapi::jiff::Timestamp;
+use kube::core::DeserializeGuard;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource};
+use tokio::sync::watch;
+
+use crate::directory::{Channel, EnsureError, OwnChannel, StreamDirectory, StreamView, Urgency};
+use decide::{Action, decide};
+use index::{Change, Index};
+use record::Record;
+use requests::{Failure, Requests};
+
+/// How often an answer that overtook the watch is taken in and decided upon again.
+const ROUNDS: usize = 4;
+
+/// How long a wish waits for the first list of streams.
+const SYNC_TIME: Duration = Duration::from_secs(5);
+
+/// LiveStreams of one namespace.
+pub struct KubernetesDirectory {
+    index: Arc<Index>,
+    requests: Requests,
+    synced: watch::Receiver<bool>,
+}
+
+/// The task that keeps a [`KubernetesDirectory`] up to date.
+pub struct Watch {
+    api: Api<DeserializeGuard<LiveStream>>,
+    index: Arc<Index>,
+    synced: watch::Sender<bool>,
+}
+
+impl KubernetesDirectory {
+    /// A directory of the namespace, and the watch that has to run for it. `instance` labels the streams that it makes.
+    #[must_use]
+    pub fn new(client: &Client, namespace: &str, instance: &str) -> (Self, Watch) {
+        let index = Arc::new(Index::default());
+        let (sender, synced) = watch::channel(false);
+        let watch = Watch {
+            api: Api::namespaced(client.clone(), namespace),
+            index: index.clone(),
+            synced: sender,
+        };
+        let requests = Requests::new(Api::namespaced(client.clone(), namespace), instance);
+        let directory = Self {
+            index,
+            requests,
+            synced,
+        };
+        (directory, watch)
+    }
+
+    /// Becomes true when the first list of streams is there, and stays true.
+    #[must_use]
+    pub fn synced(&self) -> watch::Receiver<bool> {
+        self.synced.clone()
+    }
+
+    /// Carries one decision out; `None` says that the answer showed something else, and has to be decided upon.
+    async fn act(&self, channel: &Channel, action: Action) -> Option<Result<(), EnsureError>> {
+        let slug = &channel.slug;
+        let outcome = match &action {
+            Action::Nothing => return Some(Ok(())),
+            Action::Refuse(error) => return Some(Err(error.clone())),
+            Action::Create(spec, annotations) => self.requests.create(slug, spec, annotations).await,
+            Action::Patch(patch) => self.requests.patch(slug, patch).await,
+        };
+        match outcome {
+            Ok(object) => {
+                self.index.apply(Record::read(&object)?);
+                Some(Ok(()))
+            }
+            Err(Failure::Exists) => match self.requests.get(slug).await {
+                Ok(object) => {
+                    self.index.apply(Record::read(&object)?);
+                    None
+                }
+                Err(Failure::Gone) => None,
+                Err(failure) => Some(Err(failure.of(slug))),
+            },
+            Err(Failure::Gone) => {
+                self.index.remove_name(slug);
+                None
+            }
+            Err(failure) => Some(Err(failure.of(slug))),
+        }
+    }
+}
+
+#[async_trait]
+impl StreamDirectory for KubernetesDirectory {
+    async fn ensure(&self, channel: &Channel, urgency: Urgency) -> Result<(), EnsureError> {
+        let unavailable = |reason: &str| EnsureError::Unavailable {
+            slug: channel.slug.clone(),
+            reason: reason.to_owned(),
+        };
+        let mut synced = self.synced.clone();
+        let listed = tokio::time::timeout(SYNC_TIME, synced.wait_for(|synced| *synced)).await;
+        if !matches!(listed, Ok(Ok(_))) {
+            return Err(unavailable("the streams are not listed yet"));
+        }
+        for _ in 0..ROUNDS {
+            let record = self.index.record(&channel.slug);
+            let action = decide(record.as_deref(), channel, urgency, Timestamp::now());
+            if let Some(outcome) = self.act(channel, action).await {
+                return outcome;
+            }
+        }
+        Err(unavailable("it is changed faster than it can be asked for"))
+    }
+
+    fn follow(&self, slug: &str) -> watch::Receiver<Arc<StreamView>> {
+        self.index.follow(slug)
+    }
+
+    fn stream(&self, uid: &str) -> Option<Arc<StreamIdentity>> {
+        self.index.stream(uid)
+    }
+
+    fn own_channel(&self, slug: &str) -> Option<OwnChannel> {
+        let record = self.index.record(slug)?;
+        record.own_channel()
+    }
+
+    fn own_channels(&self) -> Vec<OwnChannel> {
+        self.index.own_channels()
+    }
+}
+
+impl Watch {
+    /// Follows the streams for ever; an API server that is away is waited for.
+    pub async fn run(self) {
+        let events = watcher(self.api.clone(), watcher::Config::default()).default_backoff();
+        let mut events = std::pin::pin!(events);
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => self.take(event),
+                Err(error) => tracing::warn!(%error, "failed to follow the LiveStreams; what is known stands"),
+            }
+        }
+    }
+
+    fn take(&self, event: watcher::Event<DeserializeGuard<LiveStream>>) {
+        match event {
+            watcher::Event::Apply(object) => self.read(&object, Change::Apply),
+            watcher::Event::Delete(object) => {
+                let metadata = object.meta();
+                let name = metadata.name.as_deref().unwrap_or_default();
+                self.index.remove(name, metadata.uid.as_deref().unwrap_or_default(), metadata);
+            }
+            watcher::Event::Init => self.index.begin_list(),
+            watcher::Event::InitApply(object) => self.read(&object, Change::List),
+            watcher::Event::InitDone => {
+                self.index.end_list();
+                self.synced.send_replace(true);
+            }
+        }
+    }
+
+    fn read(&self, object: &DeserializeGuard<LiveStream>, change: Change) {
+        let read = match &object.0 {
+            Ok(object) => Record::read(object),
+            Err(error) => {
+                let name = error.metadata.name.as_deref().unwrap_or_default();
+                tracing::warn!(stream.name = name, %error, "failed to read a LiveStream; it is left out");
+                None
+            }
+        };
+        if let Some(record) = read {
+            self.index.take(record, change);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What a gateway keeps of a LiveStream: a fraction of the object, and what it means for viewers. Pure.
+
+use std::sync::Arc;
+
+use api::LiveStream;
+use api::condition::{ConditionType, Reason, find_condition};
+use api::job::StreamIdentity;
+use api::names;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use k8s_openapi::jiff::Timestamp;
+
+use crate::directory::{OwnChannel, PodView, Refusal, StreamPhase, StreamView};
+
+/// What is known of one LiveStream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Record {
+    /// Which one it is.
+    pub(super) identity: Arc<StreamIdentity>,
+    /// Grows with each change; 0 when the server's is no number.
+    pub(super) version: u64,
+    /// A gateway made it.
+    pub(super) gateway_made: bool,
+    /// The catalog entry it was made from.
+    pub(super) revision: Option<String>,
+    /// When a gateway woke it last.
+    pub(super) woken_at: Option<Timestamp>,
+    /// The name that people read.
+    pub(super) display_name: Option<String>,
+    /// What followers see.
+    pub(super) view: Arc<StreamView>,
+}
+
+/// The resource version as a number. Servers promise that later ones are greater since Kubernetes 1.35, and never did otherwise.
+pub(super) fn version(metadata: &ObjectMeta) -> u64 {
+    let text = metadata.resource_version.as_deref().unwrap_or_default();
+    text.parse().unwrap_or(0)
+}
+
+impl Record {
+    /// Reads an object; `None` when it lacks what every object in a cluster has.
+    pub(super) fn read(object: &LiveStream) -> Option<Self> {
+        let metadata = &object.metadata;
+        let identity = Arc::new(StreamIdentity {
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: metadata.name.clone()?,
+            uid: metadata.uid.clone()?,
+        });
+        let annotation = |name: &str| metadata.annotations.as_ref()?.get(name).cloned();
+        let origin = metadata.labels.as_ref().and_then(|labels| labels.get(names::LABEL_ORIGIN));
+        Some(Self {
+            version: version(metadata),
+            gateway_made: origin.is_some_and(|origin| origin == names::ORIGIN_GATEWAY),
+            revision: annotation(names::ANNOTATION_CHANNEL_REVISION),
+            woken_at: annotation(names::ANNOTATION_WOKEN_AT).and_then(|text| text.parse().ok()),
+            display_name: object.spec.display_name.clone(),
+            view: Arc::new(view(object, &identity)),
+            identity,
+        })
+    }
+
+    /// The channel that a hand-made stream is.
+    pub(super) fn own_channel(&self) -> Option<OwnChannel> {
+        (!self.gateway_made && self.view.phase != StreamPhase::Ending).then(|| OwnChannel {
+            slug: self.identity.name.clone(),
+            display_name: self.display_name.clone(),
+        })
+    }
+}
+
+fn view(object: &LiveStream, identity: &Arc<StreamIdentity>) -> StreamView {
+    let status = object.status.as_ref();
+    let pod = status.and_then(|status| status.pod.as_ref());
+    let conditions = status.map_or(&[][..], |status| &status.conditions);
+    StreamView {
+        phase: phase(object),
+        identity: Some(identity.clone()),
+        pod: pod.map(|pod| PodView {
+            attempt: pod.attempt,
+            endpoint: pod.endpoint.clone(),
+        }),
+        refusal: refusal(conditions),
+    }
+}
+
+fn phase(object: &LiveStream) -> StreamPhase {
+    if object.metadata.deletion_timestamp.is_some() {
+        return StreamPhase::Ending;
+    }
+    match (object.spec.suspend, object.spec.replicas) {
+        (true, _) => StreamPhase::Suspended,
+        (false, 0) => StreamPhase::Stopped,
+        (false, _) => StreamPhase::Wanted,
+    }
+}
+
+/// What keeps the stream from being played, if its conditions say so for certain.
+fn refusal(conditions: &[Condition]) -> Option<Refusal> {
+    const SPEAKING: [ConditionType; 2] = [ConditionType::Provisioned, ConditionType::SourceHealthy];
+    SPEAKING.into_iter().find_map(|kind| {
+        let condition = find_condition(conditions, kind)?;
+        let idle = [Reason::NotWanted, Reason::Suspended, Reason::PodPending, Reason::Connecting];
+        let at_rest = idle.iter().any(|reason| reason.as_str() == condition.reason);
+        (condition.status == "False" && !at_rest).then(|| Refusal {
+            lasting: is_lasting(&condition.reason),
+            reason: condition.reason.clone(),
+            message: condition.message.clone(),
+        })
+    })
+}
+
+/// Whether somebody has to act before the stream can be played; anything else may pass within a hold.
+fn is_lasting(reason: &str) -> bool {
+    const LASTING: [Reason; 9] = [
+        Reason::ClassNotFound,
+        Reason::ReferenceNotFound,
+        Reason::InvalidSpec,
+        Reason::ImageUnavailable,
+        Reason::ProviderSlotsExhausted,
+        Reason::EgressRefused,
+        Reason::HttpError,
+        Reason::NotTransportStream,
+        Reason::UnsupportedMedia,
+    ];
+    LASTING.iter().any(|lasting| lasting.as_str() == reason)
+}

@@ -1,0 +1,165 @@
+//! What a gateway counts. One struct, registered once; nothing here decides anything.
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Where viewers meet the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Surface {
+    /// Master playlists.
+    Live,
+    /// Media playlists.
+    Hls,
+    /// Segments.
+    Segment,
+    /// The API.
+    Api,
+    /// The start page.
+    Page,
+}
+
+/// What tells one count of requests from another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    /// Where it was asked.
+    pub surface: Surface,
+    /// The status code of the answer.
+    pub code: u32,
+}
+
+/// How a held request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum HoldEnd {
+    /// What it waited for came.
+    Ready,
+    /// The stream cannot be played.
+    Refused,
+    /// It waited as long as is allowed.
+    Timeout,
+    /// Too many were held already.
+    Overflow,
+}
+
+/// What tells one count of holds from another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HoldLabels {
+    /// How it ended.
+    pub end: HoldEnd,
+}
+
+/// How a call to the stream directory ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum EnsureEnd {
+    /// The wish is recorded.
+    Done,
+    /// It failed.
+    Failed,
+}
+
+/// What tells one count of directory calls from another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct EnsureLabels {
+    /// How it ended.
+    pub end: EnsureEnd,
+}
+
+/// Everything a gateway counts.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// Requests answered.
+    pub requests: Family<RequestLabels, Counter>,
+    /// Requests held now.
+    pub holding: Gauge,
+    /// Holds that ended.
+    pub holds: Family<HoldLabels, Counter>,
+    /// Segments answered from the cache.
+    pub cache_hits: Counter,
+    /// Segments read from the origin.
+    pub cache_misses: Counter,
+    /// Bytes of segments sent.
+    pub segment_bytes: Counter,
+    /// Sessions in use.
+    pub sessions: Gauge,
+    /// Streams that are followed.
+    pub streams: Gauge,
+    /// Calls to the stream directory.
+    pub ensures: Family<EnsureLabels, Counter>,
+    /// Playlists that were refused because numbers would have gone back.
+    pub refused_playlists: Counter,
+    /// Flushes that the presence store did not take.
+    pub failed_flushes: Counter,
+    /// From the first request for a cold channel to its first listed segment.
+    pub start: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        const START_SECONDS: [f64; 12] = [
+            0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 40.0,
+        ];
+        Self {
+            requests: Family::default(),
+            holding: Gauge::default(),
+            holds: Family::default(),
+            cache_hits: Counter::default(),
+            cache_misses: Counter::default(),
+            segment_bytes: Counter::default(),
+            sessions: Gauge::default(),
+            streams: Gauge::default(),
+            ensures: Family::default(),
+            refused_playlists: Counter::default(),
+            failed_flushes: Counter::default(),
+            start: Histogram::new(START_SECONDS),
+        }
+    }
+}
+
+impl Metrics {
+    /// Registers everything under `headend_gateway_`.
+    #[must_use]
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let registry = registry.sub_registry_with_prefix("headend_gateway");
+        metrics.register_requests(registry);
+        metrics.register_streams(registry);
+        metrics
+    }
+
+    fn register_requests(&self, registry: &mut Registry) {
+        registry.register("requests", "Requests answered, by surface and status code", self.requests.clone());
+        registry.register("holding", "Requests held now until a stream is playable", self.holding.clone());
+        registry.register("holds", "Held requests that ended, by how", self.holds.clone());
+        registry.register("segment_cache_hits", "Segments answered from memory", self.cache_hits.clone());
+        registry.register("segment_cache_misses", "Segments read from volume or pod", self.cache_misses.clone());
+        registry.register_with_unit("segment", "Bytes of segments sent", Unit::Bytes, self.segment_bytes.clone());
+    }
+
+    fn register_streams(&self, registry: &mut Registry) {
+        registry.register("sessions", "Sessions in use", self.sessions.clone());
+        registry.register("streams", "Streams followed", self.streams.clone());
+        registry.register("ensures", "Calls to the stream directory, by how they ended", self.ensures.clone());
+        registry.register("refused_playlists", "Playlists refused because numbers would have gone back", self.refused_playlists.clone());
+        registry.register("failed_flushes", "Flushes that the presence store did not take", self.failed_flushes.clone());
+        registry.register_with_unit("start", "From the first request for a cold channel to its first listed segment", Unit::Seconds, self.start.clone());
+    }
+
+    /// Counts an answer.
+    pub fn answered(&self, surface: Surface, code: http::StatusCode) {
+        let code = u32::from(code.as_u16());
+        self.requests.get_or_create(&RequestLabels { surface, code }).inc();
+    }
+
+    /// Counts the end of a hold.
+    pub fn held(&self, end: HoldEnd) {
+        self.holds.get_or_create(&HoldLabels { end }).inc();
+    }
+
+    /// Counts a call to the stream directory.
+    pub fn ensured(&self, end: EnsureEnd) {
+        self.ensures.get_or_create(&EnsureLabels { end }).inc();
+    }
+}

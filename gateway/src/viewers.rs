@@ -1,0 +1,228 @@
+//! Who is watching, as this gateway sees it: the last request of each stream and the sessions in use. Counting never waits
+//! for the presence store; a flush tells it what was seen.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use presence::Touch;
+use tokio::time::Instant;
+
+use crate::keys::Signature;
+
+/// How long a session counts as in use after its last playlist, at the least.
+const SESSION_MINIMUM: Duration = Duration::from_secs(15);
+
+/// How long a stream that nobody asks for is remembered: longer than it takes to tell the presence store.
+const FORGET_AFTER: Duration = Duration::from_mins(10);
+
+/// Sessions that are counted per stream; more watch uncounted.
+const SESSIONS_MAXIMUM: usize = 100_000;
+
+/// What this gateway saw of every stream.
+#[derive(Debug)]
+pub struct Viewers {
+    epoch: Instant,
+    streams: RwLock<HashMap<String, Arc<Seen>>>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// Milliseconds since the epoch, as all moments here.
+    last: AtomicU64,
+    session_milliseconds: AtomicU64,
+    sessions: RwLock<HashMap<Signature, AtomicU64>>,
+}
+
+/// What a flush tells, and what the gauges show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// The streams that were asked for since the last flush that arrived.
+    pub touches: Vec<Touch>,
+    /// Sessions in use, over all streams.
+    pub sessions: usize,
+}
+
+impl Viewers {
+    /// Nobody seen yet.
+    #[must_use]
+    pub fn new(now: Instant) -> Self {
+        Self {
+            epoch: now,
+            streams: RwLock::default(),
+        }
+    }
+
+    /// A request for the stream.
+    pub fn touch(&self, stream_uid: &str, now: Instant) {
+        let moment = self.moment(now);
+        self.seen(stream_uid).last.fetch_max(moment, Ordering::Relaxed);
+    }
+
+    /// A playlist request of a session. `target` is the stream's target duration: a player that is still there asks again within it.
+    pub fn touch_session(&self, stream_uid: &str, id: &Signature, target: Duration, now: Instant) {
+        let moment = self.moment(now);
+        let seen = self.seen(stream_uid);
+        seen.last.fetch_max(moment, Ordering::Relaxed);
+        let in_use = milliseconds(SESSION_MINIMUM.max(3 * target));
+        seen.session_milliseconds.store(in_use, Ordering::Relaxed);
+        if let Some(last) = read(&seen.sessions).get(id) {
+            last.fetch_max(moment, Ordering::Relaxed);
+            return;
+        }
+        let mut sessions = write(&seen.sessions);
+        if sessions.len() < SESSIONS_MAXIMUM {
+            sessions.insert(*id, AtomicU64::new(moment));
+        }
+    }
+
+    /// What was seen since `since`, the moment of the last flush that arrived. Drops what is over.
+    #[must_use]
+    pub fn count(&self, since: Option<Instant>, now: Instant) -> Count {
+        let moment = self.moment(now);
+        let since = since.map_or(0, |since| self.moment(since));
+        let mut count = Count {
+            touches: Vec::new(),
+            sessions: 0,
+        };
+        write(&self.streams).retain(|stream_uid, seen| {
+            let viewers = seen.in_use(moment);
+            let last = seen.last.load(Ordering::Relaxed);
+            let age = moment.saturating_sub(last);
+            count.sessions += viewers;
+            if last >= since {
+                count.touches.push(Touch {
+                    stream_uid: stream_uid.clone(),
+                    age: Duration::from_millis(age),
+                    viewers: u32::try_from(viewers).unwrap_or(u32::MAX),
+                });
+            }
+            viewers > 0 || last >= since || age < milliseconds(FORGET_AFTER)
+        });
+        count
+    }
+
+    fn seen(&self, stream_uid: &str) -> Arc<Seen> {
+        if let Some(seen) = read(&self.streams).get(stream_uid) {
+            return seen.clone();
+        }
+        let mut streams = write(&self.streams);
+        streams.entry(stream_uid.to_owned()).or_default().clone()
+    }
+
+    fn moment(&self, now: Instant) -> u64 {
+        milliseconds(now.saturating_duration_since(self.epoch))
+    }
+}
+
+impl Seen {
+    /// Sessions in use; forgets the others.
+    fn in_use(&self, moment: u64) -> usize {
+        let span = self.session_milliseconds.load(Ordering::Relaxed);
+        let mut sessions = write(&self.sessions);
+        sessions.retain(|_, last| moment.saturating_sub(last.load(Ordering::Relaxed)) < span);
+        sessions.len()
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const TARGET: Duration = Duration::from_secs(4);
+
+    fn touch(stream_uid: &str, age: Duration, viewers: u32) -> Touch {
+        Touch {
+            stream_uid: stream_uid.to_owned(),
+            age,
+            viewers,
+        }
+    }
+
+    #[test]
+    fn a_flush_tells_the_age_of_the_last_request_and_the_sessions_in_use() {
+        let start = Instant::now();
+        let viewers = Viewers::new(start);
+        viewers.touch_session("one", &[1; 16], TARGET, start);
+        viewers.touch_session("one", &[2; 16], TARGET, start + SECOND);
+        viewers.touch("one", start + 2 * SECOND);
+        let count = viewers.count(None, start + 5 * SECOND);
+        assert_eq!(
+            count,
+            Count {
+                touches: vec![touch("one", 3 * SECOND, 2)],
+                sessions: 2
+            }
+        );
+    }
+
+    #[test]
+    fn only_what_was_asked_for_since_the_last_flush_is_told_again() {
+        let start = Instant::now();
+        let viewers = Viewers::new(start);
+        viewers.touch("one", start + SECOND);
+        viewers.touch("two", start + SECOND);
+        let first = start + 5 * SECOND;
+        assert_eq!(viewers.count(None, first).touches.len(), 2);
+        viewers.touch("two", start + 7 * SECOND);
+        let second = start + 10 * SECOND;
+        assert_eq!(
+            viewers.count(Some(first), second).touches,
+            [touch("two", 3 * SECOND, 0)]
+        );
+        // The second flush did not arrive: what it told is told again, and older by now.
+        let third = start + 15 * SECOND;
+        assert_eq!(
+            viewers.count(Some(first), third).touches,
+            [touch("two", 8 * SECOND, 0)]
+        );
+    }
+
+    #[test]
+    fn a_touch_at_the_very_moment_of_a_flush_is_told_by_the_next_one_too() {
+        let start = Instant::now();
+        let viewers = Viewers::new(start);
+        let flush = start + 5 * SECOND;
+        let _ = viewers.count(None, flush);
+        viewers.touch("one", flush);
+        assert_eq!(
+            viewers.count(Some(flush), flush + SECOND).touches,
+            [touch("one", SECOND, 0)]
+        );
+    }
+
+    #[test]
+    fn a_session_is_in_use_for_three_targets_and_fifteen_seconds_at_the_least() {
+        let start = Instant::now();
+        let viewers = Viewers::new(start);
+        viewers.touch_session("short", &[1; 16], TARGET, start);
+        viewers.touch_session("long", &[1; 16], 10 * SECOND, start);
+        assert_eq!(viewers.count(None, start + 14 * SECOND).sessions, 2);
+        assert_eq!(viewers.count(None, start + 15 * SECOND).sessions, 1);
+        assert_eq!(viewers.count(None, start + 29 * SECOND).sessions, 1);
+        assert_eq!(viewers.count(None, start + 30 * SECOND).sessions, 0);
+    }
+
+    #[test]
+    fn what_nobody_asks_for_is_forgotten() {
+        let start = Instant::now();
+        let viewers = Viewers::new(start);
+        viewers.touch("one", start);
+        let _ = viewers.count(Some(start + SECOND), start + FORGET_AFTER);
+        assert!(read(&viewers.streams).is_empty());
+    }
+}
