@@ -17,7 +17,9 @@ pub struct Network {
 
 /// Why a text names no network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("failed to read the network {0:?}: write an address or address/prefix length, such as 10.0.0.0/8")]
+#[error(
+    "failed to read the network {0:?}: write an address or address/prefix length, such as 10.0.0.0/8"
+)]
 pub struct NetworkError(String);
 
 impl FromStr for Network {
@@ -53,7 +55,10 @@ impl Network {
             (IpAddr::V6(ours), IpAddr::V6(theirs)) => (ours.to_bits(), theirs.to_bits(), 128),
             _ => return false,
         };
-        (ours ^ theirs).checked_shr(width - self.prefix).unwrap_or(0) == 0
+        (ours ^ theirs)
+            .checked_shr(width - self.prefix)
+            .unwrap_or(0)
+            == 0
     }
 }
 
@@ -87,8 +92,14 @@ fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
 fn parse_hop(text: &str) -> Option<IpAddr> {
     let bare = text.trim_start_matches('[').trim_end_matches(']');
     let address = bare.parse().ok();
-    let with_port = || text.parse().ok().map(|socket: std::net::SocketAddr| socket.ip());
-    address.or_else(with_port).map(|address: IpAddr| address.to_canonical())
+    let with_port = || {
+        text.parse()
+            .ok()
+            .map(|socket: std::net::SocketAddr| socket.ip())
+    };
+    address
+        .or_else(with_port)
+        .map(|address: IpAddr| address.to_canonical())
 }
 
 #[cfg(test)]
@@ -109,22 +120,37 @@ mod tests {
     #[test]
     fn nobody_is_believed_unless_trusted() {
         assert_eq!(seen("198.51.100.7", &["203.0.113.9"], &[]), "198.51.100.7");
-        assert_eq!(seen("198.51.100.7", &["203.0.113.9"], &["10.0.0.0/8"]), "198.51.100.7");
+        assert_eq!(
+            seen("198.51.100.7", &["203.0.113.9"], &["10.0.0.0/8"]),
+            "198.51.100.7"
+        );
     }
 
     #[test]
     fn a_trusted_proxy_tells_the_last_address_that_is_not_its_own() {
         let trusted = ["10.0.0.0/8", "::1"];
         assert_eq!(seen("10.1.2.3", &["203.0.113.9"], &trusted), "203.0.113.9");
-        assert_eq!(seen("::ffff:10.1.2.3", &["203.0.113.9:4711"], &trusted), "203.0.113.9");
+        assert_eq!(
+            seen("::ffff:10.1.2.3", &["203.0.113.9:4711"], &trusted),
+            "203.0.113.9"
+        );
         assert_eq!(seen("::1", &["[2001:db8::1]:80"], &trusted), "2001:db8::1");
-        assert_eq!(seen("10.1.2.3", &["192.0.2.1, 203.0.113.9, 10.9.9.9"], &trusted), "203.0.113.9");
-        assert_eq!(seen("10.1.2.3", &["192.0.2.1", "203.0.113.9"], &trusted), "203.0.113.9");
+        assert_eq!(
+            seen("10.1.2.3", &["192.0.2.1, 203.0.113.9, 10.9.9.9"], &trusted),
+            "203.0.113.9"
+        );
+        assert_eq!(
+            seen("10.1.2.3", &["192.0.2.1", "203.0.113.9"], &trusted),
+            "203.0.113.9"
+        );
     }
 
     #[test]
     fn nonsense_ends_the_way_back() {
-        assert_eq!(seen("10.1.2.3", &["203.0.113.9, unknown"], &["10.0.0.0/8"]), "10.1.2.3");
+        assert_eq!(
+            seen("10.1.2.3", &["203.0.113.9, unknown"], &["10.0.0.0/8"]),
+            "10.1.2.3"
+        );
         assert_eq!(seen("10.1.2.3", &[""], &["10.0.0.0/8"]), "10.1.2.3");
         let many = vec!["10.0.0.1"; 1000].join(",");
         assert_eq!(seen("10.1.2.3", &[&many], &["10.0.0.0/8"]), "10.0.0.1");
@@ -136,10 +162,19 @@ mod tests {
         assert!(network.contains("192.0.2.200".parse().unwrap()));
         assert!(!network.contains("192.0.2.1".parse().unwrap()));
         let all: Network = "0.0.0.0/0".parse().unwrap();
-        assert!(all.contains("203.0.113.9".parse().unwrap()) && !all.contains("::1".parse().unwrap()));
+        assert!(
+            all.contains("203.0.113.9".parse().unwrap()) && !all.contains("::1".parse().unwrap())
+        );
         let everything: Network = "::/0".parse().unwrap();
         assert!(everything.contains("2001:db8::1".parse().unwrap()));
-        for bad in ["", "10.0.0.0/33", "::/129", "ten", "10.0.0.0/-1", "10.0.0.0/8/8"] {
+        for bad in [
+            "",
+            "10.0.0.0/33",
+            "::/129",
+            "ten",
+            "10.0.0.0/-1",
+            "10.0.0.0/8/8",
+        ] {
             assert!(bad.parse::<Network>().is_err(), "{bad}");
         }
     }

@@ -1,6 +1,8 @@
 //! The stream directory (port): which streams there are, and how to say that one is wanted. Adapters: Kubernetes here, local tasks
 //! in standalone. It knows no viewer and no segment, and never waits for a stream to become playable.
 
+pub mod kubernetes;
+
 use std::sync::Arc;
 
 use api::LiveStreamSpec;
@@ -90,15 +92,27 @@ pub struct Refusal {
     pub reason: String,
     /// One sentence, without secrets.
     pub message: String,
+    /// Whether waiting a few seconds is pointless: somebody has to act first.
+    pub lasting: bool,
 }
 
 impl Refusal {
-    /// A refusal with one of the reasons that conditions have.
+    /// A refusal that somebody has to act on.
     #[must_use]
-    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+    pub fn lasting(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             reason: reason.as_str().to_owned(),
             message: message.into(),
+            lasting: true,
+        }
+    }
+
+    /// A refusal that may pass by itself within a hold.
+    #[must_use]
+    pub fn passing(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            lasting: false,
+            ..Self::lasting(reason, message)
         }
     }
 }

@@ -127,13 +127,7 @@ impl Keys {
 
     /// Whether that is the key of the segment.
     #[must_use]
-    pub fn is_segment_key(
-        &self,
-        key: &str,
-        stream_uid: &str,
-        rendition: &str,
-        name: &str,
-    ) -> bool {
+    pub fn is_segment_key(&self, key: &str, stream_uid: &str, rendition: &str, name: &str) -> bool {
         let parts = [stream_uid.as_bytes(), rendition.as_bytes(), name.as_bytes()];
         let mut signature = [0; SIGNATURE_LENGTH];
         // Exactly this many characters: a longer text would not fit, another one would have other bits.
@@ -215,7 +209,15 @@ mod tests {
         let key = keys.segment_key(UID, "720p", "3-17.ts");
         let longer = format!("{key}AA");
         let padded = format!("{key}==");
-        for bad in ["", "A", &key[..21], &longer, &padded, "ä", "../../../../../etc/passwd"] {
+        for bad in [
+            "",
+            "A",
+            &key[..21],
+            &longer,
+            &padded,
+            "ä",
+            "../../../../../etc/passwd",
+        ] {
             assert!(!keys.is_segment_key(bad, UID, "720p", "3-17.ts"), "{bad}");
         }
     }
@@ -237,12 +239,24 @@ mod tests {
         assert_eq!(read_key(&path).unwrap(), [0xff; 40]);
         std::fs::write(&path, "short").unwrap();
         let message = read_key(&path).unwrap_err().to_string();
-        assert!(message.contains("session") && message.contains("5 bytes"), "{message}");
+        assert!(
+            message.contains("session") && message.contains("5 bytes"),
+            "{message}"
+        );
         std::fs::write(&path, vec![7; 5000]).unwrap();
-        assert!(matches!(read_key(&path), Err(KeysError::Length { length: 5000, .. })));
-        assert!(matches!(Keys::read(directory.path()), Err(KeysError::Length { .. })));
+        assert!(matches!(
+            read_key(&path),
+            Err(KeysError::Length { length: 5000, .. })
+        ));
+        assert!(matches!(
+            Keys::read(directory.path()),
+            Err(KeysError::Length { .. })
+        ));
         std::fs::remove_file(&path).unwrap();
-        assert!(matches!(Keys::read(directory.path()), Err(KeysError::Read { .. })));
+        assert!(matches!(
+            Keys::read(directory.path()),
+            Err(KeysError::Read { .. })
+        ));
     }
 
     #[test]

@@ -1,4 +1,34 @@
-//! What viewers meet: authentication, sessions, held requests, playlists and segments.
+//! What viewers meet: authentication, sessions, held requests, playlists and segments. Stateless: what a replica knows, another learns
+//! from the same ports, so no viewer is bound to one of them.
+//!
+//! | to see | read |
+//! |---|---|
+//! | what viewers can call | [`http`] |
+//! | how a request becomes a stream, and waits for it | [`streams`] |
+//! | which streams there are | [`directory`] |
+//! | where playlists and segments come from | [`origin`] |
+//! | who is watching | [`viewers`], [`presence_flush`] |
 
+pub mod access;
+pub mod admin;
+pub mod cache;
+pub mod client;
 pub mod directory;
+pub mod entry;
+pub mod gateway;
+pub mod http;
+pub mod keys;
+pub mod metrics;
 pub mod origin;
+pub mod presence_flush;
+pub mod process;
+pub mod run;
+pub mod session;
+pub mod settings;
+pub mod streams;
+pub mod viewers;
+pub mod window;
+
+pub use crate::gateway::{Gateway, Options, Ports};
+pub use crate::http::app;
+pub use crate::run::{Limits, run};

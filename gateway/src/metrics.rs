@@ -130,27 +130,71 @@ impl Metrics {
     }
 
     fn register_requests(&self, registry: &mut Registry) {
-        registry.register("requests", "Requests answered, by surface and status code", self.requests.clone());
-        registry.register("holding", "Requests held now until a stream is playable", self.holding.clone());
-        registry.register("holds", "Held requests that ended, by how", self.holds.clone());
-        registry.register("segment_cache_hits", "Segments answered from memory", self.cache_hits.clone());
-        registry.register("segment_cache_misses", "Segments read from volume or pod", self.cache_misses.clone());
-        registry.register_with_unit("segment", "Bytes of segments sent", Unit::Bytes, self.segment_bytes.clone());
+        registry.register(
+            "requests",
+            "Requests answered, by surface and status code",
+            self.requests.clone(),
+        );
+        registry.register(
+            "holding",
+            "Requests held now until a stream is playable",
+            self.holding.clone(),
+        );
+        registry.register(
+            "holds",
+            "Held requests that ended, by how",
+            self.holds.clone(),
+        );
+        registry.register(
+            "segment_cache_hits",
+            "Segments answered from memory",
+            self.cache_hits.clone(),
+        );
+        registry.register(
+            "segment_cache_misses",
+            "Segments read from volume or pod",
+            self.cache_misses.clone(),
+        );
+        registry.register_with_unit(
+            "segment",
+            "Bytes of segments sent",
+            Unit::Bytes,
+            self.segment_bytes.clone(),
+        );
     }
 
     fn register_streams(&self, registry: &mut Registry) {
         registry.register("sessions", "Sessions in use", self.sessions.clone());
         registry.register("streams", "Streams followed", self.streams.clone());
-        registry.register("ensures", "Calls to the stream directory, by how they ended", self.ensures.clone());
-        registry.register("refused_playlists", "Playlists refused because numbers would have gone back", self.refused_playlists.clone());
-        registry.register("failed_flushes", "Flushes that the presence store did not take", self.failed_flushes.clone());
-        registry.register_with_unit("start", "From the first request for a cold channel to its first listed segment", Unit::Seconds, self.start.clone());
+        registry.register(
+            "ensures",
+            "Calls to the stream directory, by how they ended",
+            self.ensures.clone(),
+        );
+        registry.register(
+            "refused_playlists",
+            "Playlists refused because numbers would have gone back",
+            self.refused_playlists.clone(),
+        );
+        registry.register(
+            "failed_flushes",
+            "Flushes that the presence store did not take",
+            self.failed_flushes.clone(),
+        );
+        registry.register_with_unit(
+            "start",
+            "From the first request for a cold channel to its first listed segment",
+            Unit::Seconds,
+            self.start.clone(),
+        );
     }
 
     /// Counts an answer.
     pub fn answered(&self, surface: Surface, code: http::StatusCode) {
         let code = u32::from(code.as_u16());
-        self.requests.get_or_create(&RequestLabels { surface, code }).inc();
+        self.requests
+            .get_or_create(&RequestLabels { surface, code })
+            .inc();
     }
 
     /// Counts the end of a hold.

@@ -1,6 +1,8 @@
 //! The origin (port): where playlists and segments of a stream come from. Adapters: pods and the shared volume here, local tasks in
 //! standalone. It knows no viewer, renders nothing and caches nothing: the gateway does that, above the port.
 
+pub mod remote;
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 

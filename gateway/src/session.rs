@@ -76,7 +76,9 @@ pub fn verify(key: &Key, text: &str, now_unix_seconds: u64) -> Result<Verified, 
     if text.len() > TEXT_MAXIMUM {
         return Err(SessionError::Invalid);
     }
-    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| SessionError::Invalid)?;
+    let bytes = URL_SAFE_NO_PAD
+        .decode(text)
+        .map_err(|_| SessionError::Invalid)?;
     let (payload, id) = bytes
         .split_last_chunk::<SIGNATURE_LENGTH>()
         .ok_or(SessionError::Invalid)?;
@@ -121,10 +123,8 @@ fn decode(bytes: &[u8]) -> Option<Session> {
 /// The client key of an address and a user agent: equal within a /24 or a /48, so that a phone that changes its address keeps it.
 #[must_use]
 pub fn client_key(key: &Key, address: IpAddr, user_agent: &[u8]) -> ClientKey {
-    let signature = key.sign(&[CLIENT_DOMAIN, &prefix(address), user_agent]);
-    let mut client = ClientKey::default();
-    client.copy_from_slice(&signature[..client.len()]);
-    client
+    let [a, b, c, d, e, f, g, h, ..] = key.sign(&[CLIENT_DOMAIN, &prefix(address), user_agent]);
+    [a, b, c, d, e, f, g, h]
 }
 
 fn prefix(address: IpAddr) -> Vec<u8> {
@@ -156,10 +156,16 @@ mod tests {
     #[test]
     fn a_session_comes_back_as_it_was_minted() {
         let text = mint(&key(), &session());
-        assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
+        assert!(
+            text.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        );
         let verified = verify(&key(), &text, NOW + 10).unwrap();
         assert_eq!(verified.session, session());
-        let later = Session { issued_at: NOW + 1, ..session() };
+        let later = Session {
+            issued_at: NOW + 1,
+            ..session()
+        };
         let other = verify(&key(), &mint(&key(), &later), NOW + 10).unwrap();
         assert_ne!(verified.id, other.id);
     }
@@ -168,9 +174,15 @@ mod tests {
     fn a_session_lives_for_a_day() {
         let text = mint(&key(), &session());
         assert!(verify(&key(), &text, NOW + SESSION_SECONDS).is_ok());
-        assert_eq!(verify(&key(), &text, NOW + SESSION_SECONDS + 1), Err(SessionError::Expired));
+        assert_eq!(
+            verify(&key(), &text, NOW + SESSION_SECONDS + 1),
+            Err(SessionError::Expired)
+        );
         assert!(verify(&key(), &text, NOW - SKEW_SECONDS).is_ok());
-        assert_eq!(verify(&key(), &text, NOW - SKEW_SECONDS - 1), Err(SessionError::Expired));
+        assert_eq!(
+            verify(&key(), &text, NOW - SKEW_SECONDS - 1),
+            Err(SessionError::Expired)
+        );
     }
 
     #[test]
@@ -181,21 +193,39 @@ mod tests {
             let mut forged = bytes.clone();
             forged[index] ^= 1;
             let forged = URL_SAFE_NO_PAD.encode(forged);
-            assert_eq!(verify(&key(), &forged, NOW), Err(SessionError::Invalid), "byte {index}");
+            assert_eq!(
+                verify(&key(), &forged, NOW),
+                Err(SessionError::Invalid),
+                "byte {index}"
+            );
         }
         for length in 0..text.len() {
-            assert_eq!(verify(&key(), &text[..length], NOW), Err(SessionError::Invalid));
+            assert_eq!(
+                verify(&key(), &text[..length], NOW),
+                Err(SessionError::Invalid)
+            );
         }
-        assert_eq!(verify(&Key::new(&[2; 32]), &text, NOW), Err(SessionError::Invalid));
-        assert_eq!(verify(&key(), &"A".repeat(1025), NOW), Err(SessionError::Invalid));
+        assert_eq!(
+            verify(&Key::new(&[2; 32]), &text, NOW),
+            Err(SessionError::Invalid)
+        );
+        assert_eq!(
+            verify(&key(), &"A".repeat(1025), NOW),
+            Err(SessionError::Invalid)
+        );
     }
 
     #[test]
     fn a_client_is_its_network_and_its_player() {
-        let of = |address: &str, agent: &str| client_key(&key(), address.parse().unwrap(), agent.as_bytes());
+        let of = |address: &str, agent: &str| {
+            client_key(&key(), address.parse().unwrap(), agent.as_bytes())
+        };
         assert_eq!(of("192.0.2.1", "VLC"), of("192.0.2.250", "VLC"));
         assert_eq!(of("192.0.2.1", "VLC"), of("::ffff:192.0.2.9", "VLC"));
-        assert_eq!(of("2001:db8:1:2::3", "VLC"), of("2001:db8:1:ffff::4", "VLC"));
+        assert_eq!(
+            of("2001:db8:1:2::3", "VLC"),
+            of("2001:db8:1:ffff::4", "VLC")
+        );
         assert_ne!(of("192.0.2.1", "VLC"), of("192.0.3.1", "VLC"));
         assert_ne!(of("192.0.2.1", "VLC"), of("192.0.2.1", "Kodi"));
         assert_ne!(of("2001:db8:1::1", "VLC"), of("2001:db8:2::1", "VLC"));

@@ -19,10 +19,11 @@ use crate::directory::{Channel, StreamDirectory};
 use crate::keys::Keys;
 use crate::metrics::{HoldEnd, Metrics};
 use crate::origin::{Demand, Origin};
+use crate::viewers::Viewers;
 use crate::window::Window;
 
-/// A request counts as a wish for this long: one flush of the presence store, as collectors wait for.
-const FRESH: Duration = Duration::from_secs(5);
+/// A request counts as a wish for this long: one flush of the presence store, and the way there and back.
+const FRESH: Duration = Duration::from_secs(6);
 
 /// A stream that nobody asks for is followed for this much longer.
 const FOLLOW_AFTER: Duration = Duration::from_mins(1);
@@ -41,13 +42,24 @@ pub struct HoldLimits {
 
 /// The streams that are asked for.
 #[derive(Clone)]
-pub struct Streams(Arc<Shared>);
+pub struct Streams(Arc<Inner>);
 
-struct Shared {
-    directory: Arc<dyn StreamDirectory>,
-    origin: Arc<dyn Origin>,
-    keys: Keys,
-    metrics: Metrics,
+/// What the streams of a gateway share.
+pub struct Shared {
+    /// Which streams there are.
+    pub directory: Arc<dyn StreamDirectory>,
+    /// Where their playlists come from.
+    pub origin: Arc<dyn Origin>,
+    /// Sign the URLs in playlists.
+    pub keys: Keys,
+    /// Who is watching.
+    pub viewers: Arc<Viewers>,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+struct Inner {
+    shared: Shared,
     hold_time: Duration,
     holds: Semaphore,
     active: RwLock<HashMap<String, Arc<Active>>>,
@@ -69,34 +81,32 @@ struct Active {
 impl Streams {
     /// No stream yet.
     #[must_use]
-    pub fn new(
-        directory: Arc<dyn StreamDirectory>,
-        origin: Arc<dyn Origin>,
-        keys: Keys,
-        metrics: Metrics,
-        limits: HoldLimits,
-    ) -> Self {
-        Self(Arc::new(Shared {
-            directory,
-            origin,
-            keys,
-            metrics,
+    pub fn new(shared: Shared, limits: HoldLimits) -> Self {
+        Self(Arc::new(Inner {
+            shared,
             hold_time: limits.time,
             holds: Semaphore::new(limits.count),
             active: RwLock::default(),
         }))
     }
 
-    /// The channel's window, held until it has what is needed. The request counts as a wish for the stream.
+    /// The channel's window, held until it has what is needed. The request counts as a wish for the stream, and as a touch of it.
+    /// `channel` is asked for only when the stream was not asked for lately.
     ///
     /// # Errors
     /// Why the channel cannot be played now.
-    pub async fn window(&self, channel: &Channel, need: &Need) -> Result<Ready, Unplayable> {
-        let active = self.wish(channel);
+    pub async fn window(
+        &self,
+        slug: &str,
+        channel: impl FnOnce() -> Option<Channel>,
+        need: &Need,
+    ) -> Result<Ready, Unplayable> {
+        let active = self.wish(slug, channel).ok_or(Unplayable::NoChannel)?;
         if let Need::Listed(rendition) = need {
             active.demand.ask(rendition);
         }
         let now = Instant::now();
+        active.touch(&self.0.shared.viewers, now);
         let outlook = outlook(&active.status.borrow(), need, now);
         match outlook {
             Outlook::Ready(ready) => Ok(ready),
@@ -105,8 +115,15 @@ impl Streams {
         }
     }
 
-    async fn hold(&self, active: &Active, need: &Need, since: Instant) -> Result<Ready, Unplayable> {
-        let metrics = &self.0.metrics;
+    async fn hold(
+        &self,
+        active: &Active,
+        need: &Need,
+        since: Instant,
+    ) -> Result<Ready, Unplayable> {
+        let Shared {
+            metrics, viewers, ..
+        } = &self.0.shared;
         let Ok(_permit) = self.0.holds.try_acquire() else {
             metrics.held(HoldEnd::Overflow);
             return Err(Unplayable::Overload);
@@ -116,9 +133,10 @@ impl Streams {
         let _guard = Waiting { active, metrics };
         active.wishes.notify_one();
         let outcome = active.wait(need, since, self.0.hold_time).await;
+        active.touch(viewers, Instant::now());
         metrics.held(match &outcome {
             Ok(_) => HoldEnd::Ready,
-            Err(Unplayable::Starting { .. }) => HoldEnd::Timeout,
+            Err(Unplayable::Starting) => HoldEnd::Timeout,
             Err(_) => HoldEnd::Refused,
         });
         outcome
@@ -126,7 +144,7 @@ impl Streams {
 
     /// The presence store says that the stream's collection is under way: it is woken, if somebody still asks for it.
     pub fn fenced(&self, stream_uid: &str) {
-        let Some(identity) = self.0.directory.stream(stream_uid) else {
+        let Some(identity) = self.0.shared.directory.stream(stream_uid) else {
             return;
         };
         if let Some(active) = self.0.find(&identity.name) {
@@ -146,21 +164,25 @@ impl Streams {
     }
 
     /// Records that the channel is wanted now, and starts its keeper when it has none.
-    fn wish(&self, channel: &Channel) -> Arc<Active> {
+    fn wish(&self, slug: &str, channel: impl FnOnce() -> Option<Channel>) -> Option<Arc<Active>> {
         let now = Instant::now();
-        if let Some(active) = self.0.wish_again(&channel.slug, now) {
-            active.replace_channel(channel);
-            return active;
+        if let Some(active) = self.0.wish_again(slug, now) {
+            return Some(active);
         }
-        let mut table = self.0.active.write().unwrap_or_else(PoisonError::into_inner);
-        let active = table.entry(channel.slug.clone()).or_insert_with(|| {
-            let active = Arc::new(Active::new(channel.clone(), now));
-            self.0.metrics.streams.inc();
+        let channel = channel()?;
+        let mut table = self
+            .0
+            .active
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let active = table.entry(slug.to_owned()).or_insert_with(|| {
+            let active = Arc::new(Active::new(channel, now));
+            self.0.shared.metrics.streams.inc();
             tokio::spawn(keeper::keep(self.0.clone(), active.clone()));
             active
         });
         active.wish(now);
-        active.clone()
+        Some(active.clone())
     }
 }
 
@@ -173,7 +195,7 @@ pub struct Ready {
     pub stream_uid: String,
 }
 
-impl Shared {
+impl Inner {
     fn find(&self, slug: &str) -> Option<Arc<Active>> {
         let table = self.active.read().unwrap_or_else(PoisonError::into_inner);
         table.get(slug).cloned()
@@ -199,7 +221,7 @@ impl Shared {
             return false;
         }
         table.remove(&lock(&active.channel).slug);
-        self.metrics.streams.dec();
+        self.shared.metrics.streams.dec();
         true
     }
 }
@@ -219,8 +241,20 @@ impl Active {
     }
 
     fn wish(&self, now: Instant) {
-        let mut wished_at = lock(&self.wished_at);
-        *wished_at = now.max(*wished_at);
+        {
+            let mut wished_at = lock(&self.wished_at);
+            *wished_at = now.max(*wished_at);
+        }
+        if self.fenced.load(Ordering::Relaxed) {
+            self.wishes.notify_one();
+        }
+    }
+
+    fn touch(&self, viewers: &Viewers, now: Instant) {
+        let status = self.status.borrow();
+        if let Some(identity) = &status.view.identity {
+            viewers.touch(&identity.uid, now);
+        }
     }
 
     fn replace_channel(&self, channel: &Channel) {
@@ -240,7 +274,12 @@ impl Active {
         self.waiting.load(Ordering::Relaxed) > 0 || now < *lock(&self.wished_at) + FOLLOW_AFTER
     }
 
-    async fn wait(&self, need: &Need, since: Instant, limit: Duration) -> Result<Ready, Unplayable> {
+    async fn wait(
+        &self,
+        need: &Need,
+        since: Instant,
+        limit: Duration,
+    ) -> Result<Ready, Unplayable> {
         let mut status = self.status.subscribe();
         let deadline = since + limit;
         loop {

@@ -57,7 +57,9 @@ impl Viewers {
     /// A request for the stream.
     pub fn touch(&self, stream_uid: &str, now: Instant) {
         let moment = self.moment(now);
-        self.seen(stream_uid).last.fetch_max(moment, Ordering::Relaxed);
+        self.seen(stream_uid)
+            .last
+            .fetch_max(moment, Ordering::Relaxed);
     }
 
     /// A playlist request of a session. `target` is the stream's target duration: a player that is still there asks again within it.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use api::names;
 use api::playlists::Playlists;
 use bytes::Bytes;
+use media::playlist::render;
 
 use crate::keys::Keys;
 
@@ -22,8 +23,12 @@ impl Window {
     /// Renders every rendition's playlist.
     #[must_use]
     pub fn render(document: Arc<Playlists>, keys: &Keys) -> Self {
-        let media = document.renditions.iter().map(|rendition| {
-            let text = media::playlist::render::media(&document, &rendition.id, |entry| {
+        let playable = document
+            .renditions
+            .iter()
+            .filter(|rendition| render::has_media(&document, &rendition.id));
+        let media = playable.map(|rendition| {
+            let text = render::media(&document, &rendition.id, |entry| {
                 let name = names::segment_name(entry.attempt, entry.number);
                 let key = keys.segment_key(&document.stream_uid, &rendition.id, &name);
                 format!("/seg/{}/{key}/{}/{name}", document.stream_uid, rendition.id)
@@ -36,7 +41,7 @@ impl Window {
         }
     }
 
-    /// The playlist of a rendition; `None` when the stream has no such rendition.
+    /// The playlist of a rendition; `None` until it lists a segment.
     #[must_use]
     pub fn media(&self, rendition: &str) -> Option<&Bytes> {
         self.media.get(rendition)
@@ -45,7 +50,7 @@ impl Window {
     /// The master playlist of a session.
     #[must_use]
     pub fn master(&self, session: &str) -> String {
-        media::playlist::render::master(&self.document, |rendition| {
+        render::master(&self.document, |rendition| {
             format!("/hls/{session}/{}/index.m3u8", rendition.id)
         })
     }
@@ -56,10 +61,13 @@ impl Window {
         !self.document.renditions.is_empty()
     }
 
-    /// Whether a segment is listed.
+    /// Whether the stream has that rendition.
     #[must_use]
-    pub fn has_segments(&self) -> bool {
-        !self.document.segments.is_empty()
+    pub fn has_rendition(&self, id: &str) -> bool {
+        self.document
+            .renditions
+            .iter()
+            .any(|rendition| rendition.id == id)
     }
 
     /// The target duration.

@@ -13,7 +13,7 @@ use api::LiveStream;
 use api::job::StreamIdentity;
 use async_trait::async_trait;
 use futures::StreamExt;
-use k8s_openapi::jiff::Timestamp;
+use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
@@ -45,6 +45,31 @@ pub struct Watch {
     synced: watch::Sender<bool>,
 }
 
+/// Why the cluster cannot be talked to.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Nothing says where it is.
+    #[error("failed to find the cluster: neither a kubeconfig nor a service account is there")]
+    Find(#[source] Box<kube::config::InferConfigError>),
+    /// What says where it is makes no client.
+    #[error("failed to make a client for the cluster")]
+    Client(#[source] Box<kube::Error>),
+}
+
+/// A client for the cluster this process runs in, or that the kubeconfig names. It never repeats a call by itself: a viewer waits
+/// for it, and the server's load is not to be multiplied.
+///
+/// # Errors
+/// When nothing says where the cluster is. A server that is away is no error here.
+pub async fn connect() -> Result<Client, ConnectError> {
+    // Whichever crate is linked in later: there is one provider, and it is this. An error says that it is set already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let found = kube::Config::infer().await;
+    let mut config = found.map_err(|error| ConnectError::Find(Box::new(error)))?;
+    config.default_retry = false;
+    Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))
+}
+
 impl KubernetesDirectory {
     /// A directory of the namespace, and the watch that has to run for it. `instance` labels the streams that it makes.
     #[must_use]
@@ -71,13 +96,21 @@ impl KubernetesDirectory {
         self.synced.clone()
     }
 
+    async fn is_listed(&self) -> bool {
+        let mut synced = self.synced.clone();
+        let listed = tokio::time::timeout(SYNC_TIME, synced.wait_for(|synced| *synced)).await;
+        matches!(listed, Ok(Ok(_)))
+    }
+
     /// Carries one decision out; `None` says that the answer showed something else, and has to be decided upon.
     async fn act(&self, channel: &Channel, action: Action) -> Option<Result<(), EnsureError>> {
         let slug = &channel.slug;
         let outcome = match &action {
             Action::Nothing => return Some(Ok(())),
             Action::Refuse(error) => return Some(Err(error.clone())),
-            Action::Create(spec, annotations) => self.requests.create(slug, spec, annotations).await,
+            Action::Create(spec, annotations) => {
+                self.requests.create(slug, spec, annotations).await
+            }
             Action::Patch(patch) => self.requests.patch(slug, patch).await,
         };
         match outcome {
@@ -109,9 +142,7 @@ impl StreamDirectory for KubernetesDirectory {
             slug: channel.slug.clone(),
             reason: reason.to_owned(),
         };
-        let mut synced = self.synced.clone();
-        let listed = tokio::time::timeout(SYNC_TIME, synced.wait_for(|synced| *synced)).await;
-        if !matches!(listed, Ok(Ok(_))) {
+        if !self.is_listed().await {
             return Err(unavailable("the streams are not listed yet"));
         }
         for _ in 0..ROUNDS {
@@ -150,7 +181,9 @@ impl Watch {
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => self.take(event),
-                Err(error) => tracing::warn!(%error, "failed to follow the LiveStreams; what is known stands"),
+                Err(error) => {
+                    tracing::warn!(%error, "failed to follow the LiveStreams; what is known stands");
+                }
             }
         }
     }
@@ -161,7 +194,8 @@ impl Watch {
             watcher::Event::Delete(object) => {
                 let metadata = object.meta();
                 let name = metadata.name.as_deref().unwrap_or_default();
-                self.index.remove(name, metadata.uid.as_deref().unwrap_or_default(), metadata);
+                self.index
+                    .remove(name, metadata.uid.as_deref().unwrap_or_default(), metadata);
             }
             watcher::Event::Init => self.index.begin_list(),
             watcher::Event::InitApply(object) => self.read(&object, Change::List),

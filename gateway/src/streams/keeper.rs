@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Active, FOLLOW_AFTER, FRESH, Shared, lock};
+use super::{Active, FOLLOW_AFTER, FRESH, Inner, Shared, lock};
 use crate::directory::{EnsureError, StreamPhase, StreamView, Urgency};
 use crate::metrics::EnsureEnd;
 use crate::window::{Verdict, Window, judge};
@@ -81,11 +81,11 @@ pub(super) fn next(situation: Situation, now: Instant) -> Step {
 }
 
 /// Runs until nobody asks for the stream any more.
-pub(super) async fn keep(shared: Arc<Shared>, active: Arc<Active>) {
+pub(super) async fn keep(streams: Arc<Inner>, active: Arc<Active>) {
     let slug = lock(&active.channel).slug.clone();
     let mut keeper = Keeper {
-        view: shared.directory.follow(&slug),
-        shared,
+        view: streams.shared.directory.follow(&slug),
+        streams,
         active,
         stream_uid: None,
         documents: None,
@@ -103,14 +103,14 @@ pub(super) async fn keep(shared: Arc<Shared>, active: Arc<Active>) {
         match next(keeper.situation(now), now) {
             Step::Ensure(urgency) => keeper.ask(urgency, now),
             Step::Rest(until) => keeper.rest(until).await,
-            Step::Retire if keeper.shared.retire(&keeper.active, now) => return,
+            Step::Retire if keeper.streams.retire(&keeper.active, now) => return,
             Step::Retire => {}
         }
     }
 }
 
 struct Keeper {
-    shared: Arc<Shared>,
+    streams: Arc<Inner>,
     active: Arc<Active>,
     view: watch::Receiver<Arc<StreamView>>,
     /// The stream that the view shows.
@@ -141,6 +141,10 @@ impl Keeper {
         }
     }
 
+    fn shared(&self) -> &Shared {
+        &self.streams.shared
+    }
+
     fn phase(&self) -> StreamPhase {
         self.active.status.borrow().view.phase
     }
@@ -153,7 +157,7 @@ impl Keeper {
             self.waited_since.get_or_insert(now);
         }
         let channel = lock(&self.active.channel).clone();
-        let directory = self.shared.directory.clone();
+        let directory = self.shared().directory.clone();
         self.asking = Some(Box::pin(async move {
             directory.ensure(&channel, urgency).await
         }));
@@ -163,7 +167,7 @@ impl Keeper {
         self.asking = None;
         self.not_before = Instant::now() + self.pause(outcome.is_err());
         self.unasked |= outcome.is_err();
-        self.shared.metrics.ensured(match outcome {
+        self.shared().metrics.ensured(match outcome {
             Ok(()) => EnsureEnd::Done,
             Err(_) => EnsureEnd::Failed,
         });
@@ -172,7 +176,9 @@ impl Keeper {
             let name = &lock(&self.active.channel).slug;
             tracing::warn!(stream.name = name, %error, "failed to start a stream");
         }
-        self.active.status.send_modify(|status| status.failure = failure);
+        self.active
+            .status
+            .send_modify(|status| status.failure = failure);
     }
 
     fn pause(&mut self, failed: bool) -> Duration {
@@ -225,8 +231,9 @@ impl Keeper {
             self.served = None;
         }
         if let (None, Some(identity)) = (&self.documents, &view.identity) {
-            let origin = &self.shared.origin;
-            self.documents = Some(origin.playlists(identity, &self.active.demand));
+            let origin = &self.shared().origin;
+            let documents = origin.playlists(identity, &self.active.demand);
+            self.documents = Some(documents);
         }
         self.show(view);
         self.read();
@@ -260,9 +267,14 @@ impl Keeper {
             Verdict::Take => self.serve(offered),
             Verdict::Keep => {}
             Verdict::Refuse { what } => {
-                self.shared.metrics.refused_playlists.inc();
+                self.shared().metrics.refused_playlists.inc();
                 let attempt = offered.attempt;
-                tracing::warn!(stream.uid = offered.stream_uid, attempt, what, "refused playlists whose numbers go back");
+                tracing::warn!(
+                    stream.uid = offered.stream_uid,
+                    attempt,
+                    what,
+                    "refused playlists whose numbers go back"
+                );
             }
         }
     }
@@ -272,10 +284,13 @@ impl Keeper {
         if !document.segments.is_empty()
             && let Some(since) = self.waited_since.take()
         {
-            self.shared.metrics.start.observe((now - since).as_secs_f64());
+            self.shared()
+                .metrics
+                .start
+                .observe((now - since).as_secs_f64());
         }
         self.served = Some(document.clone());
-        let window = Arc::new(Window::render(document, &self.shared.keys));
+        let window = Arc::new(Window::render(document, &self.shared().keys));
         self.active.status.send_modify(|status| {
             status.window = Some(window);
             status.window_at = now;

@@ -102,10 +102,10 @@ pub(super) fn outlook(status: &Status, need: &Need, now: Instant) -> Outlook {
     let ready = match need {
         Need::Renditions => window.has_renditions(),
         Need::Listed(_) if !window.has_renditions() => false,
-        Need::Listed(rendition) if window.media(rendition).is_none() => {
+        Need::Listed(rendition) if !window.has_rendition(rendition) => {
             return Outlook::Never(Unplayable::NoRendition);
         }
-        Need::Listed(_) => window.has_segments(),
+        Need::Listed(rendition) => window.media(rendition).is_some(),
     };
     if !ready {
         return pending(status);
@@ -121,7 +121,10 @@ fn barred(status: &Status) -> Option<Unplayable> {
     match (status.view.phase, &status.failure) {
         (StreamPhase::Suspended, _) => {
             let message = "the channel is switched off";
-            Some(Unplayable::Refused(Refusal::lasting(Reason::Suspended, message)))
+            Some(Unplayable::Refused(Refusal::lasting(
+                Reason::Suspended,
+                message,
+            )))
         }
         (StreamPhase::Absent, Some(EnsureError::Unknown { .. })) => Some(Unplayable::NoChannel),
         _ => None,
@@ -133,7 +136,9 @@ fn pending(status: &Status) -> Outlook {
         (Some(refusal), _) => refusal.clone(),
         (None, Some(EnsureError::Refused { .. })) => Refusal {
             reason: "Rejected".to_owned(),
-            message: "the channel's stream was refused; its entry in the catalog has to be corrected".to_owned(),
+            message:
+                "the channel's stream was refused; its entry in the catalog has to be corrected"
+                    .to_owned(),
             lasting: true,
         },
         (None, Some(_)) => Refusal {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use api::LiveStreamSpec;
 use api::names;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::record::Record;
-use crate::directory::{Channel, Entry, EnsureError, StreamPhase, Urgency};
+use crate::directory::{Channel, EnsureError, Entry, StreamPhase, Urgency};
 
 /// A stream that was woken within this time is not woken again for the same fence: one flush of the presence store.
 const WOKEN_RECENTLY: SignedDuration = SignedDuration::from_secs(5);
@@ -43,20 +43,22 @@ pub(super) fn decide(
     let edited = edited(record, channel);
     match record.view.phase {
         StreamPhase::Suspended => Action::Refuse(EnsureError::Suspended { slug }),
-        StreamPhase::Absent | StreamPhase::Ending => Action::Nothing,
         StreamPhase::Stopped => Action::Patch(patch(Some(now), edited)),
         StreamPhase::Wanted if urgency == Urgency::Fenced && !woken_recently(record, now) => {
             Action::Patch(patch(Some(now), edited))
         }
         StreamPhase::Wanted if edited.is_some() => Action::Patch(patch(None, edited)),
-        StreamPhase::Wanted => Action::Nothing,
+        StreamPhase::Wanted | StreamPhase::Ending | StreamPhase::Absent => Action::Nothing,
     }
 }
 
 fn create(entry: &Entry, now: Timestamp) -> Action {
     let annotations = BTreeMap::from([
         (names::ANNOTATION_WOKEN_AT.to_owned(), now.to_string()),
-        (names::ANNOTATION_CHANNEL_REVISION.to_owned(), entry.revision.clone()),
+        (
+            names::ANNOTATION_CHANNEL_REVISION.to_owned(),
+            entry.revision.clone(),
+        ),
     ]);
     Action::Create(Box::new(entry.spec.clone()), annotations)
 }
@@ -69,7 +71,9 @@ fn edited<'a>(record: &Record, channel: &'a Channel) -> Option<&'a Entry> {
 }
 
 fn woken_recently(record: &Record, now: Timestamp) -> bool {
-    record.woken_at.is_some_and(|woken_at| now.duration_since(woken_at) < WOKEN_RECENTLY)
+    record
+        .woken_at
+        .is_some_and(|woken_at| now.duration_since(woken_at) < WOKEN_RECENTLY)
 }
 
 /// One merge patch: a wake-up always changes the object, so that a concurrent scale-down fails its precondition.
@@ -77,11 +81,17 @@ fn patch(woken_at: Option<Timestamp>, entry: Option<&Entry>) -> Value {
     let mut annotations = serde_json::Map::new();
     let mut spec = serde_json::Map::new();
     if let Some(woken_at) = woken_at {
-        annotations.insert(names::ANNOTATION_WOKEN_AT.to_owned(), json!(woken_at.to_string()));
+        annotations.insert(
+            names::ANNOTATION_WOKEN_AT.to_owned(),
+            json!(woken_at.to_string()),
+        );
         spec.insert("replicas".to_owned(), json!(1));
     }
     if let Some(entry) = entry {
-        annotations.insert(names::ANNOTATION_CHANNEL_REVISION.to_owned(), json!(entry.revision));
+        annotations.insert(
+            names::ANNOTATION_CHANNEL_REVISION.to_owned(),
+            json!(entry.revision),
+        );
         spec.insert("sources".to_owned(), json!(entry.spec.sources));
     }
     json!({ "metadata": { "annotations": annotations }, "spec": spec })

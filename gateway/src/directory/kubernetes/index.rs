@@ -67,7 +67,12 @@ impl Index {
         }
         let mut table = self.write();
         table.drop_unfollowed();
-        table.slots.entry(name.to_owned()).or_default().followers.subscribe()
+        table
+            .slots
+            .entry(name.to_owned())
+            .or_default()
+            .followers
+            .subscribe()
     }
 
     /// Takes in an answer to a call of ours.
@@ -105,11 +110,17 @@ impl Index {
     pub(super) fn end_list(&self) {
         let mut table = self.write();
         let listed = table.listing.take().unwrap_or_default();
-        let names: HashSet<String> = listed.iter().map(|record| record.identity.name.clone()).collect();
+        let names: HashSet<String> = listed
+            .iter()
+            .map(|record| record.identity.name.clone())
+            .collect();
         for record in listed {
             table.apply(record);
         }
-        let gone = table.slots.iter().filter(|(name, slot)| slot.record.is_some() && !names.contains(*name));
+        let gone = table
+            .slots
+            .iter()
+            .filter(|(name, slot)| slot.record.is_some() && !names.contains(*name));
         let gone: Vec<String> = gone.map(|(name, _)| name.clone()).collect();
         for name in gone {
             // A stream that we made after the list was taken is lost here for a moment: the watch brings it back, and whoever
@@ -137,7 +148,8 @@ impl Table {
         if let Some(old) = &slot.record {
             self.names.remove(&old.identity.uid);
         }
-        self.names.insert(record.identity.uid.clone(), record.identity.name.clone());
+        self.names
+            .insert(record.identity.uid.clone(), record.identity.name.clone());
         show(&slot.followers, record.view.clone());
         slot.record = Some(Arc::new(record));
     }
@@ -155,7 +167,8 @@ impl Table {
 
     fn drop_unfollowed(&mut self) {
         if self.slots.len() > 2 * self.names.len() + SLACK {
-            self.slots.retain(|_, slot| slot.record.is_some() || slot.followers.receiver_count() > 0);
+            self.slots
+                .retain(|_, slot| slot.record.is_some() || slot.followers.receiver_count() > 0);
         }
     }
 }

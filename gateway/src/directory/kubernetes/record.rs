@@ -6,8 +6,8 @@ use api::LiveStream;
 use api::condition::{ConditionType, Reason, find_condition};
 use api::job::StreamIdentity;
 use api::names;
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
-use k8s_openapi::jiff::Timestamp;
 
 use crate::directory::{OwnChannel, PodView, Refusal, StreamPhase, StreamView};
 
@@ -46,7 +46,10 @@ impl Record {
             uid: metadata.uid.clone()?,
         });
         let annotation = |name: &str| metadata.annotations.as_ref()?.get(name).cloned();
-        let origin = metadata.labels.as_ref().and_then(|labels| labels.get(names::LABEL_ORIGIN));
+        let origin = metadata
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(names::LABEL_ORIGIN));
         Some(Self {
             version: version(metadata),
             gateway_made: origin.is_some_and(|origin| origin == names::ORIGIN_GATEWAY),
@@ -98,8 +101,15 @@ fn refusal(conditions: &[Condition]) -> Option<Refusal> {
     const SPEAKING: [ConditionType; 2] = [ConditionType::Provisioned, ConditionType::SourceHealthy];
     SPEAKING.into_iter().find_map(|kind| {
         let condition = find_condition(conditions, kind)?;
-        let idle = [Reason::NotWanted, Reason::Suspended, Reason::PodPending, Reason::Connecting];
-        let at_rest = idle.iter().any(|reason| reason.as_str() == condition.reason);
+        let idle = [
+            Reason::NotWanted,
+            Reason::Suspended,
+            Reason::PodPending,
+            Reason::Connecting,
+        ];
+        let at_rest = idle
+            .iter()
+            .any(|reason| reason.as_str() == condition.reason);
         (condition.status == "False" && !at_rest).then(|| Refusal {
             lasting: is_lasting(&condition.reason),
             reason: condition.reason.clone(),

@@ -38,8 +38,14 @@ impl Failure {
         match self {
             Self::Rejected(reason) => EnsureError::Refused { slug, reason },
             Self::Passing(reason) => EnsureError::Unavailable { slug, reason },
-            Self::Exists => EnsureError::Unavailable { slug, reason: "it exists".to_owned() },
-            Self::Gone => EnsureError::Unavailable { slug, reason: "it is gone".to_owned() },
+            Self::Exists => EnsureError::Unavailable {
+                slug,
+                reason: "it exists".to_owned(),
+            },
+            Self::Gone => EnsureError::Unavailable {
+                slug,
+                reason: "it is gone".to_owned(),
+            },
         }
     }
 }
@@ -67,7 +73,10 @@ impl Requests {
         let mut object = LiveStream::new(name, spec.clone());
         object.metadata.annotations = Some(annotations.clone());
         object.metadata.labels = Some(BTreeMap::from([
-            (names::LABEL_ORIGIN.to_owned(), names::ORIGIN_GATEWAY.to_owned()),
+            (
+                names::LABEL_ORIGIN.to_owned(),
+                names::ORIGIN_GATEWAY.to_owned(),
+            ),
             (names::LABEL_INSTANCE.to_owned(), self.instance.clone()),
         ]));
         let parameters = PostParams {
@@ -94,13 +103,15 @@ async fn bounded(
     call: impl Future<Output = kube::Result<LiveStream>>,
 ) -> Result<LiveStream, Failure> {
     match tokio::time::timeout(CALL_TIME, call).await {
-        Ok(outcome) => outcome.map_err(judge),
-        Err(_) => Err(Failure::Passing("the API server did not answer in time".to_owned())),
+        Ok(outcome) => outcome.map_err(|error| judge(&error)),
+        Err(_) => Err(Failure::Passing(
+            "the API server did not answer in time".to_owned(),
+        )),
     }
 }
 
-fn judge(error: kube::Error) -> Failure {
-    let kube::Error::Api(status) = &error else {
+fn judge(error: &kube::Error) -> Failure {
+    let kube::Error::Api(status) = error else {
         return Failure::Passing(error.to_string());
     };
     match status.code {

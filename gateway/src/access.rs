@@ -1,0 +1,140 @@
+//! Who may watch what. Answers come from the catalog's snapshot and the directory's index in memory; nothing here ever asks a server.
+
+use std::sync::Arc;
+
+use catalog::{Allowed, Catalog, TokenKey, User};
+use jiff::Timestamp;
+
+use crate::directory::{Channel, StreamDirectory};
+use crate::entry;
+use crate::http::error::Error;
+
+/// The catalog's users and channels, and the directory's own channels.
+pub struct Access {
+    catalog: Arc<dyn Catalog>,
+    token_key: TokenKey,
+    directory: Arc<dyn StreamDirectory>,
+}
+
+/// A channel in a list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// Its slug.
+    pub slug: String,
+    /// The name that people read.
+    pub name: String,
+    /// Its number on a remote control.
+    pub number: Option<String>,
+    /// The group it is listed in.
+    pub group: Option<String>,
+    /// The address of a picture.
+    pub logo: Option<String>,
+}
+
+impl Access {
+    /// Access by these users to these channels.
+    #[must_use]
+    pub fn new(
+        catalog: Arc<dyn Catalog>,
+        token_key: TokenKey,
+        directory: Arc<dyn StreamDirectory>,
+    ) -> Self {
+        Self {
+            catalog,
+            token_key,
+            directory,
+        }
+    }
+
+    /// The user whose token it is.
+    ///
+    /// # Errors
+    /// When there is no token, it is nobody's, or its user is switched off or expired.
+    pub fn by_token(&self, token: Option<&str>, now: Timestamp) -> Result<Arc<User>, Error> {
+        let token = token.ok_or(Error::NoToken)?;
+        let snapshot = self.catalog.snapshot();
+        let user = snapshot.authenticate(&self.token_key, token);
+        let user = user.ok_or(Error::WrongToken)?;
+        user.is_active(now)
+            .then(|| user.clone())
+            .ok_or(Error::WrongToken)
+    }
+
+    /// Whether the user of a session may still come in and watch the channel. One look-up, on the way of every playlist.
+    ///
+    /// # Errors
+    /// When the user or the channel is gone, or the one is no longer allowed the other.
+    pub fn still(&self, user: &str, slug: &str, now: Timestamp) -> Result<(), Error> {
+        let snapshot = self.catalog.snapshot();
+        let user = snapshot.user(user).ok_or(Error::WrongToken)?;
+        if !user.is_active(now) {
+            return Err(Error::WrongToken);
+        }
+        self.permit(user, slug)
+    }
+
+    /// Whether the user may watch the channel.
+    ///
+    /// # Errors
+    /// When there is no such channel, or the user is not allowed it.
+    pub fn permit(&self, user: &User, slug: &str) -> Result<(), Error> {
+        if self.catalog.snapshot().channel(slug).is_some() {
+            let allowed = user.channels.includes(slug);
+            return allowed.then_some(()).ok_or(Error::NotAllowed);
+        }
+        // What was made by hand is nobody's business but theirs who are allowed everything.
+        let own = user.channels == Allowed::All && self.directory.own_channel(slug).is_some();
+        own.then_some(()).ok_or(Error::NoChannel)
+    }
+
+    /// The channel of that slug, as the directory needs it.
+    #[must_use]
+    pub fn channel(&self, slug: &str) -> Option<Channel> {
+        let snapshot = self.catalog.snapshot();
+        let entry = snapshot
+            .channel(slug)
+            .map(|channel| Arc::new(entry::of(channel)));
+        if entry.is_none() && self.directory.own_channel(slug).is_none() {
+            return None;
+        }
+        Some(Channel {
+            slug: slug.to_owned(),
+            entry,
+        })
+    }
+
+    /// The channels that the user may watch: the catalog's in its order, then the directory's own by name.
+    #[must_use]
+    pub fn list(&self, user: &User) -> Vec<Listed> {
+        let snapshot = self.catalog.snapshot();
+        let allowed = |channel: &&Arc<catalog::Channel>| user.channels.includes(&channel.slug);
+        let listed = snapshot
+            .channels()
+            .iter()
+            .filter(allowed)
+            .map(|channel| Listed {
+                slug: channel.slug.clone(),
+                name: channel.name.clone(),
+                number: channel.number.clone(),
+                group: channel.group.clone(),
+                logo: channel.logo.clone(),
+            });
+        let mut channels: Vec<Listed> = listed.collect();
+        if user.channels == Allowed::All {
+            let own = self.directory.own_channels().into_iter();
+            let own = own.filter(|own| snapshot.channel(&own.slug).is_none());
+            channels.extend(own.map(|own| Listed {
+                name: own.display_name.unwrap_or_else(|| own.slug.clone()),
+                slug: own.slug,
+                ..Listed::default()
+            }));
+        }
+        channels
+    }
+
+    /// The catalog's versions.
+    #[must_use]
+    pub fn versions(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.catalog.versions()
+    }
+}

@@ -1,0 +1,120 @@
+//! What every request shares: the ports, the keys, and what was learnt from them. Built once; holds no state that another replica lacks.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ::catalog::{Catalog, TokenKey};
+use ::presence::Presence;
+use jiff::Timestamp;
+use prometheus_client::registry::Registry;
+use tokio::time::Instant;
+
+use crate::access::Access;
+use crate::cache::SegmentCache;
+use crate::client::Network;
+use crate::directory::StreamDirectory;
+use crate::http::error::Error;
+use crate::http::page::Page;
+use crate::keys::Keys;
+use crate::metrics::Metrics;
+use crate::origin::Origin;
+use crate::streams::{HoldLimits, Need, Ready, Shared, Streams};
+use crate::viewers::Viewers;
+
+/// What a gateway stands on.
+#[derive(Clone)]
+pub struct Ports {
+    /// Channels and users.
+    pub catalog: Arc<dyn Catalog>,
+    /// Where it is told who is watching.
+    pub presence: Arc<dyn Presence>,
+    /// Which streams there are.
+    pub directory: Arc<dyn StreamDirectory>,
+    /// Where playlists and segments come from.
+    pub origin: Arc<dyn Origin>,
+}
+
+/// How a gateway behaves.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Its name among the gateways of the release: the pod's.
+    pub name: String,
+    /// Sign sessions and segments.
+    pub keys: Keys,
+    /// Hashes tokens.
+    pub token_key: TokenKey,
+    /// How requests are held.
+    pub hold: HoldLimits,
+    /// Bytes of recent segments in memory.
+    pub cache_bytes: u64,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
+    /// The built start page.
+    pub web_directory: PathBuf,
+}
+
+/// The gateway.
+pub struct Gateway {
+    pub(crate) name: String,
+    pub(crate) keys: Keys,
+    pub(crate) trusted_proxies: Vec<Network>,
+    pub(crate) access: Access,
+    pub(crate) directory: Arc<dyn StreamDirectory>,
+    pub(crate) presence: Arc<dyn Presence>,
+    pub(crate) streams: Streams,
+    pub(crate) viewers: Arc<Viewers>,
+    pub(crate) cache: SegmentCache,
+    pub(crate) metrics: Metrics,
+    pub(crate) page: Page,
+}
+
+impl Gateway {
+    /// A gateway on these ports; its metrics are registered.
+    #[must_use]
+    pub fn new(ports: Ports, options: Options, registry: &mut Registry) -> Arc<Self> {
+        let metrics = Metrics::register(registry);
+        let viewers = Arc::new(Viewers::new(Instant::now()));
+        let Ports {
+            catalog,
+            presence,
+            directory,
+            origin,
+        } = ports;
+        let shared = Shared {
+            directory: directory.clone(),
+            origin: origin.clone(),
+            keys: options.keys.clone(),
+            viewers: viewers.clone(),
+            metrics: metrics.clone(),
+        };
+        Arc::new(Self {
+            name: options.name,
+            keys: options.keys,
+            trusted_proxies: options.trusted_proxies,
+            access: Access::new(catalog, options.token_key, directory.clone()),
+            directory,
+            presence,
+            streams: Streams::new(shared, options.hold),
+            viewers,
+            cache: SegmentCache::new(origin, options.cache_bytes, metrics.clone()),
+            metrics,
+            page: Page::load(&options.web_directory),
+        })
+    }
+
+    /// The channel's window, held until it has what is needed.
+    pub(crate) async fn window(&self, slug: &str, need: &Need) -> Result<Ready, Error> {
+        let channel = || self.access.channel(slug);
+        Ok(self.streams.window(slug, channel, need).await?)
+    }
+
+    /// The wall clock, and the same in Unix seconds.
+    #[expect(
+        clippy::unused_self,
+        reason = "the clock is the gateway's: one place reads it"
+    )]
+    pub(crate) fn now(&self) -> (Timestamp, u64) {
+        let now = Timestamp::now();
+        (now, u64::try_from(now.as_second()).unwrap_or(0))
+    }
+}

@@ -1,0 +1,36 @@
+//! What viewers can call, one module per surface. Only reads: no request changes anything but the wish for a channel.
+
+pub mod channels;
+pub mod error;
+pub mod hls;
+pub mod live;
+pub mod page;
+pub mod segments;
+mod viewer;
+
+use std::sync::Arc;
+
+use axum::Router;
+use http::header::{HeaderName, HeaderValue};
+
+use crate::Gateway;
+
+/// MIME type of playlists.
+const PLAYLIST_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.apple.mpegurl");
+
+/// Says why a playlist or a segment is refused, in one word; the body has the sentence.
+const REASON: HeaderName = HeaderName::from_static("headend-reason");
+
+/// Lets players on other pages read playlists and segments: their URLs are the permission, and no cookie is involved.
+const ANY_ORIGIN: HeaderValue = HeaderValue::from_static("*");
+
+/// Every surface.
+pub fn app(gateway: Arc<Gateway>) -> Router {
+    Router::new()
+        .merge(live::router())
+        .merge(hls::router())
+        .merge(segments::router())
+        .merge(channels::router())
+        .merge(page::router())
+        .with_state(gateway)
+}

@@ -1,0 +1,171 @@
+//! Every refusal, as an answer: status, a stable word, a sentence. The cause of a failure is logged where it happens, never sent.
+
+use std::borrow::Cow;
+
+use api::control::ErrorBody;
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, RETRY_AFTER,
+    WWW_AUTHENTICATE,
+};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::{ANY_ORIGIN, REASON};
+use crate::origin::SegmentError;
+use crate::session::SessionError;
+use crate::streams::Unplayable;
+
+/// Why a request is not answered with what it asks for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No token was given.
+    #[error("a token is needed, as `Authorization: Bearer` or `?token=`")]
+    NoToken,
+    /// The token is nobody's, or its user may not come in.
+    #[error("the token is not valid")]
+    WrongToken,
+    /// The session in the URL cannot be used.
+    #[error("{0}; start the channel anew")]
+    Session(SessionError),
+    /// The user may not watch the channel.
+    #[error("the channel is not among those that this token may watch")]
+    NotAllowed,
+    /// There is no such channel.
+    #[error("there is no such channel")]
+    NoChannel,
+    /// There is no such thing at this address.
+    #[error("there is nothing at this address")]
+    NotFound,
+    /// The segment's key does not fit.
+    #[error("the address of the segment is not valid")]
+    WrongKey,
+    /// The channel cannot be played now.
+    #[error("{0}")]
+    Unplayable(Unplayable),
+    /// The segment cannot be had.
+    #[error("{0}")]
+    Segment(SegmentError),
+}
+
+impl From<SessionError> for Error {
+    fn from(error: SessionError) -> Self {
+        Self::Session(error)
+    }
+}
+
+impl From<Unplayable> for Error {
+    fn from(error: Unplayable) -> Self {
+        match error {
+            Unplayable::NoChannel => Self::NoChannel,
+            Unplayable::NoRendition => Self::NotFound,
+            other => Self::Unplayable(other),
+        }
+    }
+}
+
+impl From<SegmentError> for Error {
+    fn from(error: SegmentError) -> Self {
+        Self::Segment(error)
+    }
+}
+
+impl Error {
+    /// The status code of the answer.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::NoToken | Self::WrongToken | Self::Session(_) => StatusCode::UNAUTHORIZED,
+            Self::NotAllowed | Self::WrongKey => StatusCode::FORBIDDEN,
+            Self::NoChannel | Self::NotFound | Self::Segment(SegmentError::NotFound) => {
+                StatusCode::NOT_FOUND
+            }
+            Self::Unplayable(_) | Self::Segment(SegmentError::Unavailable { .. }) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+
+    /// A stable word: the reason of the stream's condition where there is one.
+    #[must_use]
+    pub fn reason(&self) -> Cow<'_, str> {
+        Cow::Borrowed(match self {
+            Self::NoToken => "NoToken",
+            Self::WrongToken => "WrongToken",
+            Self::Session(SessionError::Invalid) => "SessionInvalid",
+            Self::Session(SessionError::Expired) => "SessionExpired",
+            Self::NotAllowed => "NotAllowed",
+            Self::NoChannel => "NoChannel",
+            Self::NotFound => "NotFound",
+            Self::WrongKey => "WrongKey",
+            Self::Unplayable(Unplayable::Refused(refusal)) => &refusal.reason,
+            Self::Unplayable(Unplayable::Overload) => "Overload",
+            Self::Unplayable(_) => "Starting",
+            Self::Segment(SegmentError::NotFound) => "SegmentNotFound",
+            Self::Segment(SegmentError::Unavailable { .. }) => "SegmentUnavailable",
+        })
+    }
+
+    /// The sentence that people read.
+    fn message(&self) -> String {
+        match self {
+            Self::Unplayable(Unplayable::Refused(refusal)) => refusal.message.clone(),
+            // The cause is for the log.
+            Self::Segment(SegmentError::Unavailable { .. }) => {
+                "the segment cannot be read now".to_owned()
+            }
+            other => other.to_string(),
+        }
+    }
+
+    /// Seconds after which it is worth asking again.
+    fn retry_after(&self) -> Option<HeaderValue> {
+        match self {
+            Self::Unplayable(Unplayable::Refused(refusal)) if refusal.lasting => {
+                Some(HeaderValue::from_static("10"))
+            }
+            Self::Unplayable(Unplayable::Overload) => Some(HeaderValue::from_static("5")),
+            Self::Unplayable(_) => Some(HeaderValue::from_static("2")),
+            Self::Segment(SegmentError::Unavailable { .. }) => Some(HeaderValue::from_static("1")),
+            _ => None,
+        }
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Ok(reason) = HeaderValue::from_str(&self.reason()) {
+            headers.insert(REASON, reason);
+        }
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(RETRY_AFTER, seconds);
+        }
+        if matches!(self, Self::NoToken | Self::WrongToken) {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        headers
+    }
+
+    /// The answer on APIs: a JSON body.
+    #[must_use]
+    pub fn into_json(self) -> Response {
+        let body = ErrorBody {
+            code: self.reason().into_owned(),
+            message: self.message(),
+        };
+        (self.status(), self.headers(), Json(body)).into_response()
+    }
+
+    /// The answer where players ask: plain text.
+    #[must_use]
+    pub fn into_text(self) -> Response {
+        let mut headers = self.headers();
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN);
+        headers.insert(
+            ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("headend-reason, retry-after"),
+        );
+        let body = format!("{}: {}\n", self.reason(), self.message());
+        (self.status(), headers, body).into_response()
+    }
+}

@@ -1,0 +1,57 @@
+//! `GET /hls/<session>/<rendition>/index.m3u8`: the live window. Most requests are answered from memory without a word to anyone.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::HeaderValue;
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
+
+use super::error::Error;
+use super::{ANY_ORIGIN, PLAYLIST_TYPE};
+use crate::Gateway;
+use crate::metrics::Surface;
+use crate::session;
+use crate::streams::Need;
+
+const CACHING: HeaderValue = HeaderValue::from_static("no-cache");
+
+pub(super) fn router() -> Router<Arc<Gateway>> {
+    Router::new().route("/hls/{session}/{rendition}/index.m3u8", get(media))
+}
+
+async fn media(
+    State(gateway): State<Arc<Gateway>>,
+    Path((session, rendition)): Path<(String, String)>,
+) -> Response {
+    let answer = playlist(&gateway, &session, rendition).await;
+    let response = answer.unwrap_or_else(Error::into_text);
+    gateway.metrics.answered(Surface::Hls, response.status());
+    response
+}
+
+async fn playlist(gateway: &Gateway, session: &str, rendition: String) -> Result<Response, Error> {
+    let (now, unix_seconds) = gateway.now();
+    let verified = session::verify(&gateway.keys.session, session, unix_seconds)?;
+    let session = &verified.session;
+    gateway.access.still(&session.user, &session.channel, now)?;
+    let need = Need::Listed(rendition);
+    let ready = gateway.window(&session.channel, &need).await?;
+    let target = ready.window.target();
+    let moment = tokio::time::Instant::now();
+    gateway
+        .viewers
+        .touch_session(&ready.stream_uid, &verified.id, target, moment);
+    let Need::Listed(rendition) = need else {
+        return Err(Error::NotFound);
+    };
+    let playlist = ready.window.media(&rendition).ok_or(Error::NotFound)?;
+    let headers = [
+        (CONTENT_TYPE, PLAYLIST_TYPE),
+        (CACHE_CONTROL, CACHING),
+        (ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN),
+    ];
+    Ok((headers, playlist.clone()).into_response())
+}

@@ -1,0 +1,63 @@
+//! `GET /live/<slug>/master.m3u8`: from a token to a session. The only place where a player shows a token; what it gets holds none.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::HeaderValue;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::request::Parts;
+
+use super::error::Error;
+use super::{PLAYLIST_TYPE, viewer};
+use crate::Gateway;
+use crate::metrics::Surface;
+use crate::session::{self, Session};
+use crate::streams::Need;
+
+/// The session in it is one viewer's: nobody else may be given it.
+const CACHING: HeaderValue = HeaderValue::from_static("private, no-cache");
+
+pub(super) fn router() -> Router<Arc<Gateway>> {
+    Router::new().route("/live/{slug}/master.m3u8", get(master))
+}
+
+async fn master(
+    State(gateway): State<Arc<Gateway>>,
+    Path(slug): Path<String>,
+    parts: Parts,
+) -> Response {
+    let answer = start(&gateway, &slug, &parts).await;
+    let response = answer.unwrap_or_else(Error::into_text);
+    gateway.metrics.answered(Surface::Live, response.status());
+    response
+}
+
+async fn start(gateway: &Gateway, slug: &str, parts: &Parts) -> Result<Response, Error> {
+    let (now, _) = gateway.now();
+    let token = viewer::token(parts);
+    let user = gateway.access.by_token(token.as_deref(), now)?;
+    gateway.access.permit(&user, slug)?;
+    let ready = gateway.window(slug, &Need::Renditions).await?;
+    let session = gateway.session(&user.name, slug, parts);
+    let headers = [(CONTENT_TYPE, PLAYLIST_TYPE), (CACHE_CONTROL, CACHING)];
+    Ok((headers, ready.window.master(&session)).into_response())
+}
+
+impl Gateway {
+    /// A new session of the user at the channel.
+    fn session(&self, user: &str, slug: &str, parts: &Parts) -> String {
+        let address = viewer::address(parts, &self.trusted_proxies);
+        let agent = viewer::user_agent(parts);
+        let (_, unix_seconds) = self.now();
+        let session = Session {
+            user: user.to_owned(),
+            channel: slug.to_owned(),
+            client: session::client_key(&self.keys.session, address, agent),
+            issued_at: unix_seconds,
+        };
+        session::mint(&self.keys.session, &session)
+    }
+}

@@ -1,0 +1,80 @@
+//! What a request says of the viewer: address, user agent, token. Only read here; who it is and what is allowed is decided elsewhere.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use axum::extract::ConnectInfo;
+use http::header::{AUTHORIZATION, USER_AGENT};
+use http::request::Parts;
+
+use crate::client::{self, Network};
+
+/// The viewer's address.
+pub(super) fn address(parts: &Parts, trusted: &[Network]) -> IpAddr {
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+    client::address(peer, &parts.headers, trusted)
+}
+
+/// The viewer's user agent, as it was sent.
+pub(super) fn user_agent(parts: &Parts) -> &[u8] {
+    parts
+        .headers
+        .get(USER_AGENT)
+        .map_or(&[], |value| value.as_bytes())
+}
+
+/// The token: `Authorization: Bearer` before `?token=`.
+pub(super) fn token(parts: &Parts) -> Option<Cow<'_, str>> {
+    bearer(parts).map(Cow::Borrowed).or_else(|| in_query(parts))
+}
+
+/// The token, where it has no business in a URL.
+pub(super) fn bearer(parts: &Parts) -> Option<&str> {
+    let value = parts.headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn in_query(parts: &Parts) -> Option<Cow<'_, str>> {
+    let pairs = url::form_urlencoded::parse(parts.uri.query()?.as_bytes());
+    let mut tokens = pairs.filter(|(name, _)| name == "token");
+    tokens.next().map(|(_, token)| token)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn parts(uri: &str, authorization: Option<&str>) -> Parts {
+        let mut request = Request::get(uri);
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn a_token_comes_in_the_header_or_in_the_query() {
+        let of = |uri: &str, authorization| token(&parts(uri, authorization)).map(Cow::into_owned);
+        assert_eq!(of("/?token=a%2Bb", None).as_deref(), Some("a+b"));
+        assert_eq!(of("/?x=1&token=a&token=b", None).as_deref(), Some("a"));
+        assert_eq!(of("/", Some("Bearer secret")).as_deref(), Some("secret"));
+        assert_eq!(of("/?token=a", Some("bearer b")).as_deref(), Some("b"));
+        assert_eq!(of("/?token=a", Some("Basic b")).as_deref(), Some("a"));
+        for (uri, authorization) in [("/", None), ("/?tok=a", None), ("/", Some("Bearer"))] {
+            assert_eq!(of(uri, authorization), None);
+        }
+    }
+
+    #[test]
+    fn the_address_is_the_peer_where_one_is_known() {
+        let mut parts = parts("/", None);
+        assert_eq!(address(&parts, &[]).to_string(), "0.0.0.0");
+        let peer: SocketAddr = "192.0.2.7:4711".parse().unwrap();
+        parts.extensions.insert(ConnectInfo(peer));
+        assert_eq!(address(&parts, &[]).to_string(), "192.0.2.7");
+    }
+}

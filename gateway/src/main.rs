@@ -1,0 +1,19 @@
+//! `headend-gateway`: lets viewers in and serves them.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use gateway::settings::Settings;
+use runtime::exit::{ProcessError, report};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    report("headend-gateway", start().await)
+}
+
+async fn start() -> Result<(), ProcessError> {
+    let settings = Settings::parse();
+    runtime::telemetry::start(&settings.log)?;
+    let shutdown = runtime::shutdown::signals()?;
+    gateway::process::start(settings, shutdown).await
+}

@@ -1,0 +1,116 @@
+//! Follows the playlists of one stream for as long as somebody looks: long polls of its current pod, and the state file on the volume
+//! while the pod cannot be reached. Decides nothing about numbers; the gateway does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::job::StreamIdentity;
+use api::names;
+use api::playlists::Playlists;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::pod::{PodFailure, Pods, Target};
+use super::volume::Volume;
+use crate::directory::StreamView;
+use crate::origin::Demand;
+
+/// The first pause after a poll that failed: a pod has an address before it listens.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest pause.
+const PAUSE_MAXIMUM: Duration = Duration::from_secs(1);
+
+/// Everything one follower needs.
+pub(super) struct Follower {
+    pub(super) stream: Arc<StreamIdentity>,
+    pub(super) demand: Arc<Demand>,
+    pub(super) view: watch::Receiver<Arc<StreamView>>,
+    pub(super) pods: Arc<Pods>,
+    pub(super) volume: Arc<Volume>,
+    pub(super) documents: watch::Sender<Option<Arc<Playlists>>>,
+}
+
+/// Runs until nobody looks any more.
+pub(super) async fn follow(mut follower: Follower) {
+    loop {
+        let view = follower.view.borrow_and_update().clone();
+        let target = Target::of(&view, &follower.stream.uid);
+        let mut views = follower.view.clone();
+        tokio::select! {
+            () = follower.documents.closed() => return,
+            () = changed(&mut views, &follower.stream.uid, target.as_ref()) => {}
+            () = follower.poll(target.as_ref()) => {}
+        }
+    }
+}
+
+/// Ends when the stream has another target.
+async fn changed(
+    view: &mut watch::Receiver<Arc<StreamView>>,
+    stream_uid: &str,
+    target: Option<&Target>,
+) {
+    let other = |view: &Arc<StreamView>| Target::of(view, stream_uid).as_ref() != target;
+    if view.wait_for(other).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+impl Follower {
+    /// Polls one pod for ever.
+    async fn poll(&self, target: Option<&Target>) {
+        let Some(target) = target else {
+            return std::future::pending().await;
+        };
+        let mut after = 0;
+        let mut pause = PAUSE;
+        loop {
+            let requested: Vec<String> = self.demand.take().into_iter().collect();
+            match self
+                .pods
+                .playlists(target, after, &requested.join(","))
+                .await
+            {
+                Ok(playlists) => {
+                    // A poll without news is answered with what is there; the pause keeps a pod that answers at once bearable.
+                    let news = playlists.version != after;
+                    after = playlists.version;
+                    self.documents.send_replace(Some(Arc::new(playlists)));
+                    pause = if news { Duration::ZERO } else { PAUSE };
+                }
+                Err(failure) => {
+                    requested
+                        .iter()
+                        .for_each(|rendition| self.demand.ask(rendition));
+                    self.fall_back(target, &failure).await;
+                    pause = (pause * 2).clamp(PAUSE, PAUSE_MAXIMUM);
+                }
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn fall_back(&self, target: &Target, failure: &PodFailure) {
+        tracing::debug!(stream.uid = target.stream_uid, attempt = target.attempt, %failure, "poll failed");
+        if matches!(failure, PodFailure::Misdirected) {
+            return;
+        }
+        let pod = names::pod_name(&self.stream.name, &target.stream_uid, target.attempt);
+        let Ok(state) = self.volume.state(&pod).await else {
+            return;
+        };
+        if is_current(&state, target, Timestamp::now()) {
+            self.documents.send_replace(Some(Arc::new(state)));
+        }
+    }
+}
+
+/// Whether a state file speaks of the attempt and is not older than three target durations.
+fn is_current(state: &Playlists, target: &Target, now: Timestamp) -> bool {
+    let age = now
+        .as_millisecond()
+        .saturating_sub(state.updated_unix_milliseconds);
+    let limit = 3 * 1000 * i64::from(state.target_duration_seconds);
+    state.stream_uid == target.stream_uid && state.attempt == target.attempt && age <= limit
+}

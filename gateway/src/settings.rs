@@ -1,0 +1,178 @@
+//! The gateway's settings: everything it reads from its environment. Values that cannot be right are refused before anything starts.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use presence::redis::RedisSettings;
+use runtime::telemetry::LogSettings;
+
+use crate::client::Network;
+
+/// Lets viewers in and serves them: channels, sessions, playlists, segments.
+#[derive(Debug, Parser)]
+#[command(name = "headend-gateway", version)]
+pub struct Settings {
+    /// Logs.
+    #[command(flatten)]
+    pub log: LogSettings,
+    /// Address for viewers.
+    #[arg(long, env = "HEADEND_LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// Address for probes and metrics.
+    #[arg(long, env = "HEADEND_ADMIN_LISTEN", default_value = "0.0.0.0:9090")]
+    pub admin_listen: SocketAddr,
+    /// This gateway among those of the release, and whose streams it serves.
+    #[command(flatten)]
+    pub place: PlaceSettings,
+    /// The presence store.
+    #[command(flatten)]
+    pub redis: RedisSettings,
+    /// Files it reads.
+    #[command(flatten)]
+    pub files: FileSettings,
+    /// How it serves.
+    #[command(flatten)]
+    pub serving: ServingSettings,
+}
+
+/// Where a gateway stands.
+#[derive(Debug, clap::Args)]
+pub struct PlaceSettings {
+    /// Namespace of the LiveStreams.
+    #[arg(long, env = "HEADEND_NAMESPACE")]
+    pub namespace: String,
+    /// The release.
+    #[arg(long, env = "HEADEND_INSTANCE")]
+    pub instance: String,
+    /// Name of this gateway among those of the release: the pod's.
+    #[arg(long, env = "HEADEND_GATEWAY_NAME")]
+    pub gateway_name: String,
+}
+
+/// Files that a gateway reads.
+#[derive(Debug, clap::Args)]
+pub struct FileSettings {
+    /// Files and directories with channels and users, separated by commas.
+    #[arg(long, env = "HEADEND_CATALOG", value_delimiter = ',', required = true)]
+    pub catalog: Vec<PathBuf>,
+    /// Directory with the keys `session`, `segment` and `token`.
+    #[arg(long, env = "HEADEND_KEYS_DIRECTORY")]
+    pub keys_directory: PathBuf,
+    /// Where the volume of the transcoder pods is mounted.
+    #[arg(long, env = "HEADEND_OUTPUT_DIRECTORY")]
+    pub output_directory: PathBuf,
+    /// The built start page; by default where the image has it, else where the build leaves it.
+    #[arg(long, env = "HEADEND_WEB_DIRECTORY")]
+    pub web_directory: Option<PathBuf>,
+}
+
+/// How a gateway serves.
+#[derive(Debug, clap::Args)]
+pub struct ServingSettings {
+    /// How long a playlist request of a starting channel is held, in seconds.
+    #[arg(long, env = "HEADEND_HOLD_SECONDS", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=30))]
+    pub hold_seconds: u64,
+    /// Memory for recent segments, in mebibytes.
+    #[arg(long, env = "HEADEND_CACHE_MEBIBYTES", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    pub cache_mebibytes: u64,
+    /// How long it serves on after it was told to end, in seconds.
+    #[arg(long, env = "HEADEND_DRAIN_SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=300))]
+    pub drain_seconds: u64,
+    /// Networks of proxies whose X-Forwarded-For is believed, separated by commas.
+    #[arg(long, env = "HEADEND_TRUSTED_PROXIES", value_delimiter = ',')]
+    pub trusted_proxies: Vec<Network>,
+}
+
+/// Requests that may be held at once.
+pub const HOLDS: usize = 5_000;
+
+impl ServingSettings {
+    /// How requests are held.
+    #[must_use]
+    pub fn hold(&self) -> crate::streams::HoldLimits {
+        crate::streams::HoldLimits {
+            time: Duration::from_secs(self.hold_seconds),
+            count: HOLDS,
+        }
+    }
+}
+
+impl FileSettings {
+    /// The built start page.
+    #[must_use]
+    pub fn web_directory(&self) -> PathBuf {
+        self.web_directory
+            .clone()
+            .unwrap_or_else(default_web_directory)
+    }
+}
+
+/// Where the image has the start page, else where the build leaves it.
+#[must_use]
+pub fn default_web_directory() -> PathBuf {
+    let image = PathBuf::from("/usr/share/headend/web");
+    if image.is_dir() {
+        image
+    } else {
+        PathBuf::from("gateway/web/dist")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    const REQUIRED: [&str; 13] = [
+        "headend-gateway",
+        "--namespace",
+        "tv",
+        "--instance",
+        "tv-one",
+        "--gateway-name",
+        "gateway-0",
+        "--catalog",
+        "/etc/headend/catalog,/etc/headend/users",
+        "--keys-directory",
+        "/etc/headend/keys",
+        "--output-directory",
+        "/output",
+    ];
+
+    fn parse(further: &[&str]) -> Result<Settings, clap::Error> {
+        Settings::try_parse_from(REQUIRED.iter().chain(further))
+    }
+
+    #[test]
+    fn the_settings_are_a_sound_command_line() {
+        Settings::command().debug_assert();
+    }
+
+    #[test]
+    fn only_what_has_no_sensible_default_must_be_given() {
+        let settings = parse(&[]).unwrap();
+        assert_eq!(settings.listen, "0.0.0.0:8080".parse().unwrap());
+        assert_eq!(settings.files.catalog.len(), 2);
+        assert_eq!(settings.serving.hold().time, Duration::from_secs(8));
+        assert!(Settings::try_parse_from(["headend-gateway"]).is_err());
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_by_name() {
+        for (option, value) in [
+            ("--hold-seconds", "0"),
+            ("--hold-seconds", "31"),
+            ("--cache-mebibytes", "0"),
+            ("--trusted-proxies", "10.0.0.0/33"),
+            ("--listen", "nowhere"),
+        ] {
+            let message = parse(&[option, value]).unwrap_err().to_string();
+            assert!(message.contains(option), "{message}");
+        }
+        let settings = parse(&["--trusted-proxies", "10.0.0.0/8,::1"]).unwrap();
+        assert_eq!(settings.serving.trusted_proxies.len(), 2);
+    }
+}
