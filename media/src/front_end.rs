@@ -8,6 +8,7 @@ mod event;
 mod facts;
 mod feed;
 mod gate;
+mod passage;
 mod sniff;
 mod timeline;
 mod tracks;
@@ -23,10 +24,10 @@ pub use crate::front_end::sniff::Foreign;
 
 use crate::front_end::clock::SourceClock;
 use crate::front_end::facts::FactsKeeper;
-use crate::front_end::feed::{Feed, FeedPart};
+use crate::front_end::feed::Feed;
 use crate::front_end::gate::Gate;
-use crate::front_end::timeline::{Placed, Resumption, Timeline, resumption};
-use crate::front_end::tracks::{AudioTrack, Feeding, VideoTrack};
+use crate::front_end::timeline::Timeline;
+use crate::front_end::tracks::{AudioTrack, VideoTrack};
 use crate::time::Ticks;
 use crate::ts::framer::Framer;
 use crate::ts::packet::Packet;
@@ -34,7 +35,7 @@ use crate::ts::pes::Step;
 use crate::ts::program::{Change, ProgramFollower, Selection};
 use crate::ts::section::PACKET_BYTES;
 use crate::ts::tables::NULL_PID;
-use crate::unit::{Track, VideoCodec};
+use crate::unit::{AudioCodec, Track, VideoCodec};
 
 /// Bytes without a packet after which no transport stream is expected any more.
 const HOPELESS: u64 = 256 * 1024;
@@ -176,6 +177,19 @@ impl FrontEnd {
         }
     }
 
+    /// Bytes of the source that are held at the moment; bounded whatever it sends.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let video = self.video.as_ref();
+        let audio = self.audio.as_ref();
+        self.framer.held_bytes()
+            + video.map_or(0, |track| track.assembler.progress().len())
+            + audio.map_or(0, |track| track.assembler.progress().len())
+            + audio.map_or(0, |track| track.framer.held_bytes())
+            + self.gate.held_bytes()
+            + self.feed.held_bytes()
+    }
+
     /// Until packets are found, watches for what is no transport stream.
     fn judge_start(&mut self, chunk: &[u8], ended: bool) {
         let Some(head) = &mut self.head else {
@@ -244,6 +258,11 @@ impl FrontEnd {
             AudioTrack::select(&selection),
         );
         let same_video = video.is_some() && key_of_video(&video) == key_of_video(&self.video);
+        let same_audio = key_of_audio(&audio) == key_of_audio(&self.audio);
+        if same_video && same_audio {
+            self.selection = Some(selection);
+            return;
+        }
         if let Some(pes) = self.audio.as_mut().and_then(|track| track.assembler.take()) {
             self.end_audio(run, pes);
         }
@@ -283,79 +302,6 @@ impl FrontEnd {
         self.events.push(FrontEvent::Malformed(malformed));
     }
 
-    /// What was gathered for the encoder so far, behind the events so far.
-    fn end_feed(&mut self, run: &Bytes) {
-        self.feed.end_run(run);
-        self.flush_feed();
-    }
-
-    fn flush_feed(&mut self) {
-        self.events.extend(self.feed.flush().map(feed_event));
-    }
-
-    fn publish(&mut self) {
-        let now = self.now();
-        if self.gate.is_open()
-            && let Some(facts) = &mut self.facts
-        {
-            self.events
-                .extend(facts.publish(now).map(FrontEvent::Facts));
-        }
-    }
-
-    /// What comes is of another time line: nothing passes before its first random access point.
-    fn break_timeline(&mut self, run: &Bytes, from: Ticks, to: Ticks) {
-        self.end_feed(run);
-        self.restart_feed();
-        self.gate.close();
-        for feeding in [
-            self.video.as_mut().map(|track| &mut track.feeding),
-            self.audio.as_mut().map(|track| &mut track.feeding),
-        ] {
-            feeding.into_iter().for_each(Feeding::forget);
-        }
-        if let Some(facts) = &mut self.facts {
-            facts.see_break();
-        }
-        self.events.push(FrontEvent::Jump { from, to });
-    }
-
-    /// A unit of the leading track begins: judges what it means for the time line.
-    fn follow_leader(&mut self, run: &Bytes, placed: &Placed) {
-        if let Some(broke) = placed.broke {
-            self.break_timeline(run, broke.from, broke.to);
-        } else if let Some(from) = self.gate.resumes_from(self.leader()) {
-            match resumption(from, placed.dts) {
-                Resumption::Overlaps => {
-                    self.feed.resume();
-                    let held = self.gate.open(placed.pts, true);
-                    self.events.extend(held.into_iter().map(FrontEvent::Unit));
-                }
-                Resumption::Follows => {}
-                Resumption::Breaks => self.break_timeline(run, from, placed.dts),
-            }
-        }
-        self.clock.see_decoding(placed.dts);
-        self.tell_clock();
-    }
-
-    /// The unit in progress is a random access point: from here on everything passes.
-    fn pass_key(&mut self, run: &Bytes, key: RandomAccessPoint) {
-        let continues = self.gate.resumes_from(self.leader()).is_some();
-        let held = if self.gate.is_open() {
-            Vec::new()
-        } else {
-            self.gate.open(key.pts, continues)
-        };
-        self.publish();
-        let start = self.feed.open(run, continues);
-        self.events.extend(start.map(feed_event));
-        if self.gate.is_new(self.leader(), key.dts) {
-            self.events.push(FrontEvent::RandomAccessPoint(key));
-        }
-        self.events.extend(held.into_iter().map(FrontEvent::Unit));
-    }
-
     fn is_scrambled(&mut self, packet: Packet<'_>) -> bool {
         if !packet.is_scrambled() {
             self.scrambled_run = 0;
@@ -381,9 +327,6 @@ fn key_of_video(track: &Option<VideoTrack>) -> Option<(VideoCodec, u16)> {
     track.as_ref().map(|track| (track.codec, track.pid))
 }
 
-fn feed_event(part: FeedPart) -> FrontEvent {
-    match part {
-        FeedPart::Start(tables) => FrontEvent::FeedStart(tables),
-        FeedPart::More(packets) => FrontEvent::Feed(packets),
-    }
+fn key_of_audio(track: &Option<AudioTrack>) -> Option<(AudioCodec, u16)> {
+    track.as_ref().map(|track| (track.codec, track.pid))
 }

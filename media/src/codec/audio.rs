@@ -99,6 +99,12 @@ impl AudioFramer {
         self.carry.clear();
     }
 
+    /// Bytes of the unfinished frame.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.carry.len()
+    }
+
     /// Takes the payload of a PES packet and returns the frames it completes.
     pub fn push(&mut self, payload: Vec<u8>, pts: Option<Ticks>) -> Option<Frames> {
         if matches!(self.codec, AudioCodec::AacLatm | AudioCodec::Other(_)) {

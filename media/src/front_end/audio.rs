@@ -88,7 +88,7 @@ impl FrontEnd {
     fn lead_with(&mut self, run: &Bytes, unit: &AccessUnit) {
         if self.gate.is_open() {
             let start = self.feed.open(run, false);
-            self.events.extend(start.map(super::feed_event));
+            self.events.extend(start.map(super::passage::feed_event));
         } else {
             let key = RandomAccessPoint {
                 pts: unit.pts,

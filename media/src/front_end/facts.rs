@@ -6,8 +6,8 @@ use crate::time::{TICKS_PER_SECOND, Ticks};
 use crate::ts::program::Selection;
 use crate::unit::{AudioCodec, VideoCodec};
 
-/// How long announced audio may stay away before the source counts as silent, in media time.
-const AUDIO_PATIENCE: Ticks = Ticks::from_milliseconds(1500);
+/// How long what is not known yet is waited for, in media time: announced audio may be silent, and a frame rate too low to measure.
+const PATIENCE: Ticks = Ticks::from_milliseconds(1500);
 
 /// Differences between decoding times that are taken before the frame rate is believed.
 const RATE_SAMPLES: usize = 8;
@@ -222,7 +222,7 @@ impl FactsKeeper {
             matches!(video.codec, VideoCodec::Other(_)) || video.frame_rate.is_some()
         });
         let audio_known = self.facts.audio.is_some() || !self.announces_audio;
-        self.facts.complete |= video_known && (audio_known || now - opened > AUDIO_PATIENCE);
+        self.facts.complete |= video_known && audio_known || now - opened > PATIENCE;
         let is_news = self
             .published
             .as_ref()
@@ -341,4 +341,127 @@ fn closest_rate(span: i64, count: i64) -> Option<FrameRate> {
         return FrameRate::new(closest.0, closest.1);
     }
     FrameRate::new(u32::try_from(expected).ok()?, u32::try_from(span).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ts::tables::ElementaryStream;
+
+    fn stream(pid: u16) -> ElementaryStream {
+        ElementaryStream {
+            stream_type: 0,
+            pid,
+            descriptors: Vec::new(),
+        }
+    }
+
+    fn keeper() -> FactsKeeper {
+        FactsKeeper::new(&Selection {
+            program_number: 1,
+            pcr_pid: None,
+            video: Some((VideoCodec::H264, stream(0x100))),
+            audio: Some((AudioCodec::Aac, stream(0x101))),
+        })
+    }
+
+    fn parameters(frame_rate: Option<FrameRate>) -> VideoParameters {
+        VideoParameters {
+            profile: 100,
+            level: 31,
+            dimensions: Dimensions {
+                width: 1280,
+                height: 720,
+            },
+            frame_rate,
+            scan: Scan::Progressive,
+            chroma: Chroma::Yuv420,
+            bit_depth: 8,
+            codecs: "avc1.64001f".to_owned(),
+        }
+    }
+
+    fn header(channels: u8) -> FrameHeader {
+        FrameHeader {
+            length: 100,
+            samples: 1024,
+            sample_rate: 48_000,
+            channels: Some(channels),
+            object_type: Some(2),
+        }
+    }
+
+    fn measured(steps: &[i64]) -> Option<FrameRate> {
+        let mut meter = RateMeter::default();
+        for &step in steps {
+            meter.push(Ticks(step));
+        }
+        meter.measured(RATE_SAMPLES)
+    }
+
+    #[test]
+    fn common_rates_are_recognised_through_rounding_and_loss() {
+        assert_eq!(measured(&[3600; 8]), FrameRate::new(25, 1));
+        let film = [3754, 3754, 3754, 3753, 3754, 3754, 3754, 3753];
+        assert_eq!(measured(&film), FrameRate::new(24_000, 1001));
+        let milliseconds = [2970, 3060, 2970, 3060, 2970, 2970, 3060, 2970];
+        assert_eq!(measured(&milliseconds), FrameRate::new(30_000, 1001));
+        let lossy = [3600, 3600, 7200, 3600, 3600, 3600, 10_800, 3600];
+        assert_eq!(measured(&lossy), FrameRate::new(25, 1));
+        assert_eq!(measured(&[4500; 8]), FrameRate::new(20, 1));
+        assert_eq!(measured(&[3600; 7]), None);
+    }
+
+    #[test]
+    fn a_rate_that_is_stated_wrongly_is_corrected_by_measuring() {
+        let mut keeper = keeper();
+        keeper.see_key(Ticks(0), Some(&parameters(FrameRate::new(50, 1))));
+        for picture in 1..40 {
+            keeper.see_picture(Ticks(picture * 3600), Some(Ticks(3600)));
+        }
+        let video = keeper.facts().video.clone().unwrap();
+        assert_eq!(video.frame_rate, FrameRate::new(25, 1));
+    }
+
+    #[test]
+    fn facts_are_told_when_the_gate_opens_and_when_they_change() {
+        let mut keeper = keeper();
+        keeper.see_key(Ticks(0), Some(&parameters(FrameRate::new(25, 1))));
+        let first = keeper.publish(Ticks(0)).unwrap();
+        assert_eq!((first.complete, first.audio), (false, None));
+        assert_eq!(keeper.publish(Ticks(1000)), None);
+        keeper.see_audio(AudioCodec::Aac, None, Some(&header(2)));
+        let second = keeper.publish(Ticks(2000)).unwrap();
+        assert!(second.complete);
+        assert_eq!(second.audio.unwrap().codecs.as_deref(), Some("mp4a.40.2"));
+        assert_eq!(keeper.publish(Ticks(3000)), None);
+        assert!(!keeper.is_news(Some(&header(2))));
+        assert!(keeper.is_news(Some(&header(6))));
+    }
+
+    #[test]
+    fn silence_completes_the_facts_after_its_time() {
+        let mut keeper = keeper();
+        keeper.see_key(Ticks(0), Some(&parameters(FrameRate::new(25, 1))));
+        assert!(!keeper.publish(Ticks(0)).unwrap().complete);
+        assert_eq!(keeper.publish(PATIENCE), None);
+        let facts = keeper.publish(PATIENCE + Ticks(1)).unwrap();
+        assert_eq!((facts.complete, facts.audio), (true, None));
+    }
+
+    #[test]
+    fn a_long_keyframe_interval_is_told_of_while_it_lasts() {
+        let mut keeper = keeper();
+        keeper.see_key(Ticks(0), Some(&parameters(FrameRate::new(25, 1))));
+        keeper.publish(Ticks(0));
+        for picture in 1..=150 {
+            keeper.see_picture(Ticks(picture * 3600), Some(Ticks(3600)));
+        }
+        let interval = keeper.facts().keyframe_interval;
+        assert_eq!(interval, Some(Ticks::from_seconds(6)));
+        assert!(keeper.publish(Ticks::from_seconds(6)).is_some());
+        keeper.see_break();
+        keeper.see_key(Ticks::from_seconds(900), None);
+        assert_eq!(keeper.facts().keyframe_interval, interval);
+    }
 }

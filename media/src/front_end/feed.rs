@@ -73,6 +73,10 @@ impl Feed {
         !matches!(self.state, State::Off)
     }
 
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
     /// Switches on, to begin at the next random access point, or off.
     pub(super) fn enable(&mut self, enabled: bool) {
         if enabled != self.is_on() {

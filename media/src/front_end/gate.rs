@@ -32,6 +32,10 @@ impl Gate {
         self.open
     }
 
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
     /// Closes at a break of the time line: what passed before says nothing about what comes.
     pub(super) fn close(&mut self) {
         *self = Self::default();

@@ -47,6 +47,8 @@ pub(super) struct Timeline {
     leader: Track,
     video: Position,
     audio: Position,
+    /// How far the audio has run without a break since the last picture.
+    audio_run: Option<Ticks>,
     following: Following,
 }
 
@@ -79,6 +81,7 @@ impl Timeline {
             leader,
             video: Position::default(),
             audio: Position::default(),
+            audio_run: None,
             following: Following::Together,
         }
     }
@@ -94,6 +97,7 @@ impl Timeline {
     pub(super) fn break_off(&mut self) {
         self.video.stale = true;
         self.audio.stale = true;
+        self.audio_run = None;
         self.following = Following::Together;
     }
 
@@ -114,7 +118,8 @@ impl Timeline {
         let own = near(wire_dts, position.last.or(clock.reference()));
         let step = position.last.map(|last| own - last);
         let continues = step.is_none_or(|step| {
-            step >= Ticks::ZERO && (step <= LONGEST_STEP || clock.explains(step))
+            let explained = clock.explains(step) || self.audio_explains(track, step);
+            step >= Ticks::ZERO && (step <= LONGEST_STEP || explained)
         });
         let dts = if continues {
             own
@@ -130,6 +135,11 @@ impl Timeline {
         if let Some(broke) = broke {
             self.note_break(track, broke);
         }
+        self.audio_run = match track {
+            Track::Video => Some(Ticks::ZERO),
+            Track::Audio if continues => self.audio_run.map(|run| run + step.unwrap_or_default()),
+            Track::Audio => None,
+        };
         *self.position_mut(track) = Position {
             last: Some(dts),
             stale: false,
@@ -155,6 +165,11 @@ impl Timeline {
         let distance = pts - video;
         !matches!(self.following, Following::Behind { .. })
             && (-LONGEST_DISTANCE..=LONGEST_DISTANCE).contains(&distance)
+    }
+
+    /// Whether the audio ran on while pictures made a step: then they are rare, not broken.
+    fn audio_explains(&self, track: Track, step: Ticks) -> bool {
+        track == Track::Video && self.audio_run.is_some_and(|run| run >= step - LONGEST_STEP)
     }
 
     fn position(&self, track: Track) -> Position {
@@ -326,6 +341,20 @@ mod tests {
         }
         place(&mut timeline, Track::Audio, 750_000, 750_000);
         assert!(timeline.admits_audio(Ticks(750_000)));
+    }
+
+    #[test]
+    fn rare_pictures_beside_running_audio_are_no_break() {
+        let mut timeline = Timeline::new(Track::Video);
+        place(&mut timeline, Track::Audio, 300_000, 300_000);
+        place(&mut timeline, Track::Video, 400_000, 400_000);
+        for pts in (310_000..700_000).step_by(10_000) {
+            place(&mut timeline, Track::Audio, pts, pts);
+        }
+        let next = place(&mut timeline, Track::Video, 760_000, 760_000);
+        assert_eq!((next.step, next.broke), (Some(Ticks(360_000)), None));
+        let lost = place(&mut timeline, Track::Video, 1_120_000, 1_120_000);
+        assert!(lost.broke.is_some());
     }
 
     #[test]

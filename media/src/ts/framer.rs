@@ -74,6 +74,12 @@ impl Framer {
         self.sync_losses
     }
 
+    /// Bytes held back for the next chunk.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.carry.len()
+    }
+
     /// Puts the bytes held back before the new ones; in sync only one packet is copied for that.
     fn join_carry(&mut self, mut rest: Bytes, runs: &mut Vec<Bytes>) -> Bytes {
         if !self.synced {

@@ -1,7 +1,9 @@
 //! Reads what real FFmpeg writes and holds it against what FFmpeg's own prober reads.
 
+mod changes;
 mod facts;
 mod front;
 mod hostile;
+mod pipes;
 mod probe;
 mod stream;
