@@ -2,6 +2,7 @@
 //! adapters replace it as a whole. What is here never knows who watches, and never holds a token, only its keyed hash.
 
 pub mod draft;
+pub mod fetch;
 pub mod files;
 pub mod model;
 pub mod slug;

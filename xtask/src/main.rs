@@ -2,6 +2,7 @@
 
 mod cluster;
 mod crds;
+mod demo;
 mod steps;
 mod test;
 mod web;
@@ -21,6 +22,8 @@ struct Arguments {
 enum Task {
     /// Runs every test: format, lints, crates, chart, and the product on a real cluster
     Test(test::Arguments),
+    /// Plays two synthetic channels, or a channel list of yours, on this machine
+    Demo(demo::Arguments),
     /// Rewrites crds/ from the types in `api`
     Crds,
     /// A real Kubernetes for tests (needs root)
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
 fn run(task: Task) -> anyhow::Result<()> {
     match task {
         Task::Test(arguments) => test::run_all(&arguments),
+        Task::Demo(arguments) => demo::run_demo(&arguments),
         Task::Crds => crds::run(),
         Task::Cluster(arguments) => cluster::run(arguments),
     }
