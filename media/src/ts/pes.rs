@@ -129,6 +129,7 @@ pub struct PesAssembler {
     assembly: Assembly,
     state: State,
     continuity: Option<u8>,
+    last_start: Option<PesHeader>,
     expected_bytes: usize,
 }
 
@@ -149,6 +150,7 @@ impl PesAssembler {
             assembly,
             state: State::Idle,
             continuity: None,
+            last_start: None,
             expected_bytes: 0,
         }
     }
@@ -164,8 +166,8 @@ impl PesAssembler {
         if let Some(last) = self.continuity.replace(counter)
             && !adaptation.discontinuity
         {
-            if counter == last {
-                return step; // a repeated packet, as the standard allows
+            if counter == last && self.is_repeated(packet) {
+                return step;
             }
             step.gap = counter != (last + 1) & 0x0F;
         }
@@ -213,6 +215,19 @@ impl PesAssembler {
         self.continuity = None;
     }
 
+    /// Whether a packet whose counter has not moved is the last one again, as the standard allows; some muxers never move it.
+    fn is_repeated(&self, packet: Packet<'_>) -> bool {
+        let payload = packet.payload();
+        if packet.starts_unit() {
+            return PesHeader::parse(payload) == Ok(self.last_start);
+        }
+        match &self.state {
+            State::Body(pes) => pes.payload.ends_with(payload),
+            State::Header(bytes) => bytes.ends_with(payload),
+            State::Idle => true,
+        }
+    }
+
     fn start(&mut self, payload: &[u8], step: &mut Step) {
         match PesHeader::parse(payload) {
             Ok(Some(header)) if header.pts.is_none() && self.joins() => {
@@ -243,6 +258,7 @@ impl PesAssembler {
             header,
             payload: buffer,
         });
+        self.last_start = Some(header);
         step.started = Some(header);
     }
 
@@ -439,6 +455,22 @@ mod tests {
             [false, false, true]
         );
         assert_eq!(assembler.take().unwrap().payload.len(), 100 + 184);
+    }
+
+    #[test]
+    fn a_muxer_that_never_moves_its_counter_is_read_all_the_same() {
+        let parts = [
+            (true, pes(0, Some(1), &[1; 100])),
+            (false, vec![2; 184]),
+            (true, pes(0, Some(2), &[3; 100])),
+        ];
+        let mut bytes = packets(&parts, 0);
+        for packet in &mut bytes {
+            packet[3] &= 0xF0;
+        }
+        let steps = push_all(&mut PesAssembler::new(VIDEO), &bytes);
+        let ended = steps[2].ended.as_ref().unwrap();
+        assert_eq!(ended.payload.len(), 100 + 184);
     }
 
     #[test]
