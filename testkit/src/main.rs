@@ -20,6 +20,8 @@ struct Arguments {
 enum Command {
     /// Serves synthetic live channels over HTTP
     Source(commands::source::SourceArguments),
+    /// Follows a live stream and names every rule it breaks
+    Check(commands::check::CheckArguments),
 }
 
 #[tokio::main]
@@ -30,6 +32,7 @@ async fn main() -> ExitCode {
         .init();
     let done = match Arguments::parse().command {
         Command::Source(arguments) => commands::source::run(arguments).await,
+        Command::Check(arguments) => commands::check::run(arguments).await,
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -252,34 +252,14 @@ fn packet(piece: &Piece, first: bool, payload: &[u8]) -> [u8; PACKET_SIZE] {
 
 #[cfg(test)]
 mod tests {
-    use bytes::{Bytes, BytesMut};
+    use bytes::BytesMut;
 
     use super::*;
+    use crate::source::test_media::{carousel, elementary};
     use crate::ts::demux::{Demuxed, demux};
 
-    fn media() -> Elementary {
-        let picture = |index: i64| Unit {
-            pts: index * 3600 + 3600,
-            dts: index * 3600,
-            key: index % 25 == 0,
-            data: Bytes::from(vec![index as u8; 700]),
-        };
-        let sound = |index: i64| Unit {
-            pts: index * 1920,
-            dts: index * 1920,
-            key: true,
-            data: Bytes::from(vec![index as u8; 200]),
-        };
-        Elementary {
-            video: (0..200).map(picture).collect(),
-            audio: (0..375).map(sound).collect(),
-            duration: 720_000,
-            gop: 90_000,
-        }
-    }
-
     fn rendered(channel: &ChannelSettings, seconds: (u64, u64), offset: i64) -> Demuxed {
-        let carousel = multiplex(&media(), channel);
+        let carousel = multiplex(&elementary(), channel);
         let mut cursor = carousel.cursor(seconds.0 * 27_000_000);
         let mut out = BytesMut::new();
         carousel.render(&mut cursor, seconds.1 * 27_000_000, offset, &mut out);
@@ -381,7 +361,7 @@ mod tests {
 
     #[test]
     fn a_phase_is_found_behind_the_edge() {
-        let carousel = multiplex(&media(), &ChannelSettings::small("a"));
+        let carousel = carousel(|_| {});
         let second = 27_000_000;
         let edge = 16 * second + second / 10;
         assert_eq!(carousel.phase_before(edge, 0.0), 16 * second);

@@ -30,7 +30,7 @@ pub(crate) struct Demuxed {
     pub(crate) map: Option<ProgrammeMap>,
     /// PES packets of each PID in byte order.
     pub(crate) pes: BTreeMap<u16, Vec<Pes>>,
-    /// Clock references: packet index, PID, 27 MHz ticks, discontinuity indicator.
+    /// Clock references in byte order.
     pub(crate) clocks: Vec<Clock>,
     /// Headers of all packets in byte order.
     pub(crate) headers: Vec<Header>,
@@ -41,6 +41,9 @@ pub(crate) struct Demuxed {
 /// A clock reference and where it stood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Clock {
+    /// Index of its transport packet in the input.
+    pub(crate) packet: usize,
+    /// 27 MHz ticks.
     pub(crate) value: u64,
     pub(crate) discontinuity: bool,
 }
@@ -69,7 +72,7 @@ pub(crate) fn demux(bytes: &[u8]) -> Demuxed {
             result.broken += 1;
             continue;
         };
-        result.note(&packet);
+        result.note(index, &packet);
         if !result.carries_pes(packet.pid) {
             continue;
         }
@@ -93,7 +96,7 @@ pub(crate) fn demux(bytes: &[u8]) -> Demuxed {
 }
 
 impl Demuxed {
-    fn note(&mut self, packet: &Packet<'_>) {
+    fn note(&mut self, index: usize, packet: &Packet<'_>) {
         self.headers.push(Header {
             pid: packet.pid,
             continuity: packet.continuity,
@@ -102,6 +105,7 @@ impl Demuxed {
         });
         if let Some(value) = packet.pcr {
             self.clocks.push(Clock {
+                packet: index,
                 value,
                 discontinuity: packet.discontinuity,
             });

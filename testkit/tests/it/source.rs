@@ -38,7 +38,7 @@ async fn read(url: &str, enough: usize) -> Vec<u8> {
 }
 
 /// Reads what a client gets of so many seconds of the past, from a key picture on.
-async fn read_burst(url: &str, seconds: u32) -> Vec<u8> {
+pub(crate) async fn read_burst(url: &str, seconds: u32) -> Vec<u8> {
     let mut response = reqwest::get(format!("{url}?burst={seconds}&phase=0"))
         .await
         .unwrap();
@@ -127,7 +127,7 @@ async fn every_kind_of_channel_decodes_without_a_complaint_over_the_seams_of_its
             (c.interlaced, c.size) = (true, Size(352, 288));
         }),
         channel("ac3", |c| {
-            (c.audio, c.rai) = (AudioFormat::Ac3, AccessIndicator::Never)
+            (c.audio, c.rai) = (AudioFormat::Ac3, AccessIndicator::Never);
         }),
         channel("late", |c| (c.audio_late, c.pcr_pid) = (1200, true)),
         channel("fraction", |c| c.fps = FrameRate(30_000, 1001)),
@@ -154,7 +154,7 @@ async fn a_client_joins_at_the_phase_of_the_gop_it_asks_for() {
         let packets = bytes.chunks_exact(188).collect::<Vec<_>>();
         let is_key =
             |packet: &&[u8]| pid(packet) == 0x100 && packet[3] & 0x20 != 0 && packet[5] & 0x40 != 0;
-        let key = packets.iter().position(|packet| is_key(packet)).unwrap();
+        let key = packets.iter().position(is_key).unwrap();
         let clock = |packets: &[&[u8]]| clocks(&packets.concat());
         let started = clock(&packets)[0];
         let waited = clock(&packets[..=key])

@@ -10,6 +10,8 @@ mod http;
 mod multiplex;
 mod settings;
 mod synthesis;
+#[cfg(test)]
+pub(crate) mod test_media;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,0 +1,137 @@
+//! Lets FFmpeg decode segments and measure brightness and loudness. Only this file of the checker starts processes.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::process::Command;
+
+use super::sync::{Sample, samples};
+
+/// Longest time one decoding may take.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What decoding a stretch of segments told.
+#[derive(Debug, Default)]
+pub(crate) struct Decoded {
+    /// First lines of what FFmpeg complained of; empty when all is well.
+    pub(crate) complaints: String,
+    pub(crate) brightness: Vec<Sample>,
+    pub(crate) loudness: Vec<Sample>,
+}
+
+/// Why nothing could be decoded.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The directory for segments is not usable.
+    #[error("failed to use a temporary directory")]
+    Directory(#[source] std::io::Error),
+    /// FFmpeg is not there.
+    #[error("failed to start {program}: is it installed?")]
+    Start {
+        /// The program.
+        program: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It did not come to an end.
+    #[error("failed to decode within {0:?}")]
+    Timeout(Duration),
+}
+
+/// Decodes a file and throws the result away; returns the complaints.
+pub(crate) async fn complaints(file: &Path) -> Result<String, DecodeError> {
+    let mut command = ffmpeg(file);
+    command.args(["-map", "0", "-f", "null", "-"]);
+    run(command).await
+}
+
+/// Decodes a file and measures every picture and every 2.5 ms of sound.
+pub(crate) async fn measure(file: &Path, directory: &Path) -> Result<Decoded, DecodeError> {
+    let (pictures, sounds) = (directory.join("pictures"), directory.join("sounds"));
+    for stale in [&pictures, &sounds] {
+        let _ = tokio::fs::remove_file(stale).await;
+    }
+    let brightness = "lavfi.signalstats.YAVG";
+    let loudness = "lavfi.astats.Overall.RMS_level";
+    let video = format!(
+        "scale=32:32,format=gray,signalstats,metadata=mode=print:key={brightness}:file={}",
+        pictures.display()
+    );
+    let audio = format!(
+        "aresample=48000,asetnsamples=n=120:p=0,astats=metadata=1:reset=1:measure_perchannel=none:measure_overall=RMS_level,ametadata=mode=print:key={loudness}:file={}",
+        sounds.display()
+    );
+    let mut command = ffmpeg(file);
+    command.args([
+        "-map", "0:v?", "-map", "0:a?", "-vf", &video, "-af", &audio, "-f", "null", "-",
+    ]);
+    let complaints = run(command).await?;
+    let read = |path| async move { tokio::fs::read_to_string(path).await.unwrap_or_default() };
+    Ok(Decoded {
+        complaints,
+        brightness: samples(&read(&pictures).await, brightness),
+        loudness: samples(&read(&sounds).await, loudness),
+    })
+}
+
+/// Width and height of the first video stream.
+pub(crate) async fn size(file: &Path) -> Result<Option<(u32, u32)>, DecodeError> {
+    #[derive(Deserialize)]
+    struct Answer {
+        streams: Vec<Stream>,
+    }
+    #[derive(Deserialize)]
+    struct Stream {
+        width: u32,
+        height: u32,
+    }
+    let mut command = Command::new("ffprobe");
+    command.args([
+        "-v",
+        "quiet",
+        "-select_streams",
+        "v:0",
+        "-show_entries",
+        "stream=width,height",
+        "-of",
+        "json",
+    ]);
+    command.arg(file).stdin(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(TIMEOUT, command.output()).await;
+    let output = output.map_err(|_| DecodeError::Timeout(TIMEOUT))?;
+    let output = output.map_err(|source| DecodeError::Start {
+        program: "ffprobe",
+        source,
+    })?;
+    let answer = serde_json::from_slice::<Answer>(&output.stdout).ok();
+    let stream = answer.and_then(|answer| answer.streams.into_iter().next());
+    Ok(stream.map(|stream| (stream.width, stream.height)))
+}
+
+fn ffmpeg(file: &Path) -> Command {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-nostdin", "-hide_banner", "-nostats", "-v", "error", "-i"]);
+    command.arg(file);
+    command
+}
+
+async fn run(mut command: Command) -> Result<String, DecodeError> {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(TIMEOUT, command.output()).await;
+    let output = output.map_err(|_| DecodeError::Timeout(TIMEOUT))?;
+    let output = output.map_err(|source| DecodeError::Start {
+        program: "ffmpeg",
+        source,
+    })?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let mut complaints = text.lines().take(3).collect::<Vec<_>>().join("; ");
+    if complaints.is_empty() && !output.status.success() {
+        complaints = format!("ffmpeg ended with {}", output.status);
+    }
+    Ok(complaints)
+}
