@@ -4,7 +4,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::stream_class::{EgressPolicy, Preset, Rung, TranscodeMode};
+use crate::live_stream::LiveStreamSpec;
+use crate::stream_class::{EgressPolicy, Preset, Rung, StreamClassSpec, TranscodeMode};
 
 /// The version of the document that this code writes and reads.
 pub const JOB_VERSION: i32 = 1;
@@ -107,6 +108,30 @@ pub struct JobClass {
     /// Which addresses may be connected to.
     #[serde(default)]
     pub egress: EgressPolicy,
+}
+
+impl JobClass {
+    /// What a stream's spec and its class come to: the stream's own word first.
+    #[must_use]
+    pub fn resolve(spec: &LiveStreamSpec, class: &StreamClassSpec) -> Self {
+        // A stream that names a preset of its own means it, so the class's ladder does not apply to it.
+        let ladder = match spec.preset {
+            Some(_) => Vec::new(),
+            None => class.ladder.clone(),
+        };
+        let language = spec.audio_language.as_ref();
+        Self {
+            mode: class.mode,
+            preset: spec.preset.unwrap_or(class.preset),
+            ladder,
+            segment_duration_seconds: class.segment_duration_seconds,
+            target_duration_seconds: class.target_duration_seconds,
+            playlist_duration_seconds: class.playlist_duration_seconds,
+            start_deadline_seconds: class.start_deadline_seconds,
+            audio_language: language.or(class.audio_language.as_ref()).cloned(),
+            egress: class.egress,
+        }
+    }
 }
 
 /// Where the segments go.
@@ -225,6 +250,30 @@ mod tests {
             TranscodeJob::from_json(&serde_json::to_string(&job).unwrap()).unwrap(),
             job
         );
+    }
+
+    #[test]
+    fn a_stream_has_the_last_word_over_its_class() {
+        let class = StreamClassSpec {
+            preset: Preset::High,
+            ladder: vec![Rung {
+                height: 540,
+                video_kilobits_per_second: 1500,
+            }],
+            audio_language: Some("eng".to_owned()),
+            ..StreamClassSpec::default()
+        };
+        let plain = JobClass::resolve(&LiveStreamSpec::default(), &class);
+        assert_eq!((plain.preset, plain.ladder.len()), (Preset::High, 1));
+        assert_eq!(plain.audio_language.as_deref(), Some("eng"));
+        let own = LiveStreamSpec {
+            preset: Some(Preset::Low),
+            audio_language: Some("deu".to_owned()),
+            ..LiveStreamSpec::default()
+        };
+        let changed = JobClass::resolve(&own, &class);
+        assert_eq!((changed.preset, changed.ladder), (Preset::Low, vec![]));
+        assert_eq!(changed.audio_language.as_deref(), Some("deu"));
     }
 
     #[test]

@@ -97,6 +97,28 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// What somebody else found out, such as an operator or a transcoder: the reason says whether somebody has to act before the
+    /// stream can be played; anything else may pass within a hold.
+    #[must_use]
+    pub fn told(reason: &str, message: &str) -> Self {
+        const LASTING: [Reason; 9] = [
+            Reason::ClassNotFound,
+            Reason::ReferenceNotFound,
+            Reason::InvalidSpec,
+            Reason::ImageUnavailable,
+            Reason::ProviderSlotsExhausted,
+            Reason::EgressRefused,
+            Reason::HttpError,
+            Reason::NotTransportStream,
+            Reason::UnsupportedMedia,
+        ];
+        Self {
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            lasting: LASTING.iter().any(|lasting| lasting.as_str() == reason),
+        }
+    }
+
     /// A refusal that somebody has to act on.
     #[must_use]
     pub fn lasting(reason: Reason, message: impl Into<String>) -> Self {

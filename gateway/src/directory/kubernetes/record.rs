@@ -110,26 +110,7 @@ fn refusal(conditions: &[Condition]) -> Option<Refusal> {
         let at_rest = idle
             .iter()
             .any(|reason| reason.as_str() == condition.reason);
-        (condition.status == "False" && !at_rest).then(|| Refusal {
-            lasting: is_lasting(&condition.reason),
-            reason: condition.reason.clone(),
-            message: condition.message.clone(),
-        })
+        (condition.status == "False" && !at_rest)
+            .then(|| Refusal::told(&condition.reason, &condition.message))
     })
-}
-
-/// Whether somebody has to act before the stream can be played; anything else may pass within a hold.
-fn is_lasting(reason: &str) -> bool {
-    const LASTING: [Reason; 9] = [
-        Reason::ClassNotFound,
-        Reason::ReferenceNotFound,
-        Reason::InvalidSpec,
-        Reason::ImageUnavailable,
-        Reason::ProviderSlotsExhausted,
-        Reason::EgressRefused,
-        Reason::HttpError,
-        Reason::NotTransportStream,
-        Reason::UnsupportedMedia,
-    ];
-    LASTING.iter().any(|lasting| lasting.as_str() == reason)
 }
