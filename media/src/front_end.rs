@@ -1,5 +1,25 @@
 //! From the bytes of a source to its units: follows tables, waits for a random access point, learns facts, tells breaks.
 //! Adds no delay beyond the end of a unit, holds a bounded amount of it, and never panics on what a source sends.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use media::front_end::{FrontEnd, FrontEndConfig, FrontEvent};
+//!
+//! let mut front = FrontEnd::new(FrontEndConfig { audio_language: Some("deu".to_owned()), feed: true });
+//! for event in front.push(&Bytes::from_static(b"<html>")) {
+//!     match event {
+//!         FrontEvent::Facts(facts) if facts.complete => { /* decide::decide, ladder::renditions */ }
+//!         FrontEvent::RandomAccessPoint(_) => { /* what came before it is whole: a segment may end here */ }
+//!         FrontEvent::Unit(_) | FrontEvent::Clock(_) => { /* to the segmenter */ }
+//!         FrontEvent::FeedStart(_) => { /* start a fresh FFmpeg, write these tables to its stdin */ }
+//!         FrontEvent::Feed(_) => { /* write to its stdin */ }
+//!         FrontEvent::Jump { .. } => { /* another generation, from the next random access point on */ }
+//!         FrontEvent::Malformed(malformed) => assert_eq!(malformed.to_string(), "source sends an HTML page instead of an MPEG transport stream"),
+//!         FrontEvent::Facts(_) => {}
+//!     }
+//! }
+//! // A new connection to the same source: front.reconnect(). What its pipes bring: pipe::PipeDemuxer.
+//! ```
 
 mod audio;
 mod clock;

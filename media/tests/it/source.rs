@@ -1,5 +1,6 @@
 //! Reads what real FFmpeg writes and holds it against what FFmpeg's own prober reads.
 
+mod chain;
 mod changes;
 mod facts;
 mod front;

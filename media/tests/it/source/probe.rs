@@ -44,6 +44,24 @@ pub(crate) fn packets(bytes: &[u8], kind: &str) -> Vec<ProbedPacket> {
         .collect()
 }
 
+/// How many pictures of a sample there are, and how many of them decode.
+pub(crate) fn pictures_and_decoded(bytes: &[u8]) -> (usize, usize) {
+    let arguments = [
+        "-count_packets",
+        "-count_frames",
+        "-show_streams",
+        "-select_streams",
+        "v",
+    ];
+    let probed = probe(bytes, &arguments);
+    let stream = &probed["streams"][0];
+    let number = |name: &str| stream[name].as_str().and_then(|text| text.parse().ok());
+    (
+        number("nb_read_packets").unwrap_or(0),
+        number("nb_read_frames").unwrap_or(0),
+    )
+}
+
 /// What FFmpeg complains of when it decodes a sample; empty when nothing.
 pub(crate) fn complaints(bytes: &[u8]) -> String {
     let file = file_of(bytes);
