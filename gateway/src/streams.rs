@@ -3,6 +3,8 @@
 
 mod keeper;
 mod status;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -315,4 +317,354 @@ impl Drop for Waiting<'_> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use async_trait::async_trait;
+    use bytes::Bytes;
+
+    use super::testing::{identity, keys, playlists};
+    use super::*;
+    use crate::directory::{EnsureError, OwnChannel, Refusal, StreamPhase, StreamView, Urgency};
+    use crate::origin::{SegmentError, SegmentId};
+    use api::condition::Reason;
+    use api::job::StreamIdentity;
+    use api::playlists::Playlists;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A directory whose streams do what the test says, and which notes what it is asked.
+    #[derive(Default)]
+    struct Stage {
+        view: watch::Sender<Arc<StreamView>>,
+        documents: watch::Sender<Option<Arc<Playlists>>>,
+        asked: Mutex<Vec<Urgency>>,
+        answers: Mutex<VecDeque<EnsureError>>,
+    }
+
+    impl Stage {
+        fn show(&self, phase: StreamPhase, refusal: Option<Refusal>) {
+            let identity = (phase != StreamPhase::Absent).then(|| identity("uid-1"));
+            self.view.send_replace(Arc::new(StreamView {
+                phase,
+                identity,
+                pod: None,
+                refusal,
+            }));
+        }
+
+        fn publish(&self, attempt: i32, version: u64, numbers: std::ops::Range<u64>) {
+            let document = playlists("uid-1", attempt, version, numbers);
+            self.documents.send_replace(Some(Arc::new(document)));
+        }
+
+        fn asked(&self) -> Vec<Urgency> {
+            lock(&self.asked).clone()
+        }
+    }
+
+    #[async_trait]
+    impl StreamDirectory for Stage {
+        async fn ensure(&self, _: &Channel, urgency: Urgency) -> Result<(), EnsureError> {
+            lock(&self.asked).push(urgency);
+            lock(&self.answers).pop_front().map_or(Ok(()), Err)
+        }
+
+        fn follow(&self, _: &str) -> watch::Receiver<Arc<StreamView>> {
+            self.view.subscribe()
+        }
+
+        fn stream(&self, uid: &str) -> Option<Arc<StreamIdentity>> {
+            self.view
+                .borrow()
+                .identity
+                .clone()
+                .filter(|known| known.uid == uid)
+        }
+
+        fn own_channel(&self, _: &str) -> Option<OwnChannel> {
+            None
+        }
+
+        fn own_channels(&self) -> Vec<OwnChannel> {
+            Vec::new()
+        }
+    }
+
+    #[async_trait]
+    impl Origin for Stage {
+        fn playlists(
+            &self,
+            _: &Arc<StreamIdentity>,
+            _: &Arc<Demand>,
+        ) -> watch::Receiver<Option<Arc<Playlists>>> {
+            self.documents.subscribe()
+        }
+
+        async fn segment(&self, _: &StreamIdentity, _: &SegmentId) -> Result<Bytes, SegmentError> {
+            Err(SegmentError::NotFound)
+        }
+    }
+
+    fn streams(stage: &Arc<Stage>, holds: usize) -> Streams {
+        let shared = Shared {
+            directory: stage.clone(),
+            origin: stage.clone(),
+            keys: keys(),
+            viewers: Arc::new(Viewers::new(Instant::now())),
+            metrics: Metrics::default(),
+        };
+        Streams::new(
+            shared,
+            HoldLimits {
+                time: 8 * SECOND,
+                count: holds,
+            },
+        )
+    }
+
+    fn channel() -> Option<Channel> {
+        Some(Channel {
+            slug: "news-one".to_owned(),
+            entry: None,
+        })
+    }
+
+    async fn ask(streams: &Streams) -> Result<Ready, Unplayable> {
+        streams
+            .window("news-one", channel, &Need::Listed("source".to_owned()))
+            .await
+    }
+
+    /// Lets every task run until it waits for something.
+    async fn settle() {
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn fifty_viewers_of_a_cold_channel_ask_the_directory_once_and_are_woken_by_the_first_segment()
+     {
+        let stage = Arc::new(Stage::default());
+        let streams = streams(&stage, 100);
+        let viewers: Vec<_> = (0..50)
+            .map(|_| {
+                let streams = streams.clone();
+                tokio::spawn(async move { ask(&streams).await })
+            })
+            .collect();
+        settle().await;
+        assert_eq!(stage.asked(), [Urgency::Normal]);
+        assert_eq!(streams.0.shared.metrics.holding.get(), 50);
+        stage.show(StreamPhase::Wanted, None);
+        tokio::time::advance(3 * SECOND).await;
+        stage.publish(1, 1, 10..11);
+        for viewer in viewers {
+            assert_eq!(viewer.await.unwrap().unwrap().stream_uid, "uid-1");
+        }
+        assert_eq!(stage.asked(), [Urgency::Normal]);
+        assert_eq!(streams.0.shared.metrics.holding.get(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_brings_nothing_is_given_up_at_the_limit() {
+        let stage = Arc::new(Stage::default());
+        stage.show(StreamPhase::Wanted, None);
+        let start = Instant::now();
+        assert_eq!(
+            ask(&streams(&stage, 100)).await.unwrap_err(),
+            Unplayable::Starting
+        );
+        assert_eq!(start.elapsed(), 8 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lasting_refusal_is_told_after_a_grace_and_a_passing_one_at_the_limit() {
+        let stage = Arc::new(Stage::default());
+        let streams = streams(&stage, 100);
+        let refusal = Refusal::lasting(Reason::HttpError, "the source answered 404");
+        stage.show(StreamPhase::Wanted, Some(refusal.clone()));
+        let start = Instant::now();
+        assert_eq!(
+            ask(&streams).await.unwrap_err(),
+            Unplayable::Refused(refusal)
+        );
+        assert_eq!(start.elapsed(), GRACE);
+        let refusal = Refusal::passing(Reason::ConnectFailed, "connection refused");
+        stage.show(StreamPhase::Wanted, Some(refusal.clone()));
+        let start = Instant::now();
+        assert_eq!(
+            ask(&streams).await.unwrap_err(),
+            Unplayable::Refused(refusal)
+        );
+        assert_eq!(start.elapsed(), 8 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_of_a_former_run_does_not_end_the_wait_for_this_one() {
+        let stage = Arc::new(Stage::default());
+        let refusal = Refusal::lasting(Reason::HttpError, "the source answered 404");
+        stage.show(StreamPhase::Stopped, Some(refusal));
+        let streams = streams(&stage, 100);
+        let asking = streams.clone();
+        let viewer = tokio::spawn(async move { ask(&asking).await });
+        settle().await;
+        tokio::time::advance(SECOND).await;
+        stage.show(StreamPhase::Wanted, None);
+        tokio::time::advance(2 * SECOND).await;
+        stage.publish(2, 1, 10..11);
+        assert!(viewer.await.unwrap().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn too_many_who_wait_are_turned_away_at_once() {
+        let stage = Arc::new(Stage::default());
+        let streams = streams(&stage, 1);
+        let asking = streams.clone();
+        let first = tokio::spawn(async move { ask(&asking).await });
+        settle().await;
+        let start = Instant::now();
+        assert_eq!(ask(&streams).await.unwrap_err(), Unplayable::Overload);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        assert_eq!(first.await.unwrap().unwrap_err(), Unplayable::Starting);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_is_taken_away_under_its_viewers_is_asked_for_again() {
+        let stage = Arc::new(Stage::default());
+        let streams = streams(&stage, 100);
+        stage.show(StreamPhase::Wanted, None);
+        stage.publish(1, 1, 10..13);
+        ask(&streams).await.unwrap();
+        assert_eq!(stage.asked(), [Urgency::Normal]);
+        // Its name is taken until it is gone: asking before would be in vain.
+        tokio::time::advance(2 * SECOND).await;
+        stage.show(StreamPhase::Ending, None);
+        settle().await;
+        assert_eq!(stage.asked(), [Urgency::Normal]);
+        stage.show(StreamPhase::Absent, None);
+        settle().await;
+        assert_eq!(stage.asked(), [Urgency::Normal, Urgency::Normal]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_nobody_watches_is_left_to_go() {
+        let stage = Arc::new(Stage::default());
+        let streams = streams(&stage, 100);
+        stage.show(StreamPhase::Wanted, None);
+        stage.publish(1, 1, 10..13);
+        ask(&streams).await.unwrap();
+        tokio::time::sleep(FRESH).await;
+        stage.show(StreamPhase::Stopped, None);
+        tokio::time::sleep(10 * SECOND).await;
+        assert_eq!(stage.asked(), [Urgency::Normal]);
+        tokio::time::sleep(FOLLOW_AFTER).await;
+        assert!(streams.0.all().is_empty());
+        assert_eq!(stage.documents.receiver_count(), 0);
+        assert_eq!(streams.0.shared.metrics.streams.get(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_viewer_who_comes_back_after_the_stream_was_stopped_gets_it_started() {
+        let stage = Arc::new(Stage::default());
+        let streams = streams(&stage, 100);
+        stage.show(StreamPhase::Wanted, None);
+        stage.publish(1, 1, 10..13);
+        ask(&streams).await.unwrap();
+        stage.show(StreamPhase::Stopped, None);
+        tokio::time::sleep(20 * SECOND).await;
+        let asked = stage.asked().len();
+        let asking = streams.clone();
+        let viewer = tokio::spawn(async move { ask(&asking).await });
+        settle().await;
+        assert_eq!(stage.asked().len(), asked + 1);
+        stage.show(StreamPhase::Wanted, None);
+        settle().await;
+        assert!(
+            !viewer.is_finished(),
+            "the playlists of the former run are not played again"
+        );
+        stage.publish(2, 1, 30..31);
+        assert!(viewer.await.unwrap().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_closed_fence_wakes_a_stream_that_is_watched() {
+        let stage = Arc::new(Stage::default());
+        let streams = streams(&stage, 100);
+        stage.show(StreamPhase::Wanted, None);
+        stage.publish(1, 1, 10..13);
+        ask(&streams).await.unwrap();
+        tokio::time::advance(2 * SECOND).await;
+        streams.fenced("another uid");
+        streams.fenced("uid-1");
+        settle().await;
+        assert_eq!(stage.asked(), [Urgency::Normal, Urgency::Fenced]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_directory_that_fails_is_asked_again_with_growing_pauses_while_somebody_waits() {
+        let stage = Arc::new(Stage::default());
+        let away = || EnsureError::Unavailable {
+            slug: "news-one".to_owned(),
+            reason: "away".to_owned(),
+        };
+        lock(&stage.answers).extend((0..5).map(|_| away()));
+        let streams = streams(&stage, 100);
+        let outcome = ask(&streams).await.unwrap_err();
+        assert!(matches!(outcome, Unplayable::Starting), "{outcome:?}");
+        // After 0, 0.25, 0.75, 1.75, 3.75 and 5.75 seconds; then it works, and each second without a trace of it is asked again.
+        assert_eq!(stage.asked().len(), 8);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn playlists_whose_numbers_go_back_are_not_shown() {
+        let stage = Arc::new(Stage::default());
+        let streams = streams(&stage, 100);
+        stage.show(StreamPhase::Wanted, None);
+        stage.publish(2, 1, 10..13);
+        let before = ask(&streams).await.unwrap().window.media("source").cloned();
+        stage.publish(3, 1, 5..9);
+        settle().await;
+        assert_eq!(
+            ask(&streams).await.unwrap().window.media("source").cloned(),
+            before
+        );
+        assert_eq!(streams.0.shared.metrics.refused_playlists.get(), 1);
+        stage.publish(3, 2, 11..14);
+        settle().await;
+        assert_ne!(
+            ask(&streams).await.unwrap().window.media("source").cloned(),
+            before
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_edited_channel_is_told_to_the_directory() {
+        let stage = Arc::new(Stage::default());
+        let streams = streams(&stage, 100);
+        stage.show(StreamPhase::Wanted, None);
+        stage.publish(1, 1, 10..13);
+        ask(&streams).await.unwrap();
+        tokio::time::advance(2 * SECOND).await;
+        streams.catalog_changed(|_| channel());
+        settle().await;
+        assert_eq!(stage.asked().len(), 1);
+        let entry = crate::directory::Entry {
+            spec: api::LiveStreamSpec::default(),
+            revision: "2".to_owned(),
+        };
+        streams.catalog_changed(|slug| {
+            Some(Channel {
+                slug: slug.to_owned(),
+                entry: Some(Arc::new(entry.clone())),
+            })
+        });
+        settle().await;
+        assert_eq!(stage.asked().len(), 2);
+    }
 }

@@ -133,3 +133,134 @@ pub fn judge(served: Option<&Playlists>, offered: &Playlists) -> Verdict {
         None => Verdict::Take,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use api::job::ResumeFloor;
+    use api::playlists::{Rendition, Resolution, SegmentEntry};
+
+    use super::*;
+    use crate::keys::Key;
+
+    const UID: &str = "0f9c2a41-7b1e-4c55-9d6a-d0c5a1b2c3d4";
+
+    fn keys() -> Keys {
+        Keys {
+            session: Key::new(&[1; 32]),
+            segment: Key::new(&[2; 32]),
+        }
+    }
+
+    fn rendition(id: &str) -> Rendition {
+        Rendition {
+            id: id.to_owned(),
+            bandwidth: 3_210_000,
+            average_bandwidth: 2_730_000,
+            codecs: "avc1.64001f,mp4a.40.2".to_owned(),
+            resolution: Some(Resolution {
+                width: 1280,
+                height: 720,
+            }),
+            frame_rate_thousandths: Some(25_000),
+        }
+    }
+
+    fn playlists(version: u64, attempt: i32, numbers: std::ops::Range<u64>) -> Playlists {
+        let segments = numbers.map(|number| SegmentEntry {
+            number,
+            attempt,
+            duration_ticks: 180_000,
+            discontinuity: false,
+            independent: true,
+            program_date_time_unix_milliseconds: 1_790_000_000_000,
+            gaps: vec![],
+        });
+        Playlists {
+            version,
+            stream_uid: UID.to_owned(),
+            attempt,
+            updated_unix_milliseconds: 1_790_000_000_000,
+            target_duration_seconds: 4,
+            discontinuity_sequence: 7,
+            renditions: vec![rendition("source"), rendition("480p")],
+            segments: segments.collect(),
+            next: ResumeFloor::default(),
+        }
+    }
+
+    fn uris(playlist: &str) -> Vec<&str> {
+        playlist
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .collect()
+    }
+
+    #[test]
+    fn a_media_playlist_leads_to_segments_that_the_gateway_lets_in() {
+        let window = Window::render(Arc::new(playlists(1, 3, 10..12)), &keys());
+        let text = std::str::from_utf8(window.media("480p").unwrap()).unwrap();
+        assert!(text.starts_with("#EXTM3U\n"), "{text}");
+        let expected = [10, 11].map(|number| {
+            let name = format!("3-{number}.ts");
+            let key = keys().segment_key(UID, "480p", &name);
+            format!("/seg/{UID}/{key}/480p/{name}")
+        });
+        assert_eq!(uris(text), expected);
+    }
+
+    #[test]
+    fn a_master_playlist_leads_to_the_session_in_every_rendition() {
+        let window = Window::render(Arc::new(playlists(1, 3, 10..12)), &keys());
+        let text = window.master("SESSION");
+        assert_eq!(
+            uris(&text),
+            [
+                "/hls/SESSION/source/index.m3u8",
+                "/hls/SESSION/480p/index.m3u8"
+            ]
+        );
+        assert!(text.contains("BANDWIDTH=3210000") && text.contains("FRAME-RATE=25.000"));
+    }
+
+    #[test]
+    fn a_rendition_without_a_segment_has_no_playlist_yet() {
+        let mut document = playlists(1, 3, 10..12);
+        for segment in &mut document.segments {
+            segment.gaps = vec!["480p".to_owned()];
+        }
+        let window = Window::render(Arc::new(document), &keys());
+        assert!(window.has_rendition("480p") && window.media("480p").is_none());
+        assert!(window.media("source").is_some() && !window.has_rendition("360p"));
+        let empty = Window::render(Arc::new(playlists(1, 3, 0..0)), &keys());
+        assert!(empty.has_renditions() && empty.media("source").is_none());
+    }
+
+    #[test]
+    fn what_is_new_is_taken_and_what_is_old_is_kept() {
+        let served = playlists(5, 3, 10..16);
+        let verdict = |offered: &Playlists| judge(Some(&served), offered);
+        assert_eq!(judge(None, &served), Verdict::Take);
+        assert_eq!(verdict(&playlists(6, 3, 11..17)), Verdict::Take);
+        assert_eq!(verdict(&playlists(1, 4, 17..18)), Verdict::Take);
+        assert_eq!(verdict(&served.clone()), Verdict::Keep);
+        assert_eq!(verdict(&playlists(4, 3, 9..15)), Verdict::Keep);
+        assert_eq!(verdict(&playlists(1, 4, 0..0)), Verdict::Keep);
+        let nothing = playlists(5, 3, 0..0);
+        assert_eq!(judge(Some(&nothing), &playlists(1, 4, 0..0)), Verdict::Take);
+    }
+
+    #[test]
+    fn no_number_ever_goes_back() {
+        let served = playlists(5, 3, 10..16);
+        let refused = |offered: &Playlists| match judge(Some(&served), offered) {
+            Verdict::Refuse { what } => what,
+            verdict => panic!("{verdict:?}"),
+        };
+        assert_eq!(refused(&playlists(6, 2, 20..26)), "attempt");
+        assert_eq!(refused(&playlists(6, 3, 9..17)), "media sequence");
+        assert_eq!(refused(&playlists(6, 4, 10..12)), "last segment");
+        let mut discontinuity = playlists(6, 4, 20..26);
+        discontinuity.discontinuity_sequence = 6;
+        assert_eq!(refused(&discontinuity), "discontinuity sequence");
+    }
+}

@@ -5,6 +5,8 @@ mod decide;
 mod index;
 mod record;
 mod requests;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -169,3 +169,55 @@ impl Error {
         (self.status(), headers, body).into_response()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use api::condition::Reason;
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::directory::Refusal;
+
+    async fn text(error: Error) -> (u16, Option<String>, String) {
+        let response = error.into_text();
+        let retry = response.headers().get(RETRY_AFTER);
+        let retry = retry.map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, retry, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn players_read_the_reason_and_when_to_ask_again() {
+        let refusal = Refusal::lasting(Reason::HttpError, "the source answered 404");
+        let refused = Error::from(Unplayable::Refused(refusal));
+        let expected = "HttpError: the source answered 404\n".to_owned();
+        assert_eq!(text(refused).await, (503, Some("10".to_owned()), expected));
+        let starting = Error::from(Unplayable::Starting);
+        let expected = "Starting: the channel is starting\n".to_owned();
+        assert_eq!(text(starting).await, (503, Some("2".to_owned()), expected));
+        let (status, retry, _) = text(Error::from(Unplayable::NoChannel)).await;
+        assert_eq!((status, retry), (404, None));
+    }
+
+    #[tokio::test]
+    async fn the_cause_of_a_failure_is_not_sent() {
+        let error = Error::from(SegmentError::Unavailable {
+            reason: "permission denied on /output".to_owned(),
+        });
+        let (status, _, body) = text(error).await;
+        assert_eq!(status, 503);
+        assert_eq!(body, "SegmentUnavailable: the segment cannot be read now\n");
+    }
+
+    #[tokio::test]
+    async fn apis_answer_with_a_document() {
+        let response = Error::WrongToken.into_json();
+        assert_eq!(response.status(), 401);
+        assert_eq!(response.headers()[WWW_AUTHENTICATE], "Bearer");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let body: ErrorBody = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body.code, "WrongToken");
+    }
+}

@@ -154,3 +154,127 @@ fn pending(status: &Status) -> Outlook {
         Outlook::Wait(Unplayable::Refused(refusal))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::streams::testing::{identity, window};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn status(phase: StreamPhase) -> Status {
+        Status {
+            view: Arc::new(StreamView {
+                phase,
+                identity: Some(identity("uid-1")),
+                ..StreamView::default()
+            }),
+            ..Status::unknown(Instant::now())
+        }
+    }
+
+    fn playing(segments: u64) -> Status {
+        Status {
+            window: Some(window("uid-1", 1, 1, 10..10 + segments)),
+            ..status(StreamPhase::Wanted)
+        }
+    }
+
+    fn refused(status: Status, refusal: Refusal) -> Status {
+        let view = StreamView {
+            refusal: Some(refusal),
+            ..(*status.view).clone()
+        };
+        Status {
+            view: Arc::new(view),
+            ..status
+        }
+    }
+
+    fn word(status: &Status, need: &Need, now: Instant) -> &'static str {
+        match outlook(status, need, now) {
+            Outlook::Ready(_) => "ready",
+            Outlook::Wait(Unplayable::Starting) => "wait: starting",
+            Outlook::Wait(_) => "wait: refused",
+            Outlook::Refused(_) => "refused",
+            Outlook::Never(Unplayable::NoChannel) => "no channel",
+            Outlook::Never(Unplayable::NoRendition) => "no rendition",
+            Outlook::Never(_) => "never",
+        }
+    }
+
+    fn listed(rendition: &str) -> Need {
+        Need::Listed(rendition.to_owned())
+    }
+
+    #[test]
+    fn a_master_needs_renditions_and_a_media_playlist_needs_a_segment() {
+        let now = Instant::now();
+        let (cold, starting, live) = (status(StreamPhase::Wanted), playing(0), playing(3));
+        assert_eq!(word(&cold, &Need::Renditions, now), "wait: starting");
+        assert_eq!(word(&cold, &listed("source"), now), "wait: starting");
+        assert_eq!(word(&starting, &Need::Renditions, now), "ready");
+        assert_eq!(word(&starting, &listed("source"), now), "wait: starting");
+        assert_eq!(word(&live, &listed("source"), now), "ready");
+        assert_eq!(word(&live, &listed("144p"), now), "no rendition");
+    }
+
+    #[test]
+    fn the_last_playlist_is_repeated_while_a_pod_is_replaced_and_not_for_ever() {
+        let live = playing(3);
+        let at = |seconds: u32| live.window_at + seconds * SECOND;
+        assert_eq!(word(&live, &listed("source"), at(59)), "ready");
+        assert_eq!(word(&live, &listed("source"), at(60)), "wait: starting");
+        let lost = refused(live.clone(), Refusal::passing(Reason::Silent, "no bytes"));
+        assert_eq!(word(&lost, &listed("source"), at(19)), "ready");
+        assert_eq!(word(&lost, &listed("source"), at(20)), "wait: refused");
+        assert_eq!(word(&lost, &Need::Renditions, at(20)), "wait: refused");
+    }
+
+    #[test]
+    fn a_reason_that_somebody_has_to_act_on_ends_the_wait_early() {
+        let now = Instant::now();
+        let cold = || status(StreamPhase::Wanted);
+        let class = Refusal::lasting(Reason::ClassNotFound, "there is no class \"x\"");
+        assert_eq!(
+            word(&refused(cold(), class), &Need::Renditions, now),
+            "refused"
+        );
+        let pending = Refusal::passing(Reason::PodUnschedulable, "no node has room");
+        assert_eq!(
+            word(&refused(cold(), pending), &Need::Renditions, now),
+            "wait: refused"
+        );
+        let rejected = Status {
+            failure: Some(EnsureError::Refused {
+                slug: "one".to_owned(),
+                reason: "x".to_owned(),
+            }),
+            ..cold()
+        };
+        assert_eq!(word(&rejected, &Need::Renditions, now), "refused");
+        let away = Status {
+            failure: Some(EnsureError::Unavailable {
+                slug: "one".to_owned(),
+                reason: "x".to_owned(),
+            }),
+            ..cold()
+        };
+        assert_eq!(word(&away, &Need::Renditions, now), "wait: refused");
+    }
+
+    #[test]
+    fn what_is_switched_off_or_gone_is_answered_at_once() {
+        let now = Instant::now();
+        let mut off = playing(3);
+        off.view = status(StreamPhase::Suspended).view;
+        assert_eq!(word(&off, &listed("source"), now), "never");
+        let gone = Status {
+            failure: Some(EnsureError::Unknown {
+                slug: "one".to_owned(),
+            }),
+            ..Status::unknown(now)
+        };
+        assert_eq!(word(&gone, &Need::Renditions, now), "no channel");
+    }
+}

@@ -96,3 +96,155 @@ fn patch(woken_at: Option<Timestamp>, entry: Option<&Entry>) -> Value {
     }
     json!({ "metadata": { "annotations": annotations }, "spec": spec })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use api::live_stream::Source;
+
+    use super::*;
+    use crate::directory::kubernetes::testing::{channel, object};
+
+    fn now() -> Timestamp {
+        "2026-06-01T12:00:10Z".parse().unwrap()
+    }
+
+    fn decided(change: impl FnOnce(&mut api::LiveStream), urgency: Urgency) -> Action {
+        let mut object = object("news-one", "uid-1", 7);
+        change(&mut object);
+        let record = Record::read(&object).unwrap();
+        decide(Some(&record), &channel("news-one"), urgency, now())
+    }
+
+    fn wake() -> Value {
+        json!({
+            "metadata": { "annotations": { "headend.dev/woken-at": "2026-06-01T12:00:10Z" } },
+            "spec": { "replicas": 1 }
+        })
+    }
+
+    #[test]
+    fn a_stream_that_is_not_there_is_made_as_the_catalog_has_it() {
+        let channel = channel("news-one");
+        let entry = channel.entry.clone().unwrap();
+        let annotations = BTreeMap::from([
+            (
+                "headend.dev/channel-revision".to_owned(),
+                entry.revision.clone(),
+            ),
+            (
+                "headend.dev/woken-at".to_owned(),
+                "2026-06-01T12:00:10Z".to_owned(),
+            ),
+        ]);
+        assert_eq!(
+            decide(None, &channel, Urgency::Normal, now()),
+            Action::Create(Box::new(entry.spec.clone()), annotations)
+        );
+        let unknown = Channel {
+            entry: None,
+            ..channel
+        };
+        assert!(matches!(
+            decide(None, &unknown, Urgency::Normal, now()),
+            Action::Refuse(EnsureError::Unknown { .. })
+        ));
+    }
+
+    #[test]
+    fn a_stream_that_runs_is_left_alone() {
+        assert_eq!(decided(|_| {}, Urgency::Normal), Action::Nothing);
+    }
+
+    #[test]
+    fn a_stream_at_zero_is_woken_by_one_patch_that_always_changes_it() {
+        assert_eq!(
+            decided(|object| object.spec.replicas = 0, Urgency::Normal),
+            Action::Patch(wake())
+        );
+    }
+
+    #[test]
+    fn a_stream_that_is_being_deleted_is_waited_for() {
+        let ending = |object: &mut api::LiveStream| {
+            object.metadata.deletion_timestamp =
+                Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()));
+            object.spec.replicas = 0;
+        };
+        assert_eq!(decided(ending, Urgency::Normal), Action::Nothing);
+        assert_eq!(decided(ending, Urgency::Fenced), Action::Nothing);
+    }
+
+    #[test]
+    fn nothing_wakes_a_stream_that_somebody_switched_off() {
+        let suspended = |object: &mut api::LiveStream| {
+            object.spec.suspend = true;
+            object.spec.replicas = 0;
+        };
+        for urgency in [Urgency::Normal, Urgency::Fenced] {
+            assert!(matches!(
+                decided(suspended, urgency),
+                Action::Refuse(EnsureError::Suspended { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn a_fence_is_answered_by_waking_once_within_a_flush() {
+        assert_eq!(decided(|_| {}, Urgency::Fenced), Action::Patch(wake()));
+        let woken = |at: &'static str| {
+            move |object: &mut api::LiveStream| {
+                let annotations = object.metadata.annotations.get_or_insert_default();
+                annotations.insert(names::ANNOTATION_WOKEN_AT.to_owned(), at.to_owned());
+            }
+        };
+        assert_eq!(
+            decided(woken("2026-06-01T12:00:06Z"), Urgency::Fenced),
+            Action::Nothing
+        );
+        assert_eq!(
+            decided(woken("2026-06-01T12:00:05Z"), Urgency::Fenced),
+            Action::Patch(wake())
+        );
+        assert_eq!(
+            decided(woken("yesterday"), Urgency::Fenced),
+            Action::Patch(wake())
+        );
+    }
+
+    #[test]
+    fn an_edited_channel_changes_the_sources_of_a_stream_that_a_gateway_made_and_nothing_else() {
+        let mut edited = channel("news-one");
+        let mut entry = edited.entry.as_deref().unwrap().clone();
+        entry.revision = "another".to_owned();
+        entry.spec.class_name = "sport".to_owned();
+        entry.spec.sources = vec![Source {
+            url: Some("http://source.example/two.ts".to_owned()),
+            ..Source::default()
+        }];
+        edited.entry = Some(Arc::new(entry));
+        let mut object = object("news-one", "uid-1", 7);
+        let expected = json!({
+            "metadata": { "annotations": { "headend.dev/channel-revision": "another" } },
+            "spec": { "sources": [{ "url": "http://source.example/two.ts" }] }
+        });
+        let record = Record::read(&object).unwrap();
+        assert_eq!(
+            decide(Some(&record), &edited, Urgency::Normal, now()),
+            Action::Patch(expected)
+        );
+        object.metadata.labels = None;
+        let by_hand = Record::read(&object).unwrap();
+        assert_eq!(
+            decide(Some(&by_hand), &edited, Urgency::Normal, now()),
+            Action::Nothing
+        );
+        object.spec.replicas = 0;
+        let by_hand = Record::read(&object).unwrap();
+        assert_eq!(
+            decide(Some(&by_hand), &edited, Urgency::Normal, now()),
+            Action::Patch(wake())
+        );
+    }
+}

@@ -180,3 +180,100 @@ fn show(followers: &watch::Sender<Arc<StreamView>>, view: Arc<StreamView>) {
         changed
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::StreamPhase;
+    use crate::directory::kubernetes::testing::object;
+
+    fn record(name: &str, uid: &str, version: u64, replicas: i32) -> Record {
+        let mut object = object(name, uid, version);
+        object.spec.replicas = replicas;
+        Record::read(&object).unwrap()
+    }
+
+    fn remove(index: &Index, name: &str, uid: &str, version: u64) {
+        let metadata = object(name, uid, version).metadata;
+        index.remove(name, uid, &metadata);
+    }
+
+    fn phase(index: &Index, name: &str) -> StreamPhase {
+        index.follow(name).borrow().phase
+    }
+
+    #[test]
+    fn a_stream_is_found_by_name_and_by_uid() {
+        let index = Index::default();
+        index.take(record("one", "uid-1", 1, 1), Change::Apply);
+        assert_eq!(index.stream("uid-1").unwrap().name, "one");
+        assert_eq!(index.record("one").unwrap().identity.uid, "uid-1");
+        assert!(index.stream("uid-2").is_none() && index.record("two").is_none());
+    }
+
+    #[test]
+    fn followers_see_each_change_and_nothing_else() {
+        let index = Index::default();
+        let mut follower = index.follow("one");
+        assert_eq!(follower.borrow_and_update().phase, StreamPhase::Absent);
+        index.take(record("one", "uid-1", 1, 1), Change::Apply);
+        assert_eq!(follower.borrow_and_update().phase, StreamPhase::Wanted);
+        index.take(record("one", "uid-1", 2, 1), Change::Apply);
+        assert!(!follower.has_changed().unwrap());
+        remove(&index, "one", "uid-1", 3);
+        assert_eq!(follower.borrow_and_update().phase, StreamPhase::Absent);
+        assert!(index.stream("uid-1").is_none());
+    }
+
+    #[test]
+    fn an_older_version_never_replaces_a_newer_one() {
+        let index = Index::default();
+        index.take(record("one", "uid-1", 5, 0), Change::Apply);
+        index.apply(record("one", "uid-1", 6, 1));
+        // The watch is behind the answer to our own patch.
+        index.take(record("one", "uid-1", 5, 0), Change::Apply);
+        assert_eq!(phase(&index, "one"), StreamPhase::Wanted);
+        remove(&index, "one", "uid-1", 7);
+        index.apply(record("one", "uid-1", 6, 1));
+        assert_eq!(phase(&index, "one"), StreamPhase::Absent);
+    }
+
+    #[test]
+    fn the_removal_of_a_former_stream_does_not_touch_its_successor() {
+        let index = Index::default();
+        index.take(record("one", "uid-1", 5, 1), Change::Apply);
+        index.apply(record("one", "uid-2", 9, 1));
+        remove(&index, "one", "uid-1", 8);
+        assert_eq!(phase(&index, "one"), StreamPhase::Wanted);
+        assert!(index.stream("uid-1").is_none() && index.stream("uid-2").is_some());
+    }
+
+    #[test]
+    fn what_a_new_list_lacks_is_gone_and_nothing_flickers_before_it_is_complete() {
+        let index = Index::default();
+        index.take(record("one", "uid-1", 1, 1), Change::Apply);
+        index.take(record("two", "uid-2", 2, 1), Change::Apply);
+        let one = index.follow("one");
+        index.begin_list();
+        index.take(record("one", "uid-1", 1, 1), Change::List);
+        index.take(record("three", "uid-3", 4, 0), Change::List);
+        assert_eq!(phase(&index, "two"), StreamPhase::Wanted);
+        index.end_list();
+        assert_eq!(phase(&index, "two"), StreamPhase::Absent);
+        assert_eq!(phase(&index, "three"), StreamPhase::Stopped);
+        assert!(!one.has_changed().unwrap());
+    }
+
+    #[test]
+    fn names_that_were_only_asked_for_are_not_kept_for_ever() {
+        let index = Index::default();
+        index.take(record("one", "uid-1", 1, 1), Change::Apply);
+        let kept = index.follow("kept");
+        for number in 0..3 * SLACK {
+            let _ = index.follow(&format!("name-{number}"));
+        }
+        assert!(index.read().slots.len() <= SLACK + 4);
+        assert!(index.read().slots.contains_key("one") && index.read().slots.contains_key("kept"));
+        drop(kept);
+    }
+}

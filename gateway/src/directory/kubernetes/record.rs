@@ -114,3 +114,101 @@ fn refusal(conditions: &[Condition]) -> Option<Refusal> {
             .then(|| Refusal::told(&condition.reason, &condition.message))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use api::condition::{ConditionStatus, Finding, set_condition};
+    use api::live_stream::{LiveStreamStatus, PodIntent};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+    use crate::directory::kubernetes::testing::object;
+
+    fn read(object: &LiveStream) -> Record {
+        Record::read(object).unwrap()
+    }
+
+    fn refused_by(kind: ConditionType, status: ConditionStatus, reason: Reason) -> Option<Refusal> {
+        let mut object = object("news-one", "uid-1", 7);
+        let finding = Finding {
+            kind,
+            status,
+            reason,
+            message: "so it is".to_owned(),
+        };
+        let mut status = LiveStreamStatus::default();
+        let now = Time("2026-06-01T12:00:00Z".parse().unwrap());
+        set_condition(&mut status.conditions, &finding, Some(1), &now);
+        object.status = Some(status);
+        read(&object).view.refusal.clone()
+    }
+
+    #[test]
+    fn a_record_keeps_what_viewers_need() {
+        let mut object = object("news-one", "uid-1", 7);
+        object.status = Some(LiveStreamStatus {
+            pod: Some(PodIntent {
+                name: "news-one-x-3".to_owned(),
+                uid: None,
+                attempt: 3,
+                endpoint: Some("198.18.1.10:8080".to_owned()),
+            }),
+            ..LiveStreamStatus::default()
+        });
+        let record = read(&object);
+        assert_eq!(record.version, 7);
+        assert!(record.gateway_made && record.own_channel().is_none());
+        let expected = StreamView {
+            phase: StreamPhase::Wanted,
+            identity: Some(record.identity.clone()),
+            pod: Some(PodView {
+                attempt: 3,
+                endpoint: Some("198.18.1.10:8080".to_owned()),
+            }),
+            refusal: None,
+        };
+        assert_eq!(*record.view, expected);
+        assert_eq!(record.identity.uid, "uid-1");
+    }
+
+    #[test]
+    fn a_stream_made_by_hand_is_a_channel_of_its_own() {
+        let mut object = object("news-one", "uid-1", 7);
+        object.metadata.labels = None;
+        let expected = OwnChannel {
+            slug: "news-one".to_owned(),
+            display_name: Some("News One".to_owned()),
+        };
+        assert_eq!(read(&object).own_channel(), Some(expected));
+        object.metadata.deletion_timestamp = Some(Time("2026-06-01T12:00:00Z".parse().unwrap()));
+        assert_eq!(read(&object).own_channel(), None);
+    }
+
+    #[test]
+    fn only_what_is_known_to_be_wrong_refuses_viewers() {
+        use ConditionStatus::{False, True, Unknown};
+        use ConditionType::{Provisioned, Ready, SourceHealthy};
+        let refused =
+            |kind, status, reason| refused_by(kind, status, reason).map(|refusal| refusal.lasting);
+        assert_eq!(refused(SourceHealthy, False, Reason::HttpError), Some(true));
+        assert_eq!(
+            refused(SourceHealthy, False, Reason::ConnectFailed),
+            Some(false)
+        );
+        assert_eq!(
+            refused(Provisioned, False, Reason::ClassNotFound),
+            Some(true)
+        );
+        assert_eq!(
+            refused(Provisioned, False, Reason::PodUnschedulable),
+            Some(false)
+        );
+        assert_eq!(refused(Provisioned, False, Reason::NotWanted), None);
+        assert_eq!(refused(Provisioned, False, Reason::PodPending), None);
+        assert_eq!(refused(SourceHealthy, Unknown, Reason::Connecting), None);
+        assert_eq!(refused(SourceHealthy, True, Reason::Receiving), None);
+        assert_eq!(refused(Ready, False, Reason::Replacing), None);
+        let refusal = refused_by(SourceHealthy, False, Reason::Silent).unwrap();
+        assert_eq!(refusal, Refusal::passing(Reason::Silent, "so it is"));
+    }
+}

@@ -114,3 +114,32 @@ fn is_current(state: &Playlists, target: &Target, now: Timestamp) -> bool {
     let limit = 3 * 1000 * i64::from(state.target_duration_seconds);
     state.stream_uid == target.stream_uid && state.attempt == target.attempt && age <= limit
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::streams::testing::playlists;
+
+    #[test]
+    fn a_state_file_counts_for_three_target_durations_of_its_own_attempt() {
+        let target = |uid: &str, attempt| Target {
+            stream_uid: uid.to_owned(),
+            attempt,
+            endpoint: "192.0.2.1:8080".parse().unwrap(),
+        };
+        let state = playlists("uid-1", 3, 1, 10..13);
+        let at = |milliseconds| {
+            let moment = state.updated_unix_milliseconds + milliseconds;
+            Timestamp::from_millisecond(moment).unwrap()
+        };
+        assert!(is_current(&state, &target("uid-1", 3), at(0)));
+        assert!(is_current(&state, &target("uid-1", 3), at(12_000)));
+        assert!(!is_current(&state, &target("uid-1", 3), at(12_001)));
+        assert!(!is_current(&state, &target("uid-1", 4), at(0)));
+        assert!(!is_current(&state, &target("uid-2", 3), at(0)));
+        assert!(
+            is_current(&state, &target("uid-1", 3), at(-5_000)),
+            "clocks differ"
+        );
+    }
+}

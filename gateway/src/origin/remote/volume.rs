@@ -122,3 +122,88 @@ fn read_below(root: &PathBuf, path: &[String], maximum: usize) -> io::Result<Byt
     file.take(maximum as u64).read_to_end(&mut bytes)?;
     Ok(bytes.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn volume(files: &[(&str, &[u8])]) -> (tempfile::TempDir, Volume) {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("pods")).unwrap();
+        for (path, bytes) in files {
+            let path = root.path().join("pods").join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+        let volume = Volume::new(root.path().to_owned());
+        (root, volume)
+    }
+
+    fn id(number: u64) -> SegmentId {
+        SegmentId {
+            rendition: "720p".to_owned(),
+            attempt: 3,
+            number,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_segment_is_read_from_its_pod_and_rendition() {
+        let (_root, volume) = volume(&[("news-one-x-3/720p/3-17.ts", b"bytes")]);
+        assert_eq!(
+            volume.segment("news-one-x-3", &id(17)).await.unwrap(),
+            "bytes"
+        );
+        for (pod, id) in [("news-one-x-3", id(18)), ("news-one-x-4", id(17))] {
+            let failure = volume.segment(pod, &id).await.unwrap_err();
+            assert!(matches!(failure, VolumeFailure::NotFound), "{failure}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_link_is_followed_on_any_step() {
+        let (root, volume) = volume(&[
+            ("other/720p/3-17.ts", b"secret"),
+            ("linked/720p/3-1.ts", b""),
+        ]);
+        let pods = root.path().join("pods");
+        symlink(pods.join("other"), pods.join("pod-link")).unwrap();
+        symlink(
+            pods.join("other/720p/3-17.ts"),
+            pods.join("linked/720p/3-17.ts"),
+        )
+        .unwrap();
+        for pod in ["pod-link", "linked"] {
+            let failure = volume.segment(pod, &id(17)).await.unwrap_err();
+            assert!(matches!(failure, VolumeFailure::Failed(_)), "{failure}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_file_or_too_large_is_not_read() {
+        let (root, volume) = volume(&[("pod/720p/3-1.ts", b"")]);
+        let folder = root.path().join("pods/pod/720p");
+        std::fs::create_dir(folder.join("3-17.ts")).unwrap();
+        let failure = volume.segment("pod", &id(17)).await.unwrap_err();
+        assert!(matches!(failure, VolumeFailure::Failed(_)), "{failure}");
+        let large = std::fs::File::create(folder.join("3-18.ts")).unwrap();
+        large.set_len(SEGMENT_MAXIMUM as u64 + 1).unwrap();
+        let failure = volume.segment("pod", &id(18)).await.unwrap_err();
+        assert!(failure.to_string().contains("too large"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_state_file_that_is_no_document_is_a_failure() {
+        let (_root, volume) = volume(&[("pod/state.json", b"{")]);
+        assert!(matches!(
+            volume.state("pod").await,
+            Err(VolumeFailure::Failed(_))
+        ));
+        assert!(matches!(
+            volume.state("none").await,
+            Err(VolumeFailure::NotFound)
+        ));
+    }
+}
