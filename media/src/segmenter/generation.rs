@@ -7,6 +7,7 @@ use super::Segmenter;
 use super::cutter::{CutReason, Cutter};
 use super::follower::Follower;
 use super::io::{AudioPlan, GenerationId, Opening, Origin, Output, RenditionId};
+use super::lead::Lead;
 use super::plan::{Ended, Moment, Start};
 use super::source::SourceTimeline;
 use super::timeline::{Placed, date_at};
@@ -15,37 +16,6 @@ use crate::unit::{AccessUnit, RandomAccess, Track};
 
 /// Media that comes faster than real time by this much is a burst.
 const BURST: Ticks = Ticks::from_milliseconds(500);
-
-/// Which track decides the cuts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Lead {
-    /// A track of the source.
-    Source(Track),
-    /// An encoded rendition; `None` is the encoded audio.
-    Encoded(Option<RenditionId>),
-}
-
-impl Lead {
-    fn of(opening: &Opening) -> Self {
-        let mut with_video = opening
-            .renditions
-            .iter()
-            .filter(|rendition| rendition.video.is_some());
-        if with_video
-            .clone()
-            .any(|rendition| rendition.origin == Origin::Source)
-        {
-            return Self::Source(Track::Video);
-        }
-        if let Some(first) = with_video.next() {
-            return Self::Encoded(Some(first.id.clone()));
-        }
-        match &opening.audio {
-            Some(audio) if audio.origin == Origin::Encoded => Self::Encoded(None),
-            _ => Self::Source(Track::Audio),
-        }
-    }
-}
 
 /// Whether the announced audio is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
