@@ -1,1 +1,168 @@
-//! Turns LiveStreams into transcoder pods and idle ones into nothing.
+//! Turns LiveStreams into transcoder pods and idle ones into nothing; sweeps what they leave on the volume.
+//! The process that reconciles never mounts the volume: a hung volume must not hang the control plane.
+
+mod class;
+mod events;
+mod live_stream;
+mod metrics;
+pub mod settings;
+mod sweeper;
+mod text;
+mod uninstall;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use presence::Presence;
+use presence::redis::RedisPresence;
+use prometheus_client::registry::Registry;
+use runtime::admin::{self, Readiness};
+use runtime::exit::ProcessError;
+use runtime::serve::{ServeLimits, serve};
+use runtime::shutdown::Tasks;
+use runtime::telemetry::{LogFormat, LogSettings};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::events::Events;
+use crate::live_stream::pod::Fleet;
+use crate::live_stream::{Context, Triggers};
+use crate::metrics::Metrics;
+use crate::settings::{ReleaseSettings, RunSettings, Settings, SweepSettings};
+
+/// How long tasks may take to end after a signal.
+const SHUTDOWN: Duration = Duration::from_secs(4);
+/// How long an admin request under way may take to end.
+const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+
+/// Connects to the cluster and does what the settings say, until it is done or told to end.
+///
+/// # Errors
+/// When the settings cannot be used, or something the process needs ends early.
+pub async fn start(settings: Settings, shutdown: CancellationToken) -> Result<(), ProcessError> {
+    let client = Client::try_default().await.map_err(NoCluster)?;
+    match settings {
+        Settings::Run(settings) => {
+            let ReleaseSettings {
+                namespace,
+                instance,
+                ..
+            } = &settings.release;
+            let prefix = format!("{namespace}/{instance}");
+            let presence = RedisPresence::new(&settings.redis, &prefix);
+            let presence = Arc::new(presence.map_err(ProcessError::input)?);
+            run(client, presence, &settings, shutdown).await
+        }
+        Settings::Sweep(settings) => sweep(client, &settings, shutdown).await,
+        Settings::Uninstall(settings) => {
+            let ended = uninstall::run(&client, &settings);
+            let ended = shutdown.run_until_cancelled(ended).await;
+            Ok(ended.unwrap_or(Err(uninstall::Error::Cancelled))?)
+        }
+    }
+}
+
+/// The cluster could not be found or its credentials not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to find the cluster")]
+struct NoCluster(#[source] kube::Error);
+
+/// The address for the admin endpoints could not be had.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to listen on {address}")]
+struct Listen {
+    address: SocketAddr,
+    source: std::io::Error,
+}
+
+/// Reconciles the LiveStreams of one release until it is told to end.
+///
+/// # Errors
+/// When the admin address cannot be had, or a task that must run ends early.
+pub async fn run(
+    client: Client,
+    presence: Arc<dyn Presence>,
+    settings: &RunSettings,
+    shutdown: CancellationToken,
+) -> Result<(), ProcessError> {
+    let release = &settings.release;
+    let listener = listen(settings.admin_listen).await?;
+    let mut registry = Registry::default();
+    runtime::build::register(&mut registry);
+    let readiness = Readiness::new(&live_stream::WATCHES);
+    let (sender, receiver) = Triggers::new(&release.namespace);
+    let (events, publisher) = Events::new(client.clone());
+    let context = Context::new(
+        &client,
+        &release.namespace,
+        presence,
+        fleet(settings),
+        (sender.clone(), events, Metrics::new(&mut registry)),
+    )?;
+    let mut tasks = Tasks::new(shutdown);
+    live_stream::start(
+        &mut tasks,
+        &client,
+        &Arc::new(context),
+        (sender, receiver),
+        &readiness,
+        &mut registry,
+    );
+    let token = tasks.token();
+    tasks.spawn("events", async move {
+        publisher.run(token).await;
+        Ok::<_, std::convert::Infallible>(())
+    });
+    serve_admin(&mut tasks, listener, registry, readiness);
+    Ok(tasks.run(SHUTDOWN).await?)
+}
+
+/// Sweeps the output volume of one release until it is told to end.
+///
+/// # Errors
+/// When the admin address cannot be had, or a task that must run ends early.
+pub async fn sweep(
+    client: Client,
+    settings: &SweepSettings,
+    shutdown: CancellationToken,
+) -> Result<(), ProcessError> {
+    let listener = listen(settings.admin_listen).await?;
+    let mut registry = Registry::default();
+    runtime::build::register(&mut registry);
+    let readiness = Readiness::new(&sweeper::CONDITIONS);
+    let mut tasks = Tasks::new(shutdown);
+    sweeper::start(&mut tasks, &client, settings, &readiness, &mut registry)?;
+    serve_admin(&mut tasks, listener, registry, readiness);
+    Ok(tasks.run(SHUTDOWN).await?)
+}
+
+fn fleet(settings: &RunSettings) -> Fleet {
+    let LogSettings { filter, format } = &settings.release.log;
+    Fleet {
+        instance: settings.release.instance.clone(),
+        transcoder: settings.transcoder.clone(),
+        log_filter: filter.to_string(),
+        log_format: match format {
+            Some(LogFormat::Text) => "text",
+            Some(LogFormat::Json) | None => "json",
+        },
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Listen> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|source| Listen { address, source })
+}
+
+fn serve_admin(tasks: &mut Tasks, listener: TcpListener, registry: Registry, readiness: Readiness) {
+    let limits = ServeLimits {
+        connections: 64,
+        drain: ADMIN_DRAIN,
+        ..ServeLimits::default()
+    };
+    let router = admin::router(Arc::new(registry), readiness);
+    let token = tasks.token();
+    tasks.spawn("admin endpoints", serve(listener, router, limits, token));
+}

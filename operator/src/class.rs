@@ -1,0 +1,377 @@
+//! What a LiveStream's spec and its class come to together: the one validated form that everything behind it works with.
+//! Never looks at pods, status or time.
+
+use std::time::Duration;
+
+use api::condition::Reason;
+use api::job::{JobClass, JobSource, SourceAddress};
+use api::live_stream::{Source, WhenIdle};
+use api::names::SOURCES_MOUNT;
+use api::stream_class::{DEFAULT_CLASS, PodSettings, Preset, TranscodeMode};
+use api::{LiveStreamSpec, StreamClassSpec};
+
+/// What is known of the class that a stream names.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum ClassState {
+    /// No object has that name.
+    Missing,
+    /// There is an object and it cannot be read.
+    Malformed(String),
+    /// The class.
+    Found(StreamClassSpec),
+}
+
+/// How a stream runs, with everything resolved.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Effective {
+    pub(crate) class: JobClass,
+    pub(crate) sources: Vec<JobSource>,
+    /// Secrets that the sources need, as files below [`SOURCES_MOUNT`].
+    pub(crate) files: Vec<SecretFile>,
+    pub(crate) byte_limit: u64,
+    pub(crate) pod: PodSettings,
+}
+
+/// A key of a Secret, mounted as a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SecretFile {
+    pub(crate) secret: String,
+    pub(crate) key: String,
+    /// Relative to [`SOURCES_MOUNT`].
+    pub(crate) path: String,
+}
+
+/// Why a stream cannot run as it is: somebody has to change the spec, or make what it names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) reason: Reason,
+    pub(crate) message: String,
+}
+
+/// What nobody watching means for a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct IdleRule {
+    pub(crate) when_idle: WhenIdle,
+    pub(crate) timeout: Duration,
+}
+
+/// The idle rule holds also for a stream that cannot run: what nobody asks for is collected all the same.
+pub(crate) fn idle_rule(spec: &LiveStreamSpec, class: &ClassState) -> IdleRule {
+    let of_class = match class {
+        ClassState::Found(class) => class.idle_timeout_seconds,
+        ClassState::Missing | ClassState::Malformed(_) => {
+            StreamClassSpec::default().idle_timeout_seconds
+        }
+    };
+    let seconds = spec.idle_timeout_seconds.unwrap_or(of_class);
+    IdleRule {
+        when_idle: spec.when_idle,
+        timeout: Duration::from_secs(u64::try_from(seconds).unwrap_or(0)),
+    }
+}
+
+/// The stream's own word first, then its class's.
+pub(crate) fn effective(spec: &LiveStreamSpec, class: &ClassState) -> Result<Effective, Refusal> {
+    let class = find(&spec.class_name, class)?;
+    let (sources, files) = sources(&spec.sources)?;
+    let byte_limit = u64::try_from(class.output_limit_mebibytes).unwrap_or(0) << 20;
+    Ok(Effective {
+        class: job_class(spec, &class),
+        sources,
+        files,
+        byte_limit,
+        pod: class.pod,
+    })
+}
+
+fn find(name: &str, class: &ClassState) -> Result<StreamClassSpec, Refusal> {
+    match class {
+        ClassState::Found(class) => Ok(class.clone()),
+        ClassState::Missing if name == DEFAULT_CLASS => Ok(StreamClassSpec::default()),
+        ClassState::Missing => Err(Refusal {
+            reason: Reason::ClassNotFound,
+            message: format!(
+                "there is no StreamClass {name:?}: create it, or change spec.className"
+            ),
+        }),
+        ClassState::Malformed(error) => Err(Refusal {
+            reason: Reason::InvalidSpec,
+            message: format!("the StreamClass {name:?} cannot be read: {error}"),
+        }),
+    }
+}
+
+fn job_class(spec: &LiveStreamSpec, class: &StreamClassSpec) -> JobClass {
+    // A stream that names a preset of its own means it, so the class's ladder does not apply to it.
+    let ladder = match spec.preset {
+        Some(_) => Vec::new(),
+        None => class.ladder.clone(),
+    };
+    let language = spec.audio_language.as_ref();
+    JobClass {
+        mode: class.mode,
+        preset: spec.preset.unwrap_or(class.preset),
+        ladder,
+        segment_duration_seconds: class.segment_duration_seconds,
+        target_duration_seconds: class.target_duration_seconds,
+        playlist_duration_seconds: class.playlist_duration_seconds,
+        start_deadline_seconds: class.start_deadline_seconds,
+        audio_language: language.or(class.audio_language.as_ref()).cloned(),
+        egress: class.egress,
+    }
+}
+
+fn sources(sources: &[Source]) -> Result<(Vec<JobSource>, Vec<SecretFile>), Refusal> {
+    let mut files = Vec::new();
+    let mut jobs = Vec::new();
+    for (index, source) in sources.iter().enumerate() {
+        jobs.push(job_source(index, source, &mut files)?);
+    }
+    if jobs.is_empty() {
+        return Err(invalid("spec.sources is empty: name one source".to_owned()));
+    }
+    Ok((jobs, files))
+}
+
+fn job_source(
+    index: usize,
+    source: &Source,
+    files: &mut Vec<SecretFile>,
+) -> Result<JobSource, Refusal> {
+    let mut mounted = |secret: &api::live_stream::SecretKeyReference, name: &str| {
+        let path = format!("{index}/{name}");
+        let file = format!("{SOURCES_MOUNT}/{path}");
+        files.push(SecretFile {
+            secret: secret.name.clone(),
+            key: secret.key.clone(),
+            path,
+        });
+        file
+    };
+    let address = match (&source.url, &source.url_secret_ref, &source.provider) {
+        (Some(url), None, None) => SourceAddress::Url(url.clone()),
+        (None, Some(secret), None) => SourceAddress::UrlFile(mounted(secret, "url")),
+        (None, None, Some(provider)) => {
+            let name = &provider.name;
+            return Err(invalid(format!(
+                "spec.sources[{index}] names the provider {name:?}: providers cannot be played yet, use url or urlSecretRef"
+            )));
+        }
+        _ => {
+            return Err(invalid(format!(
+                "spec.sources[{index}] needs exactly one of url, urlSecretRef and provider"
+            )));
+        }
+    };
+    let headers = source.headers_secret_ref.as_ref();
+    Ok(JobSource {
+        index: i32::try_from(index).unwrap_or(i32::MAX),
+        address,
+        user_agent: source.user_agent.clone(),
+        headers_file: headers.map(|secret| mounted(secret, "headers")),
+        headers: Vec::new(),
+        grant: None,
+    })
+}
+
+fn invalid(message: String) -> Refusal {
+    Refusal {
+        reason: Reason::InvalidSpec,
+        message,
+    }
+}
+
+/// Heights of the renditions that may have to be encoded, for what a pod is given when its class does not say.
+pub(crate) fn encoded_heights(class: &JobClass) -> Vec<i32> {
+    let of_preset: &[i32] = match class.preset {
+        Preset::Source => &[],
+        Preset::Low => &[360],
+        Preset::Medium => &[480, 360],
+        Preset::High | Preset::Ultra => &[720, 480, 360],
+    };
+    match (class.mode, class.ladder.is_empty()) {
+        (TranscodeMode::Copy, _) => Vec::new(),
+        (_, false) => class.ladder.iter().map(|rung| rung.height).collect(),
+        (TranscodeMode::Transcode, true) if of_preset.is_empty() => vec![1080],
+        (TranscodeMode::Auto | TranscodeMode::Transcode, true) => of_preset.to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use api::live_stream::{ProviderChannel, SecretKeyReference};
+    use api::stream_class::Rung;
+
+    use super::*;
+
+    fn spec() -> LiveStreamSpec {
+        LiveStreamSpec {
+            class_name: DEFAULT_CLASS.to_owned(),
+            sources: vec![Source {
+                url: Some("http://source.example/one.ts".to_owned()),
+                ..Source::default()
+            }],
+            ..LiveStreamSpec::default()
+        }
+    }
+
+    fn refused(spec: &LiveStreamSpec, class: &ClassState) -> Refusal {
+        effective(spec, class).expect_err("must be refused")
+    }
+
+    #[test]
+    fn the_default_class_needs_no_object_and_every_other_does() {
+        let effective = effective(&spec(), &ClassState::Missing).unwrap();
+        assert_eq!(effective.class.playlist_duration_seconds, 12);
+        assert_eq!(effective.byte_limit, 512 << 20);
+        let other = LiveStreamSpec {
+            class_name: "sport".to_owned(),
+            ..spec()
+        };
+        assert_eq!(
+            refused(&other, &ClassState::Missing),
+            Refusal {
+                reason: Reason::ClassNotFound,
+                message: "there is no StreamClass \"sport\": create it, or change spec.className"
+                    .to_owned(),
+            }
+        );
+    }
+
+    #[test]
+    fn a_class_that_cannot_be_read_is_an_invalid_spec_that_says_so() {
+        let refusal = refused(&spec(), &ClassState::Malformed("missing field".to_owned()));
+        assert_eq!(refusal.reason, Reason::InvalidSpec);
+        assert!(refusal.message.contains("missing field"), "{refusal:?}");
+    }
+
+    #[test]
+    fn the_stream_has_the_last_word_over_its_class() {
+        let class = StreamClassSpec {
+            preset: Preset::High,
+            ladder: vec![Rung {
+                height: 540,
+                video_kilobits_per_second: 1500,
+            }],
+            audio_language: Some("eng".to_owned()),
+            idle_timeout_seconds: 60,
+            ..StreamClassSpec::default()
+        };
+        let class = ClassState::Found(class);
+        let plain = effective(&spec(), &class).unwrap().class;
+        assert_eq!((plain.preset, plain.ladder.len()), (Preset::High, 1));
+        assert_eq!(plain.audio_language.as_deref(), Some("eng"));
+        assert_eq!(idle_rule(&spec(), &class).timeout, Duration::from_secs(60));
+        let own = LiveStreamSpec {
+            preset: Some(Preset::Low),
+            audio_language: Some("deu".to_owned()),
+            idle_timeout_seconds: Some(20),
+            ..spec()
+        };
+        let changed = effective(&own, &class).unwrap().class;
+        assert_eq!((changed.preset, changed.ladder), (Preset::Low, Vec::new()));
+        assert_eq!(changed.audio_language.as_deref(), Some("deu"));
+        assert_eq!(idle_rule(&own, &class).timeout, Duration::from_secs(20));
+    }
+
+    #[test]
+    fn secrets_become_files_and_never_text() {
+        let key = |name: &str, key: &str| SecretKeyReference {
+            name: name.to_owned(),
+            key: key.to_owned(),
+        };
+        let two = LiveStreamSpec {
+            sources: vec![
+                spec().sources.remove(0),
+                Source {
+                    url_secret_ref: Some(key("headend-source-a", "address")),
+                    headers_secret_ref: Some(key("headend-source-b", "headers")),
+                    ..Source::default()
+                },
+            ],
+            ..spec()
+        };
+        let effective = effective(&two, &ClassState::Missing).unwrap();
+        assert_eq!(
+            effective.sources[1].address,
+            SourceAddress::UrlFile("/etc/headend/sources/1/url".to_owned())
+        );
+        assert_eq!(
+            effective.sources[1].headers_file.as_deref(),
+            Some("/etc/headend/sources/1/headers")
+        );
+        let file = |secret: &str, key: &str, path: &str| SecretFile {
+            secret: secret.to_owned(),
+            key: key.to_owned(),
+            path: path.to_owned(),
+        };
+        assert_eq!(
+            effective.files,
+            [
+                file("headend-source-a", "address", "1/url"),
+                file("headend-source-b", "headers", "1/headers")
+            ]
+        );
+    }
+
+    #[test]
+    fn sources_that_cannot_be_played_are_named() {
+        let of_provider = LiveStreamSpec {
+            sources: vec![Source {
+                provider: Some(ProviderChannel {
+                    name: "one".to_owned(),
+                    channel: "7".to_owned(),
+                }),
+                ..Source::default()
+            }],
+            ..spec()
+        };
+        for (bad, named) in [
+            (of_provider, "spec.sources[0] names the provider \"one\""),
+            (
+                LiveStreamSpec {
+                    sources: vec![Source::default()],
+                    ..spec()
+                },
+                "spec.sources[0] needs exactly one",
+            ),
+            (
+                LiveStreamSpec {
+                    sources: Vec::new(),
+                    ..spec()
+                },
+                "spec.sources is empty",
+            ),
+        ] {
+            let refusal = refused(&bad, &ClassState::Missing);
+            assert_eq!(refusal.reason, Reason::InvalidSpec);
+            assert!(refusal.message.contains(named), "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_follows_mode_ladder_and_preset_in_this_order() {
+        let class = |mode, preset, ladder: &[i32]| {
+            let ladder = ladder.iter().map(|height| Rung {
+                height: *height,
+                video_kilobits_per_second: 1000,
+            });
+            let class = StreamClassSpec {
+                mode,
+                preset,
+                ladder: ladder.collect(),
+                ..StreamClassSpec::default()
+            };
+            effective(&spec(), &ClassState::Found(class)).unwrap().class
+        };
+        for (mode, preset, ladder, heights) in [
+            (TranscodeMode::Copy, Preset::High, &[480][..], &[][..]),
+            (TranscodeMode::Auto, Preset::Source, &[], &[]),
+            (TranscodeMode::Transcode, Preset::Source, &[], &[1080]),
+            (TranscodeMode::Auto, Preset::Ultra, &[], &[720, 480, 360]),
+            (TranscodeMode::Auto, Preset::High, &[540, 270], &[540, 270]),
+        ] {
+            assert_eq!(encoded_heights(&class(mode, preset, ladder)), heights);
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! Kubernetes events: what happened to a stream, for `kubectl describe`. Reasons are stable. Publishing never holds a reconcile up;
+//! an event that cannot be published is dropped and logged.
+
+use std::time::Duration;
+
+use api::LiveStreamStatus;
+use api::condition::Reason;
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::text::clipped;
+
+/// Events that may wait to be published.
+const QUEUE: usize = 1024;
+/// How long publishing one may take.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Notice {
+    pub(crate) warning: bool,
+    pub(crate) reason: String,
+    pub(crate) action: &'static str,
+    pub(crate) note: String,
+}
+
+/// Where events are handed in.
+#[derive(Debug, Clone)]
+pub(crate) struct Events {
+    sender: mpsc::Sender<(ObjectReference, Notice)>,
+}
+
+/// Where they come out.
+pub(crate) struct Publisher {
+    recorder: Recorder,
+    receiver: mpsc::Receiver<(ObjectReference, Notice)>,
+}
+
+impl Events {
+    pub(crate) fn new(client: Client) -> (Self, Publisher) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let recorder = Recorder::new(client, "headend-operator".into());
+        (Self { sender }, Publisher { recorder, receiver })
+    }
+
+    /// Tells what the change of a status means.
+    pub(crate) fn changed(
+        &self,
+        stream: &ObjectReference,
+        old: &LiveStreamStatus,
+        new: &LiveStreamStatus,
+    ) {
+        for notice in notices(old, new) {
+            self.tell(stream, notice);
+        }
+    }
+
+    /// Tells that nobody watches a stream any more.
+    pub(crate) fn collected(&self, stream: &ObjectReference, timeout: Duration) {
+        let seconds = timeout.as_secs();
+        self.tell(
+            stream,
+            Notice {
+                warning: false,
+                reason: "Collected".to_owned(),
+                action: "Collect",
+                note: format!("nobody has watched for {seconds} s"),
+            },
+        );
+    }
+
+    /// Tells that an object cannot be read.
+    pub(crate) fn malformed(&self, stream: &ObjectReference, error: &str) {
+        self.tell(
+            stream,
+            Notice {
+                warning: true,
+                reason: "Malformed".to_owned(),
+                action: "Reconcile",
+                note: clipped(&format!(
+                    "the object cannot be read and is left alone: {error}"
+                )),
+            },
+        );
+    }
+
+    fn tell(&self, stream: &ObjectReference, notice: Notice) {
+        if let Err(error) = self.sender.try_send((stream.clone(), notice)) {
+            tracing::warn!(stream.name = stream.name, %error, "event dropped");
+        }
+    }
+}
+
+impl Publisher {
+    /// Publishes until the end.
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+        while let Some(Some((stream, notice))) =
+            shutdown.run_until_cancelled(self.receiver.recv()).await
+        {
+            let event = event(&notice);
+            let publish = self.recorder.publish(&event, &stream);
+            match tokio::time::timeout(LIMIT, publish).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(stream.name = stream.name, %error, "failed to publish an event");
+                }
+                Err(_) => tracing::warn!(stream.name = stream.name, "event not published in time"),
+            }
+        }
+    }
+}
+
+fn event(notice: &Notice) -> Event {
+    Event {
+        type_: if notice.warning {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        },
+        reason: notice.reason.clone(),
+        note: Some(notice.note.clone()),
+        action: notice.action.to_owned(),
+        secondary: None,
+    }
+}
+
+/// What happened between two statuses, each thing once.
+pub(crate) fn notices(old: &LiveStreamStatus, new: &LiveStreamStatus) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    notices.extend(of_pod(old, new));
+    for condition in &new.conditions {
+        let before = old
+            .conditions
+            .iter()
+            .find(|one| one.type_ == condition.type_);
+        let same = before.is_some_and(|before| {
+            (&before.status, &before.reason) == (&condition.status, &condition.reason)
+        });
+        let told = |notices: &[Notice]| notices.iter().any(|one| one.reason == condition.reason);
+        if !same && !told(&notices) {
+            notices.extend(of_condition(condition, new));
+        }
+    }
+    notices
+}
+
+fn of_pod(old: &LiveStreamStatus, new: &LiveStreamStatus) -> Option<Notice> {
+    let attempt = |status: &LiveStreamStatus| status.pod.as_ref().map(|pod| pod.attempt);
+    if attempt(old) == attempt(new) {
+        return None;
+    }
+    let (reason, note) = match (&old.pod, &new.pod) {
+        (_, Some(pod)) => (
+            "Starting",
+            format!("attempt {} is pod {}", pod.attempt, pod.name),
+        ),
+        (Some(pod), None) => ("Stopped", format!("pod {} is gone", pod.name)),
+        (None, None) => return None,
+    };
+    Some(Notice {
+        warning: false,
+        reason: reason.to_owned(),
+        action: "Run",
+        note,
+    })
+}
+
+fn of_condition(condition: &Condition, new: &LiveStreamStatus) -> Option<Notice> {
+    let warning = WARNINGS.iter().any(|one| one.as_str() == condition.reason);
+    let streaming = condition.reason == Reason::Streaming.as_str();
+    if !warning && !streaming {
+        return None;
+    }
+    let took = new.first_segment_milliseconds.filter(|_| streaming);
+    let note = match took {
+        Some(took) => format!("{}; the first came after {took} ms", condition.message),
+        None => condition.message.clone(),
+    };
+    Some(Notice {
+        warning,
+        reason: condition.reason.clone(),
+        action: "Run",
+        note: clipped(&note),
+    })
+}
+
+/// Reasons that somebody may want to know of.
+const WARNINGS: [Reason; 21] = [
+    Reason::OutputStalled,
+    Reason::EncoderTooSlow,
+    Reason::TranscoderFailed,
+    Reason::TranscoderUnreachable,
+    Reason::PodUnschedulable,
+    Reason::ImageUnavailable,
+    Reason::PodFailed,
+    Reason::ClassNotFound,
+    Reason::ReferenceNotFound,
+    Reason::InvalidSpec,
+    Reason::ProviderSlotsExhausted,
+    Reason::ConnectFailed,
+    Reason::EgressRefused,
+    Reason::HttpError,
+    Reason::EndOfStream,
+    Reason::Silent,
+    Reason::NotTransportStream,
+    Reason::NoTracks,
+    Reason::NoKeyframe,
+    Reason::UnsupportedMedia,
+    Reason::CollectionPaused,
+];
+
+#[cfg(test)]
+mod tests {
+    use api::condition::{ConditionStatus, ConditionType, Finding, set_condition};
+    use api::live_stream::PodIntent;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
+
+    use super::*;
+
+    fn status(
+        attempt: Option<i32>,
+        findings: &[(ConditionType, ConditionStatus, Reason, &str)],
+    ) -> LiveStreamStatus {
+        let mut status = LiveStreamStatus {
+            pod: attempt.map(|attempt| PodIntent {
+                name: format!("news-one-{attempt}"),
+                attempt,
+                ..PodIntent::default()
+            }),
+            ..LiveStreamStatus::default()
+        };
+        for (kind, value, reason, message) in findings {
+            let finding = Finding {
+                kind: *kind,
+                status: *value,
+                reason: *reason,
+                message: (*message).to_owned(),
+            };
+            let now = Time(Timestamp::UNIX_EPOCH);
+            set_condition(&mut status.conditions, &finding, None, &now);
+        }
+        status
+    }
+
+    fn reasons(old: &LiveStreamStatus, new: &LiveStreamStatus) -> Vec<(bool, String)> {
+        let notices = notices(old, new).into_iter();
+        notices
+            .map(|notice| (notice.warning, notice.reason))
+            .collect()
+    }
+
+    #[test]
+    fn a_failure_that_two_conditions_share_is_told_once() {
+        let old = status(None, &[]);
+        let refused = [
+            (
+                ConditionType::Ready,
+                ConditionStatus::False,
+                Reason::ClassNotFound,
+                "no class",
+            ),
+            (
+                ConditionType::Provisioned,
+                ConditionStatus::False,
+                Reason::ClassNotFound,
+                "no class",
+            ),
+        ];
+        let new = status(None, &refused);
+        assert_eq!(
+            notices(&old, &new),
+            [Notice {
+                warning: true,
+                reason: "ClassNotFound".to_owned(),
+                action: "Run",
+                note: "no class".to_owned(),
+            }]
+        );
+        assert_eq!(notices(&new, &new), []);
+    }
+
+    #[test]
+    fn a_life_is_told_from_start_to_stop() {
+        let ready = |value, reason, message| (ConditionType::Ready, value, reason, message);
+        let idle = status(None, &[]);
+        let waits = ready(
+            ConditionStatus::False,
+            Reason::WaitingForFirstSegment,
+            "none yet",
+        );
+        let starting = status(Some(1), &[waits]);
+        let streams = ready(
+            ConditionStatus::True,
+            Reason::Streaming,
+            "segments are published",
+        );
+        let mut live = status(Some(1), &[streams]);
+        live.first_segment_milliseconds = Some(2100);
+        assert_eq!(reasons(&idle, &starting), [(false, "Starting".to_owned())]);
+        assert_eq!(
+            notices(&starting, &live),
+            [Notice {
+                warning: false,
+                reason: "Streaming".to_owned(),
+                action: "Run",
+                note: "segments are published; the first came after 2100 ms".to_owned(),
+            }]
+        );
+        assert_eq!(reasons(&live, &idle), [(false, "Stopped".to_owned())]);
+        let replaced = status(
+            Some(2),
+            &[ready(ConditionStatus::False, Reason::TranscoderFailed, "x")],
+        );
+        assert_eq!(
+            reasons(&live, &replaced),
+            [
+                (false, "Starting".to_owned()),
+                (true, "TranscoderFailed".to_owned())
+            ]
+        );
+    }
+}

@@ -1,0 +1,308 @@
+//! Does what a plan says, in the one order that is safe at every moment a process can die:
+//! the old pod is told to finish, the status names the new pod, old pods go, the new pod is created, an idle stream is removed.
+
+use std::time::Duration;
+
+use api::LiveStream;
+use api::live_stream::WhenIdle;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use presence::{CloseStart, PresenceError};
+
+use super::backoff::{Failure, Failures};
+use super::cluster::{Removal, status_change};
+use super::collect::Collect;
+use super::control::Target;
+use super::memory::Finish;
+use super::observe::{Observed, StreamFacts};
+use super::plan::{Dismissal, Plan};
+use super::pods::PodFacts;
+use super::{Context, Error};
+
+/// How soon a fence that was just set is looked at.
+const FENCE_FIRST: Duration = Duration::from_secs(1);
+/// How soon something in the middle is gone on with.
+const AT_ONCE: Duration = Duration::ZERO;
+
+/// What came of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Applied {
+    /// Done; the status may be told, and this is when to look again.
+    Done { requeue: Duration },
+    /// The status was written before anything else was done.
+    Told { requeue: Duration },
+    /// It is to be observed and planned anew.
+    Again,
+    /// The stream is being removed: there is nothing more to say of it.
+    Collected,
+}
+
+/// Applies a plan.
+pub(crate) async fn apply(
+    context: &Context,
+    observed: &Observed,
+    plan: &Plan,
+    now: Timestamp,
+) -> Result<Applied, Error> {
+    // No `..`: a field that is added to the plan and not applied does not compile.
+    let Plan {
+        finish,
+        names_pod,
+        dismiss,
+        create,
+        collect,
+        status: _,
+        failures,
+        requeue,
+    } = plan;
+    if let Some(pod) = finish {
+        tell_to_finish(context, &observed.stream, pod).await;
+        return Ok(Applied::Again);
+    }
+    if *names_pod {
+        name_pod(context, observed, plan, now).await?;
+    }
+    remember(context, observed, failures.as_ref(), *names_pod);
+    for dismissal in dismiss {
+        dismiss_pod(context, &observed.stream, dismissal).await?;
+    }
+    if let Some(pod) = create {
+        create_pod(context, &observed.stream, pod, now).await?;
+    }
+    let collected = step(context, &observed.stream, collect).await?;
+    Ok(match collected {
+        Collected::Removed => Applied::Collected,
+        Collected::Waits(soon) => {
+            let requeue = soon.map_or(*requeue, |soon| soon.min(*requeue));
+            if *names_pod {
+                Applied::Told { requeue }
+            } else {
+                Applied::Done { requeue }
+            }
+        }
+    })
+}
+
+fn target(stream: &StreamFacts, pod: &PodFacts) -> Option<Target> {
+    Some(Target {
+        stream: stream.identity.name.clone(),
+        stream_uid: stream.identity.uid.clone(),
+        attempt: pod.attempt,
+        endpoint: pod.endpoint()?,
+    })
+}
+
+/// Asked once, whatever comes of it: a pod that does not answer must not hold its successor up.
+async fn tell_to_finish(context: &Context, stream: &StreamFacts, pod: &PodFacts) {
+    let next = match target(stream, pod) {
+        Some(target) => context.control.finish(&target).await,
+        None => return,
+    };
+    if let Err(error) = &next {
+        tracing::info!(stream.name = stream.identity.name, pod.name = pod.name, %error, "pod did not finish");
+    }
+    let finish = Finish {
+        pod_uid: pod.uid.clone(),
+        next: next.ok(),
+    };
+    let uid = &stream.identity.uid;
+    context
+        .memory
+        .update(uid, |stream| stream.finish = Some(finish));
+}
+
+/// The intent: from here on every operator knows which pod is meant.
+async fn name_pod(
+    context: &Context,
+    observed: &Observed,
+    plan: &Plan,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let stream = &observed.stream;
+    let changed = || Error::Changed {
+        stream: stream.identity.name.clone(),
+    };
+    let change = status_change(&stream.status, &plan.status).ok_or_else(changed)?;
+    let written = context.cluster.write_status(stream, &change).await?;
+    written.ok_or_else(changed)?;
+    let anew = plan.status.started_time != stream.status.started_time;
+    context.memory.update(&stream.identity.uid, |stream| {
+        stream.written = Some(now);
+        if anew {
+            stream.named = Some(now);
+        }
+    });
+    context
+        .events
+        .changed(&stream.object, &stream.status, &plan.status);
+    Ok(())
+}
+
+fn remember(context: &Context, observed: &Observed, failures: Option<&Failures>, names_pod: bool) {
+    let uid = &observed.stream.identity.uid;
+    match failures {
+        Some(failures) => context.memory.update(uid, |stream| {
+            stream.failures = Some(failures.clone());
+        }),
+        // A run that starts for another reason than a failure owes nothing to those before it.
+        None if names_pod => context.memory.update(uid, |stream| stream.failures = None),
+        None => {}
+    }
+}
+
+async fn dismiss_pod(
+    context: &Context,
+    stream: &StreamFacts,
+    dismissal: &Dismissal,
+) -> Result<(), Error> {
+    let Dismissal {
+        pod,
+        stop,
+        delete,
+        unnamed,
+    } = dismissal;
+    if *unnamed && names(context, stream, pod).await? {
+        return Err(Error::Changed {
+            stream: stream.identity.name.clone(),
+        });
+    }
+    if *stop && let Some(target) = target(stream, pod) {
+        if let Err(error) = context.control.stop(&target).await {
+            tracing::info!(stream.name = stream.identity.name, pod.name = pod.name, %error, "pod did not stop");
+        }
+        let uid = &stream.identity.uid;
+        context
+            .memory
+            .update(uid, |stream| stream.stopped.insert(pod.uid.clone()));
+    }
+    if *delete {
+        // A pod of another uid under this name is none that was meant.
+        let _ = context.cluster.delete_pod(pod).await?;
+    }
+    Ok(())
+}
+
+/// Whether the stream as it is now, not as the watch has seen it, names this pod.
+async fn names(context: &Context, stream: &StreamFacts, pod: &PodFacts) -> Result<bool, Error> {
+    let current = context.cluster.stream(&stream.identity.name).await?;
+    let same = |current: &LiveStream| current.uid().as_ref() == Some(&stream.identity.uid);
+    let status = current.filter(same).and_then(|current| current.status);
+    let intent = status.and_then(|status| status.pod);
+    Ok(intent.is_some_and(|intent| intent.name == pod.name))
+}
+
+/// A pod of this name may be there already: a create whose answer was lost. Anybody else's is a failure of the attempt.
+async fn create_pod(
+    context: &Context,
+    stream: &StreamFacts,
+    pod: &Pod,
+    now: Timestamp,
+) -> Result<(), Error> {
+    if context.cluster.create_pod(pod).await? {
+        return Ok(());
+    }
+    let name = pod.name_any();
+    let there = context.cluster.pod(&name).await?;
+    let owner = |there: &Pod| {
+        there
+            .owner_references()
+            .first()
+            .map(|owner| owner.uid.clone())
+    };
+    let owned = there.as_ref().and_then(owner).as_ref() == Some(&stream.identity.uid);
+    if there.is_some() && !owned {
+        let failure = Failure {
+            reason: api::condition::Reason::PodFailed,
+            message: format!("the pod name {name} is taken by another owner"),
+        };
+        context.memory.update(&stream.identity.uid, |recollection| {
+            let attempt = stream.status.last_attempt.max(attempt_of(pod));
+            let before = recollection.failures.as_ref();
+            let failures = Failures::counting(before, attempt, failure, Duration::ZERO, now);
+            recollection.failures = Some(failures);
+        });
+    }
+    if owned {
+        return Ok(());
+    }
+    Err(Error::Changed {
+        stream: stream.identity.name.clone(),
+    })
+}
+
+fn attempt_of(pod: &Pod) -> i32 {
+    let label = pod.labels().get(api::names::LABEL_ATTEMPT);
+    label.and_then(|attempt| attempt.parse().ok()).unwrap_or(0)
+}
+
+/// What came of a step of the collection.
+enum Collected {
+    /// The stream goes.
+    Removed,
+    /// Look again then, if that is sooner than planned.
+    Waits(Option<Duration>),
+}
+
+/// One step of the fence. A store that fails is a reason to wait, never an error of the stream.
+async fn step(
+    context: &Context,
+    stream: &StreamFacts,
+    collect: &Collect,
+) -> Result<Collected, Error> {
+    let uid = &stream.identity.uid;
+    let waits = |outcome: Result<Duration, PresenceError>| match outcome {
+        Ok(soon) => Collected::Waits(Some(soon)),
+        Err(error) => {
+            context.metrics.presence_failed();
+            tracing::warn!(stream.name = stream.identity.name, %error, "collection waits");
+            Collected::Waits(Some(Duration::from_secs(15)))
+        }
+    };
+    match collect {
+        Collect::Begin { timeout } => {
+            let begun = context.presence.begin_close(uid, *timeout).await;
+            Ok(waits(begun.map(|start| match start {
+                CloseStart::Closing { .. } => FENCE_FIRST,
+                CloseStart::InUse { remaining } => remaining,
+                CloseStart::Adopted => *timeout,
+            })))
+        }
+        Collect::Open => {
+            let opened = context.presence.open(uid).await;
+            Ok(waits(opened.map(|()| stream.idle.timeout)))
+        }
+        Collect::Seal => match context.presence.seal(uid).await {
+            Ok(true) => remove(context, stream).await,
+            // A viewer came back.
+            Ok(false) => Ok(Collected::Waits(Some(AT_ONCE))),
+            Err(error) => Ok(waits(Err(error))),
+        },
+        Collect::Nothing
+        | Collect::Wait(_)
+        | Collect::Flushing
+        | Collect::Paused { .. }
+        | Collect::Away { .. } => Ok(Collected::Waits(None)),
+    }
+}
+
+/// Removes a sealed stream, unless anybody has changed it since it was observed: a wake-up always does.
+async fn remove(context: &Context, stream: &StreamFacts) -> Result<Collected, Error> {
+    let removal = match stream.idle.when_idle {
+        WhenIdle::Delete => context.cluster.delete_stream(stream).await?,
+        WhenIdle::ScaleToZero => context.cluster.scale_to_zero(stream).await?,
+        WhenIdle::KeepRunning => Removal::Changed,
+    };
+    context.metrics.collected(removal == Removal::Done);
+    if removal == Removal::Done {
+        context
+            .events
+            .collected(&stream.object, stream.idle.timeout);
+        return Ok(Collected::Removed);
+    }
+    let opened = context.presence.open(&stream.identity.uid).await;
+    if let Err(error) = opened {
+        tracing::warn!(stream.name = stream.identity.name, %error, "the fence stays closed for now");
+    }
+    Ok(Collected::Waits(Some(FENCE_FIRST)))
+}

@@ -1,0 +1,153 @@
+//! Asks and tells transcoder pods over their control HTTP. Every call carries the identity of the attempt, is bounded in time and in bytes,
+//! and an answer of somebody else's is an error: pod addresses are reused.
+
+use std::time::Duration;
+
+use api::control::{FinishAnswer, JobStatus, POLL_SECONDS, stream_path};
+use api::job::ResumeFloor;
+use reqwest::{Client, Method, Response, StatusCode};
+
+/// How long `finish` and `stop` may take.
+const TELL_LIMIT: Duration = Duration::from_secs(2);
+/// How long a connection may take to come about.
+const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+/// How long a long poll may take beyond the time in which it is answered at the latest.
+const POLL_SLACK: Duration = Duration::from_secs(5);
+/// Longest answer read.
+const ANSWER_BYTES: usize = 64 * 1024;
+
+/// Whom to ask.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Target {
+    /// Name of the LiveStream.
+    pub(crate) stream: String,
+    pub(crate) stream_uid: String,
+    pub(crate) attempt: i32,
+    /// `address:port`.
+    pub(crate) endpoint: String,
+}
+
+/// Why a pod was not asked or told.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ControlError {
+    #[error("failed to reach {endpoint}: {source}")]
+    Unreachable {
+        endpoint: String,
+        source: reqwest::Error,
+    },
+    #[error("failed to ask {endpoint}: it is of another stream or attempt")]
+    Misdirected { endpoint: String },
+    #[error("failed to ask {endpoint}: it answered {status}")]
+    Refused {
+        endpoint: String,
+        status: StatusCode,
+    },
+    #[error("failed to read the answer of {endpoint}: {reason}")]
+    Malformed { endpoint: String, reason: String },
+}
+
+/// The client of all control HTTP.
+#[derive(Debug, Clone)]
+pub(crate) struct Control {
+    client: Client,
+}
+
+impl Control {
+    /// A client that goes to pods directly: no proxy, no redirect.
+    pub(crate) fn new() -> Result<Self, reqwest::Error> {
+        let client = Client::builder()
+            .connect_timeout(CONNECT_LIMIT)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_max_idle_per_host(1)
+            .build()?;
+        Ok(Self { client })
+    }
+
+    /// The attempt's status as soon as it is newer than `after`.
+    pub(crate) async fn status(
+        &self,
+        target: &Target,
+        after: u64,
+    ) -> Result<JobStatus, ControlError> {
+        let limit = Duration::from_secs(POLL_SECONDS) + POLL_SLACK;
+        let path = format!("status?after={after}");
+        let answer = self.call(Method::GET, target, &path, limit).await?;
+        let status: JobStatus = read(target, answer).await?;
+        if status.stream_uid != target.stream_uid || status.attempt != target.attempt {
+            let endpoint = target.endpoint.clone();
+            return Err(ControlError::Misdirected { endpoint });
+        }
+        Ok(status)
+    }
+
+    /// Ends the attempt's publishing; answers the numbers with which the next goes on.
+    pub(crate) async fn finish(&self, target: &Target) -> Result<ResumeFloor, ControlError> {
+        let answer = self
+            .call(Method::POST, target, "finish", TELL_LIMIT)
+            .await?;
+        let answer: FinishAnswer = read(target, answer).await?;
+        Ok(answer.next)
+    }
+
+    /// Ends the attempt; its upstream is closed when this returns.
+    pub(crate) async fn stop(&self, target: &Target) -> Result<(), ControlError> {
+        self.call(Method::POST, target, "stop", TELL_LIMIT).await?;
+        Ok(())
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        target: &Target,
+        what: &str,
+        limit: Duration,
+    ) -> Result<Response, ControlError> {
+        let endpoint = target.endpoint.clone();
+        let path = stream_path(&target.stream_uid, target.attempt);
+        let url = format!("http://{endpoint}{path}/{what}");
+        let request = self.client.request(method, url).timeout(limit);
+        match request.send().await {
+            Ok(answer) if answer.status().is_success() => Ok(answer),
+            Ok(answer) if answer.status() == StatusCode::MISDIRECTED_REQUEST => {
+                Err(ControlError::Misdirected { endpoint })
+            }
+            Ok(answer) => Err(ControlError::Refused {
+                endpoint,
+                status: answer.status(),
+            }),
+            Err(source) => Err(ControlError::Unreachable {
+                endpoint,
+                source: source.without_url(),
+            }),
+        }
+    }
+}
+
+async fn read<T: serde::de::DeserializeOwned>(
+    target: &Target,
+    mut answer: Response,
+) -> Result<T, ControlError> {
+    let endpoint = &target.endpoint;
+    let mut bytes = Vec::new();
+    loop {
+        let chunk = answer.chunk().await;
+        let chunk = chunk.map_err(|source| ControlError::Unreachable {
+            endpoint: endpoint.clone(),
+            source: source.without_url(),
+        })?;
+        let Some(chunk) = chunk else { break };
+        if bytes.len() + chunk.len() > ANSWER_BYTES {
+            return Err(malformed(endpoint, &"it is too long"));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    serde_json::from_slice(&bytes).map_err(|error| malformed(endpoint, &error))
+}
+
+fn malformed(endpoint: &str, reason: &dyn std::fmt::Display) -> ControlError {
+    ControlError::Malformed {
+        endpoint: endpoint.to_owned(),
+        reason: reason.to_string(),
+    }
+}

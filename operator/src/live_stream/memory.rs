@@ -1,0 +1,67 @@
+//! What the operator remembers of streams between reconciles. All of it may be lost at any moment: a restart costs a repeated call or an
+//! earlier try, never a wrong decision.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use api::job::ResumeFloor;
+use k8s_openapi::jiff::Timestamp;
+
+use super::backoff::Failures;
+
+/// What is remembered of one stream.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Recollection {
+    /// Its attempts that failed in a row.
+    pub(crate) failures: Option<Failures>,
+    /// Errors of the cluster in a row.
+    pub(crate) errors: u32,
+    /// The pod that was last told to finish.
+    pub(crate) finish: Option<Finish>,
+    /// Uids of pods that were told to stop.
+    pub(crate) stopped: BTreeSet<String>,
+    /// When its pod was last named, more exactly than the status can say.
+    pub(crate) named: Option<Timestamp>,
+    /// When its status was last written.
+    pub(crate) written: Option<Timestamp>,
+}
+
+/// A pod that was told to finish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Finish {
+    pub(crate) pod_uid: String,
+    /// The numbers with which its successor goes on, if it said so.
+    pub(crate) next: Option<ResumeFloor>,
+}
+
+/// What is remembered, by uid of the stream.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    streams: Mutex<HashMap<String, Recollection>>,
+}
+
+impl Memory {
+    /// What is remembered of a stream.
+    pub(crate) fn recall(&self, stream_uid: &str) -> Recollection {
+        self.lock().get(stream_uid).cloned().unwrap_or_default()
+    }
+
+    /// Changes what is remembered of a stream.
+    pub(crate) fn update<T>(
+        &self,
+        stream_uid: &str,
+        change: impl FnOnce(&mut Recollection) -> T,
+    ) -> T {
+        let mut streams = self.lock();
+        change(streams.entry(stream_uid.to_owned()).or_default())
+    }
+
+    /// Drops what is remembered of a stream that is gone.
+    pub(crate) fn forget(&self, stream_uid: &str) {
+        self.lock().remove(stream_uid);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Recollection>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,255 @@
+//! LiveStreams: observe → plan → apply → report, and what triggers it. Only `plan` decides, only `apply` and `report` write.
+//! Nothing here remembers anything that a restart must not lose.
+
+mod apply;
+mod backoff;
+mod classes;
+mod cluster;
+mod collect;
+mod control;
+#[cfg(test)]
+pub(crate) mod fixtures;
+mod memory;
+mod observe;
+mod orphans;
+mod plan;
+pub(crate) mod pod;
+mod pods;
+mod poller;
+mod report;
+mod watches;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use api::LiveStream;
+use futures::StreamExt;
+use k8s_openapi::jiff::Timestamp;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::{self, Action, Controller};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Client, Resource, ResourceExt};
+use presence::Presence;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use self::classes::Classes;
+use self::cluster::Cluster;
+use self::control::Control;
+use self::memory::Memory;
+use self::pod::Fleet;
+use self::pods::PodIndex;
+use self::poller::Polls;
+use crate::events::Events;
+use crate::metrics::Metrics;
+
+pub(crate) use self::watches::{WATCHES, start};
+
+/// Streams that are reconciled at once; one stream never is twice.
+const CONCURRENCY: u16 = 32;
+
+/// A LiveStream, or what of it could be read: a malformed object must not stop the watch.
+pub(crate) type Guarded = DeserializeGuard<LiveStream>;
+
+/// What every reconcile is given.
+pub(crate) struct Context {
+    pub(crate) cluster: Cluster,
+    pub(crate) control: Control,
+    pub(crate) presence: Arc<dyn Presence>,
+    pub(crate) pods: PodIndex,
+    pub(crate) classes: Classes,
+    pub(crate) polls: Polls,
+    pub(crate) memory: Memory,
+    pub(crate) events: Events,
+    pub(crate) metrics: Metrics,
+    pub(crate) fleet: Arc<Fleet>,
+}
+
+impl Context {
+    /// The context of one release; nothing runs yet.
+    pub(crate) fn new(
+        client: &Client,
+        namespace: &str,
+        presence: Arc<dyn Presence>,
+        fleet: Fleet,
+        (triggers, events, metrics): (Triggers, Events, Metrics),
+    ) -> Result<Self, reqwest::Error> {
+        let control = Control::new()?;
+        Ok(Self {
+            cluster: Cluster::new(client, namespace, metrics.clone()),
+            polls: Polls::new(control.clone(), triggers, metrics.clone()),
+            control,
+            presence,
+            pods: PodIndex::default(),
+            classes: Classes::default(),
+            memory: Memory::default(),
+            events,
+            metrics,
+            fleet: Arc::new(fleet),
+        })
+    }
+}
+
+/// Why a reconcile did not get through. What a user must correct is no error: it is said in the status.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The API server refused, or could not be reached.
+    #[error("failed to {operation} {object}: {source}")]
+    Cluster {
+        operation: &'static str,
+        object: String,
+        source: Box<kube::Error>,
+    },
+    /// The API server did not answer in time.
+    #[error("failed to {operation} {object} in time")]
+    Slow {
+        operation: &'static str,
+        object: String,
+    },
+    /// What was observed is not current any more: it is observed again.
+    #[error("failed to act on {stream}: it changed meanwhile")]
+    Changed { stream: String },
+    /// The object lacks what every stored object has.
+    #[error("failed to read the LiveStream {stream}: it has no uid or resourceVersion")]
+    Incomplete { stream: String },
+}
+
+impl Error {
+    fn answer(&self) -> Option<&kube::core::Status> {
+        match self {
+            Self::Cluster { source, .. } => match &**source {
+                kube::Error::Api(status) => Some(status),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn is_conflict(&self) -> bool {
+        self.answer().is_some_and(kube::core::Status::is_conflict)
+    }
+
+    fn is_not_found(&self) -> bool {
+        self.answer().is_some_and(kube::core::Status::is_not_found)
+    }
+
+    fn is_already_exists(&self) -> bool {
+        self.answer()
+            .is_some_and(kube::core::Status::is_already_exists)
+    }
+
+    /// The kind of failure, as a metric's label.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Cluster { .. } => "cluster",
+            Self::Slow { .. } => "slow",
+            Self::Changed { .. } => "changed",
+            Self::Incomplete { .. } => "incomplete",
+        }
+    }
+}
+
+/// Makes a stream be reconciled.
+#[derive(Clone)]
+pub(crate) struct Triggers {
+    namespace: Arc<str>,
+    sender: mpsc::UnboundedSender<ObjectRef<Guarded>>,
+}
+
+impl Triggers {
+    /// Triggers, and what the controller listens to.
+    pub(crate) fn new(namespace: &str) -> (Self, mpsc::UnboundedReceiver<ObjectRef<Guarded>>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let namespace = namespace.into();
+        (Self { namespace, sender }, receiver)
+    }
+
+    /// Triggers one stream. Once the controller has ended there is nobody to tell.
+    pub(crate) fn send(&self, stream: &str) {
+        let stream = ObjectRef::new(stream).within(&self.namespace);
+        let _ = self.sender.send(stream);
+    }
+}
+
+async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
+    let started = Instant::now();
+    let outcome = match &guarded.0 {
+        Ok(stream) => reconcile_stream(stream, &context).await,
+        Err(invalid) => {
+            context
+                .events
+                .malformed(&guarded.object_ref(&()), &invalid.error);
+            Ok(Action::await_change())
+        }
+    };
+    let kind = outcome.as_ref().err().map(Error::kind);
+    context.metrics.reconciled(started.elapsed(), kind);
+    outcome
+}
+
+async fn reconcile_stream(stream: &LiveStream, context: &Context) -> Result<Action, Error> {
+    let observed = observe::observe(context, stream).await?;
+    let now = Timestamp::now();
+    let plan = plan::plan(&observed, now);
+    let applied = apply::apply(context, &observed, &plan, now).await?;
+    let requeue = report::report(context, &observed, &plan, applied, now).await?;
+    let uid = &observed.stream.identity.uid;
+    context.memory.update(uid, |stream| stream.errors = 0);
+    Ok(Action::requeue(requeue))
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the form the controller calls"
+)]
+fn error_policy(guarded: Arc<Guarded>, _: &Error, context: Arc<Context>) -> Action {
+    let uid = guarded.uid().unwrap_or_default();
+    let errors = context.memory.update(&uid, |stream| {
+        stream.errors = stream.errors.saturating_add(1);
+        stream.errors
+    });
+    Action::requeue(backoff::error_delay(errors))
+}
+
+async fn control_streams(
+    streams: watches::Streams,
+    triggers: mpsc::UnboundedReceiver<ObjectRef<Guarded>>,
+    context: Arc<Context>,
+    shutdown: CancellationToken,
+) {
+    let triggers = futures::stream::unfold(triggers, |mut triggers| async {
+        let stream = triggers.recv().await?;
+        Some((stream, triggers))
+    });
+    Controller::for_stream(streams.changes, streams.store)
+        .with_config(controller::Config::default().concurrency(CONCURRENCY))
+        .reconcile_on(triggers)
+        .graceful_shutdown_on(async move { shutdown.cancelled().await })
+        .run(reconcile, error_policy, context)
+        .for_each(|outcome| async move { log(&outcome) })
+        .await;
+}
+
+type Outcome =
+    Result<(ObjectRef<Guarded>, Action), controller::Error<Error, kube::runtime::watcher::Error>>;
+
+/// Every failure is logged here, once.
+fn log(outcome: &Outcome) {
+    match outcome {
+        Ok(_) => {}
+        // Pods and polls outlive their stream by a moment.
+        Err(controller::Error::ObjectNotFound(stream)) => {
+            tracing::debug!(
+                stream.name = stream.name,
+                "triggered for a stream that is gone"
+            );
+        }
+        Err(controller::Error::ReconcilerFailed(error @ Error::Changed { .. }, stream)) => {
+            tracing::debug!(stream.name = stream.name, %error, "reconcile starts over");
+        }
+        Err(controller::Error::ReconcilerFailed(error, stream)) => {
+            tracing::warn!(stream.name = stream.name, %error, "failed to reconcile");
+        }
+        Err(error) => tracing::warn!(%error, "failed to watch LiveStreams"),
+    }
+}

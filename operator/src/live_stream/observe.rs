@@ -1,0 +1,241 @@
+//! Reads the cluster, the presence store and the pod's own status into one value. Writes nothing and decides nothing;
+//! what cannot be read is told as unknown where that is no error.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::LiveStream;
+use api::LiveStreamStatus;
+use api::condition::Reason;
+use api::control::JobStatus;
+use api::job::StreamIdentity;
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::jiff::Timestamp;
+use kube::{Resource, ResourceExt};
+use presence::{Fence, PresenceError};
+
+use super::cluster::Cluster;
+use super::collect::{PresenceFacts, PresenceView};
+use super::control::Target;
+use super::memory::Recollection;
+use super::plan::{MOUNTS_SUSPECT_AFTER, age};
+use super::pod::Fleet;
+use super::pods::{PodFacts, PodState};
+use super::{Context, Error};
+use crate::class::{self, Effective, IdleRule, Refusal};
+
+/// How long readiness and poll must both have been bad before a pod counts as lost.
+pub(crate) const UNREACHABLE_AFTER: Duration = Duration::from_secs(15);
+
+/// The shortest time until a stream is looked at without any reason; spread over as much again, so that streams do not come together.
+const RESYNC: Duration = Duration::from_secs(300);
+
+/// Everything a plan is made from.
+#[derive(Debug, Clone)]
+pub(crate) struct Observed {
+    pub(crate) stream: StreamFacts,
+    /// How it runs, or why it cannot.
+    pub(crate) effective: Result<Effective, Refusal>,
+    /// The transcoder pods labelled for it, and the one its status names.
+    pub(crate) pods: Vec<PodFacts>,
+    /// What the named pod says of itself.
+    pub(crate) polled: Polled,
+    /// Why the named pod's volumes cannot be mounted.
+    pub(crate) mount_trouble: Option<Refusal>,
+    pub(crate) presence: PresenceView,
+    /// Gateways that may have viewers.
+    pub(crate) gateways: Vec<String>,
+    pub(crate) recollection: Recollection,
+    pub(crate) fleet: Arc<Fleet>,
+    /// When to look again without any reason.
+    pub(crate) resync: Duration,
+}
+
+/// The LiveStream.
+#[derive(Debug, Clone)]
+pub(crate) struct StreamFacts {
+    pub(crate) identity: StreamIdentity,
+    pub(crate) owner: OwnerReference,
+    /// What its events are about.
+    pub(crate) object: ObjectReference,
+    pub(crate) generation: Option<i64>,
+    pub(crate) resource_version: String,
+    pub(crate) created: Timestamp,
+    pub(crate) deleting: bool,
+    pub(crate) suspend: bool,
+    pub(crate) replicas: i32,
+    pub(crate) idle: IdleRule,
+    pub(crate) status: LiveStreamStatus,
+}
+
+/// What a pod says of itself.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Polled {
+    /// Its last word.
+    pub(crate) status: Option<JobStatus>,
+    /// For how long it has not answered; zero while it does, and before it is asked.
+    pub(crate) unreachable_for: Duration,
+}
+
+impl Observed {
+    /// Whether a pod belongs to this very LiveStream, not to one of the same name.
+    pub(crate) fn owns(&self, pod: &PodFacts) -> bool {
+        pod.owner_uid.as_ref() == Some(&self.stream.identity.uid)
+    }
+}
+
+/// Observes a stream.
+pub(crate) async fn observe(context: &Context, stream: &LiveStream) -> Result<Observed, Error> {
+    let class = context.classes.state(&stream.spec.class_name);
+    let stream_facts = facts(stream, class::idle_rule(&stream.spec, &class))?;
+    let uid = &stream_facts.identity.uid;
+    let pods = pods(context, &stream_facts).await?;
+    let named = named(&stream_facts, &pods);
+    let mount_trouble = match named {
+        Some(pod) => mount_trouble(&context.cluster, pod).await,
+        None => None,
+    };
+    Ok(Observed {
+        effective: class::effective(&stream.spec, &class),
+        polled: polled(context, &stream_facts, named),
+        mount_trouble,
+        presence: presence(context, &stream_facts).await,
+        gateways: context.pods.gateways(),
+        recollection: context.memory.recall(uid),
+        fleet: context.fleet.clone(),
+        resync: resync(uid),
+        pods,
+        stream: stream_facts,
+    })
+}
+
+fn facts(stream: &LiveStream, idle: IdleRule) -> Result<StreamFacts, Error> {
+    let incomplete = || Error::Incomplete {
+        stream: stream.name_any(),
+    };
+    let identity = StreamIdentity {
+        namespace: stream.namespace().ok_or_else(incomplete)?,
+        name: stream.name_any(),
+        uid: stream.uid().ok_or_else(incomplete)?,
+    };
+    let created = stream.creation_timestamp().ok_or_else(incomplete)?;
+    Ok(StreamFacts {
+        identity,
+        owner: stream.controller_owner_ref(&()).ok_or_else(incomplete)?,
+        object: stream.object_ref(&()),
+        generation: stream.metadata.generation,
+        resource_version: stream.resource_version().ok_or_else(incomplete)?,
+        created: created.0,
+        deleting: stream.metadata.deletion_timestamp.is_some(),
+        suspend: stream.spec.suspend,
+        replicas: stream.spec.replicas,
+        idle,
+        status: stream.status.clone().unwrap_or_default(),
+    })
+}
+
+/// The index may not have seen yet what the status names: the API server has the last word on whether a named pod is there.
+async fn pods(context: &Context, stream: &StreamFacts) -> Result<Vec<PodFacts>, Error> {
+    let mut pods = context.pods.of_stream(&stream.identity.uid);
+    let Some(intent) = &stream.status.pod else {
+        return Ok(pods);
+    };
+    if pods.iter().all(|pod| pod.name != intent.name) {
+        let unseen = context.cluster.pod(&intent.name).await?;
+        pods.extend(unseen.as_ref().and_then(PodFacts::of));
+    }
+    Ok(pods)
+}
+
+fn named<'a>(stream: &StreamFacts, pods: &'a [PodFacts]) -> Option<&'a PodFacts> {
+    let intent = stream.status.pod.as_ref()?;
+    pods.iter().find(|pod| pod.name == intent.name)
+}
+
+fn polled(context: &Context, stream: &StreamFacts, named: Option<&PodFacts>) -> Polled {
+    let uid = &stream.identity.uid;
+    let Some(intent) = &stream.status.pod else {
+        context.polls.leave(uid);
+        return Polled::default();
+    };
+    // A pod that has ended, or is gone, is asked no more; its last word stands.
+    let endpoint = named
+        .filter(|pod| pod.listens())
+        .and_then(PodFacts::endpoint);
+    match endpoint {
+        Some(endpoint) => context.polls.follow(Target {
+            stream: stream.identity.name.clone(),
+            stream_uid: uid.clone(),
+            attempt: intent.attempt,
+            endpoint,
+        }),
+        None => context.polls.last_word(uid, intent.attempt),
+    }
+}
+
+async fn presence(context: &Context, stream: &StreamFacts) -> PresenceView {
+    let wanted = stream.replicas != 0 && !stream.suspend && !stream.deleting;
+    if !wanted {
+        return PresenceView::NotAsked;
+    }
+    match ask_presence(context, &stream.identity.uid).await {
+        Ok(facts) => PresenceView::Known(facts),
+        Err(error) => {
+            context.metrics.presence_failed();
+            PresenceView::Away(error.to_string())
+        }
+    }
+}
+
+async fn ask_presence(context: &Context, uid: &str) -> Result<PresenceFacts, PresenceError> {
+    let stream = context.presence.stream(uid).await?;
+    let flushes = match stream.fence {
+        Fence::Closing { .. } => context.presence.flushes().await?.1,
+        Fence::Open | Fence::Closed => Default::default(),
+    };
+    Ok(PresenceFacts { stream, flushes })
+}
+
+/// A pod that has a node and no container after a while usually waits for a Secret that is not there; only its events say so.
+async fn mount_trouble(cluster: &Cluster, pod: &PodFacts) -> Option<Refusal> {
+    let waits =
+        matches!(&pod.state, PodState::Pending { reason, .. } if *reason == Reason::PodPending);
+    let scheduled_for = age(pod.scheduled_since?, Timestamp::now());
+    if !waits || scheduled_for < MOUNTS_SUSPECT_AFTER {
+        return None;
+    }
+    let message = cluster.mount_trouble(&pod.uid).await?;
+    let of_sources = message.contains(&format!("volume \"{}\"", super::pod::SOURCES));
+    Some(Refusal {
+        reason: if of_sources {
+            Reason::ReferenceNotFound
+        } else {
+            Reason::PodPending
+        },
+        message: crate::text::clipped(&message),
+    })
+}
+
+/// The time until a stream is looked at without any reason: its own, so that it needs no dice.
+fn resync(uid: &str) -> Duration {
+    let sum = uid.bytes().fold(0_u64, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(u64::from(byte))
+    });
+    RESYNC + Duration::from_millis(sum % 300_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_are_looked_at_every_five_to_ten_minutes_each_at_its_own_time() {
+        let times = ["a", "b", "0f9c2a41-7b1e-4c55-9d6a-d0c5a1b2c3d4"].map(resync);
+        for time in times {
+            assert!((300..600).contains(&time.as_secs()), "{time:?}");
+        }
+        assert_ne!(times[0], times[1]);
+        assert_eq!(resync("a"), times[0]);
+    }
+}

@@ -1,0 +1,133 @@
+//! Clears up after LiveStreams that are gone: their pods are told to stop, so that they do not linger until their grace ends,
+//! and what presence and memory hold of them is dropped. Kubernetes itself removes the pods; nothing depends on this running.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt;
+use kube::runtime::reflector::{ObjectRef, Store};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::control::Target;
+use super::pods::{Belongs, PodFacts};
+use super::{Context, Error, Guarded, watches};
+
+/// How often pods are compared with LiveStreams, for deletions that the watch did not see.
+const COMPARE: Duration = Duration::from_secs(300);
+
+/// A LiveStream that is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Gone {
+    name: String,
+    uid: String,
+}
+
+impl Gone {
+    pub(super) fn of(stream: &Guarded) -> Self {
+        Self {
+            name: stream.name_any(),
+            uid: stream.uid().unwrap_or_default(),
+        }
+    }
+}
+
+/// Runs until it is dropped.
+pub(super) async fn run(
+    context: Arc<Context>,
+    streams: Store<Guarded>,
+    mut gone: mpsc::UnboundedReceiver<Gone>,
+    synced: [watch::Receiver<bool>; 2],
+) {
+    watches::all(synced).await;
+    if streams.wait_until_ready().await.is_err() {
+        return;
+    }
+    let mut compare = interval(COMPARE);
+    compare.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            stream = gone.recv() => match stream {
+                Some(stream) => clear(&context, &stream).await,
+                None => return,
+            },
+            _ = compare.tick() => compare_all(&context, &streams).await,
+        }
+    }
+}
+
+async fn compare_all(context: &Context, streams: &Store<Guarded>) {
+    for belongs in context.pods.streams() {
+        match is_gone(context, streams, &belongs).await {
+            Ok(true) => {
+                let gone = Gone {
+                    name: belongs.stream,
+                    uid: belongs.stream_uid,
+                };
+                clear(context, &gone).await;
+            }
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(stream.name = belongs.stream, %error, "failed to look for a LiveStream");
+            }
+        }
+    }
+}
+
+/// The watch may be behind, so the API server has the last word.
+async fn is_gone(
+    context: &Context,
+    streams: &Store<Guarded>,
+    belongs: &Belongs,
+) -> Result<bool, Error> {
+    let namespace = context.cluster.namespace();
+    let key = ObjectRef::new(&belongs.stream).within(namespace);
+    let is_it = |uid: Option<String>| uid.as_ref() == Some(&belongs.stream_uid);
+    if streams.get(&key).is_some_and(|stream| is_it(stream.uid())) {
+        return Ok(false);
+    }
+    let uid = context.cluster.stream_uid(&belongs.stream).await?;
+    Ok(!is_it(uid))
+}
+
+async fn clear(context: &Context, stream: &Gone) {
+    context.polls.leave(&stream.uid);
+    for pod in context.pods.of_stream(&stream.uid) {
+        if let Err(error) = end(context, stream, &pod).await {
+            tracing::warn!(stream.name = stream.name, pod.name = pod.name, %error, "failed to end a pod without a LiveStream");
+        }
+    }
+    if let Err(error) = context.presence.forget(&stream.uid).await {
+        // What the store keeps of it outlives its time at most.
+        tracing::warn!(stream.name = stream.name, %error, "failed to forget who watched");
+    }
+    context.memory.forget(&stream.uid);
+    tracing::info!(
+        stream.name = stream.name,
+        stream.uid = stream.uid,
+        "LiveStream is gone"
+    );
+}
+
+async fn end(context: &Context, stream: &Gone, pod: &PodFacts) -> Result<(), Error> {
+    let told = context
+        .memory
+        .recall(&stream.uid)
+        .stopped
+        .contains(&pod.uid);
+    if let Some(endpoint) = pod.endpoint().filter(|_| pod.listens() && !told) {
+        let target = Target {
+            stream: stream.name.clone(),
+            stream_uid: stream.uid.clone(),
+            attempt: pod.attempt,
+            endpoint,
+        };
+        if let Err(error) = context.control.stop(&target).await {
+            tracing::info!(stream.name = stream.name, pod.name = pod.name, %error, "pod did not stop");
+        }
+    }
+    if !pod.terminating {
+        let _ = context.cluster.delete_pod(pod).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! Which pod a stream is to have: the table of pod states against what is wanted. Pure.
+//! Attempts come from the status only, so that neither a crash nor a second operator makes two writers.
+
+use std::time::Duration;
+
+use api::condition::{ConditionStatus, ConditionType, Reason, find_condition};
+use api::control::JobPhase;
+use api::live_stream::PodIntent;
+use k8s_openapi::jiff::Timestamp;
+
+use super::age;
+use crate::class::Refusal;
+use crate::live_stream::backoff::{Failure, Failures};
+use crate::live_stream::observe::{Observed, UNREACHABLE_AFTER};
+use crate::live_stream::pods::{PodFacts, PodState};
+
+/// What is to happen with a stream's pods.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Course {
+    /// Nothing is to run.
+    Rest(Rest),
+    /// It should run and cannot be started.
+    Refused(Refusal),
+    /// The named pod is on its way out: it is asked for its last numbers first.
+    Finish(PodFacts),
+    /// A new pod is named and created.
+    Start { attempt: i32, cause: Cause },
+    /// The named pod was never created.
+    Create,
+    /// The named pod failed; the next one waits.
+    BackOff,
+    /// The named pod is there.
+    Keep(PodFacts),
+}
+
+/// Why nothing is to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    Deleted,
+    Suspended,
+    NotWanted,
+}
+
+/// Why a new pod is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Nothing ran before.
+    Wanted,
+    /// The pod before it failed.
+    Failed,
+    /// The pod before it is being deleted.
+    HandOver,
+}
+
+/// The course, with the failures in a row where an attempt has failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Decision {
+    pub(super) course: Course,
+    pub(super) failures: Option<Failures>,
+}
+
+pub(super) fn decide(observed: &Observed, now: Timestamp) -> Decision {
+    let without_failure = |course| Decision {
+        course,
+        failures: None,
+    };
+    if let Some(rest) = rest(observed) {
+        return without_failure(Course::Rest(rest));
+    }
+    let Some(intent) = &observed.stream.status.pod else {
+        return without_failure(start(observed, Cause::Wanted));
+    };
+    let named = observed.pods.iter().find(|pod| pod.name == intent.name);
+    if let Some(failure) = failed(observed, intent, named, now) {
+        return after_failure(observed, intent, failure, now);
+    }
+    without_failure(match named {
+        None if observed.effective.is_ok() => Course::Create,
+        None => start(observed, Cause::Wanted),
+        Some(pod) if pod.terminating => hand_over(observed, pod),
+        Some(pod) => Course::Keep(pod.clone()),
+    })
+}
+
+fn rest(observed: &Observed) -> Option<Rest> {
+    let stream = &observed.stream;
+    match (stream.deleting, stream.suspend, stream.replicas) {
+        (true, _, _) => Some(Rest::Deleted),
+        (false, true, _) => Some(Rest::Suspended),
+        (false, false, 0) => Some(Rest::NotWanted),
+        (false, false, _) => None,
+    }
+}
+
+fn start(observed: &Observed, cause: Cause) -> Course {
+    let status = &observed.stream.status;
+    let named = status.pod.as_ref().map_or(0, |intent| intent.attempt);
+    match &observed.effective {
+        Err(refusal) => Course::Refused(refusal.clone()),
+        Ok(_) => Course::Start {
+            attempt: status.last_attempt.max(named).saturating_add(1),
+            cause,
+        },
+    }
+}
+
+fn hand_over(observed: &Observed, pod: &PodFacts) -> Course {
+    let finish = observed.recollection.finish.as_ref();
+    let asked = finish.is_some_and(|finish| finish.pod_uid == pod.uid);
+    let told = observed.recollection.stopped.contains(&pod.uid);
+    if pod.listens() && !asked && !told && observed.effective.is_ok() {
+        return Course::Finish(pod.clone());
+    }
+    start(observed, Cause::HandOver)
+}
+
+fn after_failure(
+    observed: &Observed,
+    intent: &PodIntent,
+    failure: Failure,
+    now: Timestamp,
+) -> Decision {
+    let before = observed.recollection.failures.as_ref();
+    let live_for = live_for(observed, now);
+    let failures = Failures::counting(before, intent.attempt, failure, live_for, now);
+    let course = if failures.left(now).is_zero() {
+        start(observed, Cause::Failed)
+    } else {
+        Course::BackOff
+    };
+    Decision {
+        course,
+        failures: Some(failures),
+    }
+}
+
+/// How long the stream has been ready, as far as its status says.
+fn live_for(observed: &Observed, now: Timestamp) -> Duration {
+    let ready = find_condition(&observed.stream.status.conditions, ConditionType::Ready);
+    ready
+        .filter(|ready| ready.status == ConditionStatus::True.as_str())
+        .map_or(Duration::ZERO, |ready| {
+            age(ready.last_transition_time.0, now)
+        })
+}
+
+/// Why the named attempt is over, if it is.
+fn failed(
+    observed: &Observed,
+    intent: &PodIntent,
+    named: Option<&PodFacts>,
+    now: Timestamp,
+) -> Option<Failure> {
+    let counted = observed.recollection.failures.as_ref();
+    if let Some(counted) = counted.filter(|failures| failures.attempt == intent.attempt) {
+        return Some(counted.last.clone());
+    }
+    let Some(pod) = named else {
+        // A pod without a uid in the status may never have been created.
+        let was_there = intent.uid.is_some();
+        return was_there.then(|| pod_failed(format!("pod {} is gone", intent.name)));
+    };
+    if !observed.owns(pod) {
+        let name = &intent.name;
+        return Some(pod_failed(format!(
+            "the pod name {name} is taken by another owner"
+        )));
+    }
+    if pod.terminating {
+        return None;
+    }
+    if let PodState::Ended { message } = &pod.state {
+        return Some(pod_failed(format!("pod {} ended: {message}", pod.name)));
+    }
+    gave_up(observed).or_else(|| unreachable(observed, pod, now))
+}
+
+fn pod_failed(message: String) -> Failure {
+    Failure {
+        reason: Reason::PodFailed,
+        message,
+    }
+}
+
+fn gave_up(observed: &Observed) -> Option<Failure> {
+    let job = observed.polled.status.as_ref()?;
+    let message = match job.phase {
+        JobPhase::Failed => format!("the transcoder gave up: {}", job.source.message),
+        JobPhase::Finished => "the transcoder was told to finish by somebody else".to_owned(),
+        JobPhase::Standby | JobPhase::Starting | JobPhase::Live | JobPhase::Interrupted => {
+            return None;
+        }
+    };
+    Some(Failure {
+        reason: Reason::TranscoderFailed,
+        message: crate::text::clipped(&message),
+    })
+}
+
+/// Not knowing is no failure: the kubelet and the poll must both have found it unwell for long enough.
+fn unreachable(observed: &Observed, pod: &PodFacts, now: Timestamp) -> Option<Failure> {
+    let unready_for = pod
+        .unready_since
+        .map_or(Duration::ZERO, |since| age(since, now));
+    let both = unready_for.min(observed.polled.unreachable_for);
+    let running = pod.state == PodState::Running;
+    (running && both >= UNREACHABLE_AFTER).then(|| Failure {
+        reason: Reason::TranscoderUnreachable,
+        message: format!(
+            "pod {} is neither ready nor reachable for {} s",
+            pod.name,
+            UNREACHABLE_AFTER.as_secs()
+        ),
+    })
+}

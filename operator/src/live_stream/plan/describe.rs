@@ -1,0 +1,191 @@
+//! What the status says of a stream: the fields that people and columns read, around the conditions of `findings`. Pure.
+//! Never says what changes by itself with time, so that nothing is written while nothing happens.
+
+use api::LiveStreamStatus;
+use api::condition::set_condition;
+use api::control::{JobPhase, JobStatus};
+use api::job::ResumeFloor;
+use api::live_stream::{MediaSummary, PodIntent, SourceInUse};
+use api::names::{LABEL_STREAM_UID, pod_name};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+
+use super::course::{Cause, Course, Rest};
+use super::{age, phase};
+use crate::live_stream::backoff::Failures;
+use crate::live_stream::collect::{Collect, PresenceView};
+use crate::live_stream::observe::Observed;
+use crate::text::clipped;
+
+/// Everything that the findings are drawn from.
+pub(super) struct Case<'a> {
+    pub(super) observed: &'a Observed,
+    pub(super) course: &'a Course,
+    pub(super) failures: Option<&'a Failures>,
+    pub(super) collect: &'a Collect,
+}
+
+/// The status that the stream is to have.
+pub(super) fn status(
+    observed: &Observed,
+    course: &Course,
+    failures: Option<&Failures>,
+    collect: &Collect,
+    now: Timestamp,
+) -> LiveStreamStatus {
+    let mut status = observed.stream.status.clone();
+    if matches!(course, Course::Finish(_) | Course::Rest(Rest::Deleted)) {
+        return status;
+    }
+    let case = Case {
+        observed,
+        course,
+        failures,
+        collect,
+    };
+    status.observed_generation = observed.stream.generation;
+    let uid = &observed.stream.identity.uid;
+    status.selector = Some(format!("{LABEL_STREAM_UID}={uid}"));
+    case.pod(&mut status);
+    case.run(&mut status, now);
+    case.played(&mut status);
+    status.viewers = case.viewers();
+    // Whole seconds are what the API keeps: more would differ from what is read back.
+    let now = Time(Timestamp::from_second(now.as_second()).unwrap_or(now));
+    for finding in case.findings(&status) {
+        let generation = observed.stream.generation;
+        set_condition(&mut status.conditions, &finding, generation, &now);
+    }
+    status.phase = Some(phase::phase(&status.conditions));
+    status
+}
+
+impl Case<'_> {
+    pub(super) fn old(&self) -> &LiveStreamStatus {
+        &self.observed.stream.status
+    }
+
+    pub(super) fn job(&self) -> Option<&JobStatus> {
+        self.observed.polled.status.as_ref()
+    }
+
+    /// The pod that the status names, and what its successor needs to know.
+    fn pod(&self, status: &mut LiveStreamStatus) {
+        match self.course {
+            Course::Start { attempt, .. } => {
+                let identity = &self.observed.stream.identity;
+                status.pod = Some(PodIntent {
+                    name: pod_name(&identity.name, &identity.uid, *attempt),
+                    uid: None,
+                    attempt: *attempt,
+                    endpoint: None,
+                });
+                status.last_attempt = *attempt;
+                status.resume = self.resume();
+            }
+            Course::Rest(_) => {
+                if !self.pods_left() {
+                    status.pod = None;
+                }
+                status.resume = self.resume();
+            }
+            Course::BackOff => status.resume = self.resume(),
+            Course::Keep(pod) => {
+                let endpoint = pod.endpoint();
+                if let Some(intent) = status.pod.as_mut().filter(|_| endpoint.is_some()) {
+                    intent.uid = Some(pod.uid.clone());
+                    intent.endpoint = endpoint;
+                }
+            }
+            Course::Refused(_) | Course::Create | Course::Finish(_) => {}
+        }
+        let runs = matches!(self.course, Course::Keep(pod) if pod.endpoint().is_some());
+        status.replicas = i32::from(runs);
+    }
+
+    pub(super) fn pods_left(&self) -> bool {
+        let mut pods = self.observed.pods.iter();
+        pods.any(|pod| self.observed.owns(pod))
+    }
+
+    /// Numbers never go back: the greatest that anybody ever said.
+    fn resume(&self) -> Option<ResumeFloor> {
+        let finish = self.observed.recollection.finish.as_ref();
+        let said = [
+            self.old().resume,
+            self.job().map(|job| job.next),
+            finish.and_then(|finish| finish.next),
+        ];
+        said.into_iter().flatten().reduce(|one, other| ResumeFloor {
+            media_sequence: one.media_sequence.max(other.media_sequence),
+            discontinuity_sequence: one.discontinuity_sequence.max(other.discontinuity_sequence),
+        })
+    }
+
+    /// When the run began, and how long it took to the first segment.
+    fn run(&self, status: &mut LiveStreamStatus, now: Timestamp) {
+        match self.course {
+            Course::Start {
+                cause: Cause::Wanted,
+                ..
+            } => {
+                status.started_time = Some(Time(now));
+                status.first_segment_milliseconds = None;
+            }
+            Course::Rest(_) => {
+                status.started_time = None;
+                status.first_segment_milliseconds = None;
+            }
+            _ => {}
+        }
+        let live = self.job().is_some_and(|job| job.phase == JobPhase::Live);
+        if live && status.first_segment_milliseconds.is_none() {
+            let began = self.observed.recollection.named;
+            let began = began.or(status.started_time.as_ref().map(|time| time.0));
+            let took = began.map(|began| age(began, now).as_millis());
+            status.first_segment_milliseconds = took.and_then(|took| i64::try_from(took).ok());
+        }
+    }
+
+    /// The source and the media, as the pod says them.
+    fn played(&self, status: &mut LiveStreamStatus) {
+        if matches!(self.course, Course::Rest(_)) {
+            status.source = None;
+            status.media = None;
+            return;
+        }
+        let Some(job) = self.job() else { return };
+        let index = job.source.index;
+        if status.source.as_ref().is_none_or(|old| old.index != index) {
+            let since = Timestamp::from_millisecond(job.source.since_unix_milliseconds);
+            status.source = since.ok().map(|since| SourceInUse {
+                index,
+                since: Time(since),
+            });
+        }
+        if let Some(media) = &job.media {
+            status.media = Some(MediaSummary {
+                video: media.video.as_deref().map(clipped),
+                audio: media.audio.as_deref().map(clipped),
+                mode: <&str>::from(media.mode).to_owned(),
+                reason: clipped(&media.reason),
+            });
+        }
+    }
+
+    fn viewers(&self) -> i32 {
+        match (&self.observed.presence, self.course) {
+            (_, Course::Rest(_)) => 0,
+            (PresenceView::Known(facts), _) => coarse(facts.stream.viewers),
+            _ => self.old().viewers,
+        }
+    }
+}
+
+/// The lower bound of 0, 1, 10, 100 …, so that the status does not follow every viewer.
+fn coarse(viewers: u32) -> i32 {
+    match viewers.checked_ilog10() {
+        None => 0,
+        Some(power) => 10_i32.saturating_pow(power),
+    }
+}

@@ -1,0 +1,300 @@
+//! The four conditions of a stream: what holds, why, and a sentence for the person who reads `kubectl describe`. Pure.
+//! What is not known now is left as it was: readers keep what they believed.
+
+use api::LiveStreamStatus;
+use api::condition::{ConditionStatus, ConditionType, Finding, Reason, find_condition};
+use api::control::{JobPhase, JobStatus};
+use api::live_stream::WhenIdle;
+
+use super::course::{Cause, Course, Rest};
+use super::describe::Case;
+use crate::live_stream::backoff::attempt_delay;
+use crate::live_stream::collect::Collect;
+use crate::live_stream::observe::UNREACHABLE_AFTER;
+use crate::live_stream::pods::PodState;
+use crate::text::clipped;
+
+impl Case<'_> {
+    pub(super) fn findings(&self, fresh: &LiveStreamStatus) -> Vec<Finding> {
+        [
+            Some(self.provisioned()),
+            self.ready(fresh),
+            self.source(),
+            Some(self.idle(fresh)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    fn provisioned(&self) -> Finding {
+        let (status, reason, message) = match self.course {
+            Course::Rest(rest) => self.provisioned_at_rest(*rest),
+            Course::Refused(refusal) => (
+                ConditionStatus::False,
+                refusal.reason,
+                refusal.message.clone(),
+            ),
+            Course::Start { .. } | Course::Create | Course::Finish(_) => (
+                ConditionStatus::False,
+                Reason::PodPending,
+                "the pod is being started".to_owned(),
+            ),
+            Course::BackOff => (ConditionStatus::False, Reason::PodFailed, self.waiting()),
+            Course::Keep(pod) => match (&pod.state, &self.observed.mount_trouble) {
+                (PodState::Running | PodState::Ended { .. }, _) => (
+                    ConditionStatus::True,
+                    Reason::PodRunning,
+                    format!("pod {} runs", pod.name),
+                ),
+                (PodState::Pending { .. }, Some(trouble)) => (
+                    ConditionStatus::False,
+                    trouble.reason,
+                    trouble.message.clone(),
+                ),
+                (PodState::Pending { reason, message }, None) => {
+                    (ConditionStatus::False, *reason, message.clone())
+                }
+            },
+        };
+        finding(ConditionType::Provisioned, status, reason, message)
+    }
+
+    fn provisioned_at_rest(&self, rest: Rest) -> (ConditionStatus, Reason, String) {
+        let reason = rest_reason(rest);
+        if self.pods_left() {
+            let message = "the pod is being stopped".to_owned();
+            return (ConditionStatus::True, reason, message);
+        }
+        (
+            ConditionStatus::False,
+            reason,
+            rest_message(rest).to_owned(),
+        )
+    }
+
+    fn waiting(&self) -> String {
+        let Some(failures) = self.failures else {
+            return "the pod failed".to_owned();
+        };
+        let delay = attempt_delay(failures.count).as_secs();
+        let (count, message) = (failures.count, &failures.last.message);
+        format!("{message}; tried again {delay} s after that ({count} failures in a row)")
+    }
+
+    fn ready(&self, fresh: &LiveStreamStatus) -> Option<Finding> {
+        let (status, reason, message) = match self.course {
+            Course::Rest(rest) => (
+                ConditionStatus::False,
+                rest_reason(*rest),
+                rest_message(*rest).to_owned(),
+            ),
+            Course::Refused(refusal) => (
+                ConditionStatus::False,
+                refusal.reason,
+                refusal.message.clone(),
+            ),
+            Course::BackOff | Course::Start { .. } if self.failures.is_some() => {
+                let last = &self.failures?.last;
+                (ConditionStatus::False, last.reason, last.message.clone())
+            }
+            Course::BackOff | Course::Start { .. } | Course::Create | Course::Finish(_) => {
+                not_yet(fresh)
+            }
+            Course::Keep(_) => self.ready_by_job(fresh)?,
+        };
+        Some(finding(ConditionType::Ready, status, reason, message))
+    }
+
+    fn ready_by_job(&self, fresh: &LiveStreamStatus) -> Option<(ConditionStatus, Reason, String)> {
+        let polled = &self.observed.polled;
+        if polled.unreachable_for >= UNREACHABLE_AFTER {
+            let message = format!(
+                "the pod has not answered for {} s; what was known before may still hold",
+                UNREACHABLE_AFTER.as_secs()
+            );
+            return Some((
+                ConditionStatus::Unknown,
+                Reason::TranscoderUnreachable,
+                message,
+            ));
+        }
+        match polled.status.as_ref() {
+            // What an operator before this one wrote stands until the pod says something newer.
+            None if self.is_known_ready() => None,
+            None => Some(not_yet(fresh)),
+            Some(job) => Some(ready_by_phase(job, fresh)),
+        }
+    }
+
+    fn is_known_ready(&self) -> bool {
+        let ready = find_condition(&self.old().conditions, ConditionType::Ready);
+        let true_now = ready.is_some_and(|ready| ready.status == ConditionStatus::True.as_str());
+        let intent = self.old().pod.as_ref();
+        true_now && intent.is_some_and(|intent| intent.endpoint.is_some())
+    }
+
+    fn source(&self) -> Option<Finding> {
+        let kind = ConditionType::SourceHealthy;
+        let unknown = |reason, message: &str| {
+            finding(kind, ConditionStatus::Unknown, reason, message.to_owned())
+        };
+        match self.course {
+            Course::Rest(rest) => return Some(unknown(rest_reason(*rest), rest_message(*rest))),
+            Course::Refused(refusal) => {
+                return Some(unknown(refusal.reason, "the stream is not started"));
+            }
+            Course::Start {
+                cause: Cause::Wanted,
+                ..
+            } => {
+                return Some(unknown(Reason::Connecting, "nothing is known yet"));
+            }
+            _ => {}
+        }
+        let source = self.job().map(|job| &job.source);
+        let healthy = source.and_then(|source| source.healthy);
+        let (Some(source), Some(healthy)) = (source, healthy) else {
+            // What was known of it stands until the pod knows better.
+            let known = find_condition(&self.old().conditions, kind).is_some();
+            return (!known).then(|| unknown(Reason::Connecting, "nothing is known yet"));
+        };
+        let status = if healthy {
+            ConditionStatus::True
+        } else {
+            ConditionStatus::False
+        };
+        let long_gop = self.trouble(&[Reason::LongGop]).filter(|_| healthy);
+        Some(match long_gop {
+            Some((reason, message)) => finding(kind, status, reason, message),
+            None => finding(kind, status, source.reason, clipped(&source.message)),
+        })
+    }
+
+    fn trouble(&self, reasons: &[Reason]) -> Option<(Reason, String)> {
+        let troubles = self.job()?.troubles.iter();
+        let mut troubles = troubles.filter(|trouble| reasons.contains(&trouble.reason));
+        troubles
+            .next()
+            .map(|trouble| (trouble.reason, clipped(&trouble.message)))
+    }
+
+    fn idle(&self, fresh: &LiveStreamStatus) -> Finding {
+        let seconds = self.observed.stream.idle.timeout.as_secs();
+        let keeps = self.observed.stream.idle.when_idle == WhenIdle::KeepRunning;
+        let watched = fresh.viewers > 0;
+        let (status, reason, message) = match (self.course, self.collect) {
+            (Course::Rest(Rest::Suspended), _) => (
+                ConditionStatus::True,
+                Reason::Suspended,
+                "viewers are told that the stream is suspended".to_owned(),
+            ),
+            (Course::Rest(_), _) => (
+                ConditionStatus::True,
+                Reason::ScaledToZero,
+                "the next viewer wakes the stream".to_owned(),
+            ),
+            (_, Collect::Away { reason }) => (
+                ConditionStatus::Unknown,
+                Reason::CollectionPaused,
+                format!(
+                    "nothing is collected while the presence store does not answer: {}",
+                    clipped(reason)
+                ),
+            ),
+            (_, Collect::Paused { gateways }) => (
+                ConditionStatus::Unknown,
+                Reason::CollectionPaused,
+                format!(
+                    "gateway {} has not said who is watching",
+                    gateways.join(", ")
+                ),
+            ),
+            _ if watched => (
+                ConditionStatus::False,
+                Reason::Watched,
+                "somebody is watching".to_owned(),
+            ),
+            _ if keeps => (
+                ConditionStatus::True,
+                Reason::KeptRunning,
+                "nobody is watching; the stream runs on because spec.whenIdle is KeepRunning"
+                    .to_owned(),
+            ),
+            _ => (
+                ConditionStatus::False,
+                Reason::Unwatched,
+                format!("nobody is watching; collected {seconds} s after the last viewer"),
+            ),
+        };
+        finding(ConditionType::Idle, status, reason, message)
+    }
+}
+
+fn finding(
+    kind: ConditionType,
+    status: ConditionStatus,
+    reason: Reason,
+    message: String,
+) -> Finding {
+    Finding {
+        kind,
+        status,
+        reason,
+        message,
+    }
+}
+
+fn not_yet(fresh: &LiveStreamStatus) -> (ConditionStatus, Reason, String) {
+    let (reason, message) = if fresh.first_segment_milliseconds.is_some() {
+        (Reason::Replacing, "the pod is being replaced")
+    } else {
+        (
+            Reason::WaitingForFirstSegment,
+            "no segment is published yet",
+        )
+    };
+    (ConditionStatus::False, reason, message.to_owned())
+}
+
+fn ready_by_phase(job: &JobStatus, fresh: &LiveStreamStatus) -> (ConditionStatus, Reason, String) {
+    let mut stalls = job.troubles.iter();
+    let stalls = stalls.find(|trouble| {
+        matches!(
+            trouble.reason,
+            Reason::OutputStalled | Reason::EncoderTooSlow
+        )
+    });
+    match (job.phase, stalls) {
+        (JobPhase::Live, Some(trouble)) => (
+            ConditionStatus::True,
+            trouble.reason,
+            clipped(&trouble.message),
+        ),
+        (JobPhase::Live, None) => (
+            ConditionStatus::True,
+            Reason::Streaming,
+            "segments are published".to_owned(),
+        ),
+        (JobPhase::Interrupted, _) => (
+            ConditionStatus::False,
+            job.source.reason,
+            clipped(&job.source.message),
+        ),
+        _ => not_yet(fresh),
+    }
+}
+
+fn rest_reason(rest: Rest) -> Reason {
+    match rest {
+        Rest::Suspended => Reason::Suspended,
+        Rest::Deleted | Rest::NotWanted => Reason::NotWanted,
+    }
+}
+
+fn rest_message(rest: Rest) -> &'static str {
+    match rest {
+        Rest::Suspended => "spec.suspend is set",
+        Rest::Deleted | Rest::NotWanted => "spec.replicas is 0",
+    }
+}

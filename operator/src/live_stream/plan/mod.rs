@@ -1,0 +1,216 @@
+//! The one place where it is decided what happens to a stream. Pure and synchronous: what is observed and the time go in, a plan comes out.
+//! To see what a LiveStream becomes, start here.
+
+mod course;
+mod describe;
+mod findings;
+mod phase;
+
+use std::time::Duration;
+
+use api::LiveStreamStatus;
+use api::control::JobPhase;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+
+use self::course::{Cause, Course, Decision, Rest};
+use super::backoff::Failures;
+use super::collect::{self, Collect};
+use super::observe::{Observed, UNREACHABLE_AFTER};
+use super::pod::{self, Order};
+use super::pods::{PodFacts, PodState};
+
+/// How soon coarse viewers are looked at again.
+const VIEWERS_RECHECK: Duration = Duration::from_secs(60);
+/// A pod that takes longer than this from node to container has its mounts looked into.
+pub(crate) const MOUNTS_SUSPECT_AFTER: Duration = Duration::from_secs(10);
+
+/// What is to be done, one field per object. Applied by `apply`, told by `report`.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// The pod that is told to finish, so that its successor knows its numbers; nothing else happens before.
+    pub(crate) finish: Option<PodFacts>,
+    /// The status names a new pod: it is written before anything else is done.
+    pub(crate) names_pod: bool,
+    /// Pods that go.
+    pub(crate) dismiss: Vec<Dismissal>,
+    /// The pod to create.
+    pub(crate) create: Option<Box<Pod>>,
+    /// The next step of the collection.
+    pub(crate) collect: Collect,
+    /// The status that the stream is to have.
+    pub(crate) status: LiveStreamStatus,
+    /// The failures in a row, when an attempt has failed.
+    pub(crate) failures: Option<Failures>,
+    /// When to look again, if nothing happens before.
+    pub(crate) requeue: Duration,
+}
+
+/// A pod that goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Dismissal {
+    pub(crate) pod: PodFacts,
+    /// It is told to stop first: else it would produce until shortly before its grace ends.
+    pub(crate) stop: bool,
+    /// It is deleted; else it is being deleted already.
+    pub(crate) delete: bool,
+    /// It goes because the status does not name it, so the status is read once more before.
+    pub(crate) unnamed: bool,
+}
+
+/// Decides.
+pub(crate) fn plan(observed: &Observed, now: Timestamp) -> Plan {
+    let Decision { course, failures } = course::decide(observed, now);
+    let collect = collection(observed, &course, now);
+    let status = describe::status(observed, &course, failures.as_ref(), &collect, now);
+    let finish = match &course {
+        Course::Finish(pod) => Some(pod.clone()),
+        _ => None,
+    };
+    Plan {
+        finish,
+        names_pod: matches!(course, Course::Start { .. }),
+        dismiss: dismissals(observed, &course),
+        create: create(observed, &course, &status),
+        requeue: requeue(observed, &course, failures.as_ref(), &collect, now),
+        collect,
+        status,
+        failures,
+    }
+}
+
+fn collection(observed: &Observed, course: &Course, now: Timestamp) -> Collect {
+    use api::live_stream::WhenIdle;
+    let stream = &observed.stream;
+    if stream.idle.when_idle == WhenIdle::KeepRunning {
+        return Collect::Nothing;
+    }
+    match course {
+        Course::Start {
+            cause: Cause::Wanted,
+            ..
+        } => Collect::Open,
+        Course::Rest(_) | Course::Start { .. } | Course::Create | Course::Finish(_) => {
+            Collect::Nothing
+        }
+        Course::Refused(_) | Course::BackOff | Course::Keep(_) => {
+            let began = stream.status.started_time.as_ref();
+            let began = began.map_or(stream.created, |time| time.0);
+            let run_age = age(began, now);
+            collect::decide(
+                &observed.presence,
+                stream.idle.timeout,
+                run_age,
+                &observed.gateways,
+            )
+        }
+    }
+}
+
+fn dismissals(observed: &Observed, course: &Course) -> Vec<Dismissal> {
+    let named = observed.stream.status.pod.as_ref();
+    let is_named = |pod: &PodFacts| named.is_some_and(|intent| intent.name == pod.name);
+    let pods = observed.pods.iter().filter(|pod| observed.owns(pod));
+    pods.filter_map(|pod| dismissal(observed, course, pod, is_named(pod)))
+        .collect()
+}
+
+fn dismissal(
+    observed: &Observed,
+    course: &Course,
+    pod: &PodFacts,
+    is_named: bool,
+) -> Option<Dismissal> {
+    let told = observed.recollection.stopped.contains(&pod.uid);
+    if pod.terminating {
+        // Its successor plays; it would serve nobody until its grace ends.
+        let leftover = !is_named && pod.listens() && !told && is_live(observed, course);
+        return leftover.then(|| Dismissal {
+            pod: pod.clone(),
+            stop: true,
+            delete: false,
+            unnamed: false,
+        });
+    }
+    let goes = match course {
+        Course::Rest(_) | Course::Start { .. } => true,
+        // What ended by itself is kept until it is replaced, so that its log can be read.
+        Course::BackOff => !is_named || !pod.ended(),
+        Course::Create | Course::Keep(_) | Course::Refused(_) => !is_named,
+        Course::Finish(_) => false,
+    };
+    goes.then(|| Dismissal {
+        pod: pod.clone(),
+        stop: pod.listens() && !told,
+        delete: true,
+        unnamed: !is_named,
+    })
+}
+
+fn is_live(observed: &Observed, course: &Course) -> bool {
+    let job = observed.polled.status.as_ref();
+    matches!(course, Course::Keep(_)) && job.is_some_and(|job| job.phase == JobPhase::Live)
+}
+
+fn create(observed: &Observed, course: &Course, status: &LiveStreamStatus) -> Option<Box<Pod>> {
+    let wanted = matches!(course, Course::Start { .. } | Course::Create);
+    let (true, Ok(effective), Some(intent)) = (wanted, &observed.effective, &status.pod) else {
+        return None;
+    };
+    let order = Order {
+        stream: observed.stream.identity.clone(),
+        owner: observed.stream.owner.clone(),
+        attempt: intent.attempt,
+        resume: status.resume.unwrap_or_default(),
+        effective,
+    };
+    Some(Box::new(pod::build(&observed.fleet, &order)))
+}
+
+fn requeue(
+    observed: &Observed,
+    course: &Course,
+    failures: Option<&Failures>,
+    collect: &Collect,
+    now: Timestamp,
+) -> Duration {
+    let of_course = match course {
+        Course::Keep(pod) => Some(keep_recheck(observed, pod, now)),
+        Course::BackOff => failures.map(|failures| failures.left(now)),
+        Course::Rest(Rest::Deleted | Rest::Suspended | Rest::NotWanted)
+        | Course::Refused(_)
+        | Course::Finish(_)
+        | Course::Start { .. }
+        | Course::Create => None,
+    };
+    [of_course, collect.recheck()]
+        .into_iter()
+        .flatten()
+        .fold(observed.resync, Duration::min)
+}
+
+/// When a pod that is left as it is may have become a case for something.
+fn keep_recheck(observed: &Observed, pod: &PodFacts, now: Timestamp) -> Duration {
+    let unreachable_for = observed.polled.unreachable_for;
+    match &pod.state {
+        PodState::Running if unreachable_for > Duration::ZERO => {
+            let left = UNREACHABLE_AFTER.saturating_sub(unreachable_for);
+            left.clamp(Duration::from_secs(1), VIEWERS_RECHECK)
+        }
+        PodState::Running | PodState::Ended { .. } => VIEWERS_RECHECK,
+        PodState::Pending { .. } => {
+            let scheduled_for = pod.scheduled_since.map(|since| age(since, now));
+            let left = scheduled_for.map(|passed| MOUNTS_SUSPECT_AFTER.saturating_sub(passed));
+            let left = left.filter(|left| !left.is_zero());
+            left.unwrap_or(VIEWERS_RECHECK)
+        }
+    }
+}
+
+/// How long ago, never negative.
+pub(crate) fn age(since: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(since)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! Every state of a pod against everything that can be wanted.

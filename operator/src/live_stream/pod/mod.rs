@@ -1,0 +1,124 @@
+//! What a transcoder pod is made of. Pure: the same order gives the same pod, byte for byte.
+//! No secret is ever in it; Secrets are mounted as files.
+
+mod container;
+mod placement;
+mod resources;
+mod security;
+mod volumes;
+
+pub(crate) use volumes::SOURCES;
+
+use std::collections::BTreeMap;
+
+use api::job::{JOB_VERSION, JobOutput, ResumeFloor, StreamIdentity, TranscodeJob};
+use api::names;
+use k8s_openapi::api::core::v1::{LocalObjectReference, Pod, PodSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+
+use crate::class::Effective;
+use crate::settings::TranscoderSettings;
+
+/// How long a pod may take to end, in seconds; its supervisor produces until shortly before, unless it is told to stop.
+pub(crate) const GRACE_SECONDS: i64 = 30;
+
+/// What all transcoder pods of the release share.
+#[derive(Debug, Clone)]
+pub(crate) struct Fleet {
+    pub(crate) instance: String,
+    pub(crate) transcoder: TranscoderSettings,
+    pub(crate) log_filter: String,
+    pub(crate) log_format: &'static str,
+}
+
+/// One pod that is to be made.
+#[derive(Debug, Clone)]
+pub(crate) struct Order<'a> {
+    pub(crate) stream: StreamIdentity,
+    pub(crate) owner: OwnerReference,
+    pub(crate) attempt: i32,
+    pub(crate) resume: ResumeFloor,
+    pub(crate) effective: &'a Effective,
+}
+
+/// The pod for an order.
+pub(crate) fn build(fleet: &Fleet, order: &Order<'_>) -> Pod {
+    let name = names::pod_name(&order.stream.name, &order.stream.uid, order.attempt);
+    Pod {
+        metadata: ObjectMeta {
+            labels: Some(labels(fleet, order)),
+            namespace: Some(order.stream.namespace.clone()),
+            owner_references: Some(vec![order.owner.clone()]),
+            ..named(&name)
+        },
+        spec: Some(spec(fleet, order, &name)),
+        status: None,
+    }
+}
+
+fn named(name: &str) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        ..ObjectMeta::default()
+    }
+}
+
+fn labels(fleet: &Fleet, order: &Order<'_>) -> BTreeMap<String, String> {
+    let labels = [
+        ("app.kubernetes.io/name", "headend"),
+        ("app.kubernetes.io/managed-by", "headend-operator"),
+        (names::LABEL_INSTANCE, &fleet.instance),
+        (names::LABEL_COMPONENT, names::COMPONENT_TRANSCODER),
+        (names::LABEL_STREAM, &order.stream.name),
+        (names::LABEL_STREAM_UID, &order.stream.uid),
+        (names::LABEL_ATTEMPT, &order.attempt.to_string()),
+        (placement::LABEL_OUTPUT_VOLUME, "true"),
+    ];
+    let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    labels.into()
+}
+
+fn spec(fleet: &Fleet, order: &Order<'_>, name: &str) -> PodSpec {
+    let class = &order.effective.pod;
+    PodSpec {
+        affinity: placement::affinity(fleet),
+        automount_service_account_token: Some(false),
+        containers: vec![container::container(fleet, order, name)],
+        enable_service_links: Some(false),
+        image_pull_secrets: pull_secrets(fleet),
+        node_selector: Some(class.node_selector.clone()).filter(|labels| !labels.is_empty()),
+        priority_class_name: class.priority_class_name.clone(),
+        restart_policy: Some("Never".to_owned()),
+        runtime_class_name: class.runtime_class_name.clone(),
+        security_context: Some(security::pod()),
+        termination_grace_period_seconds: Some(GRACE_SECONDS),
+        tolerations: Some(placement::tolerations(&class.tolerations)),
+        volumes: Some(volumes::volumes(fleet, order)),
+        ..PodSpec::default()
+    }
+}
+
+fn pull_secrets(fleet: &Fleet) -> Option<Vec<LocalObjectReference>> {
+    let secrets = fleet.transcoder.image_pull_secrets.iter();
+    let secrets = secrets.map(|name| LocalObjectReference { name: name.clone() });
+    Some(secrets.collect()).filter(|secrets: &Vec<_>| !secrets.is_empty())
+}
+
+/// The document that the transcoder is given.
+fn job(order: &Order<'_>) -> TranscodeJob {
+    TranscodeJob {
+        version: JOB_VERSION,
+        stream: order.stream.clone(),
+        attempt: order.attempt,
+        sources: order.effective.sources.clone(),
+        class: order.effective.class.clone(),
+        resume: order.resume,
+        output: JobOutput {
+            directory: names::OUTPUT_MOUNT.to_owned(),
+            byte_limit: order.effective.byte_limit,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! The volumes of a transcoder pod: its own directory of the output volume, its sources' Secrets, room for scratch files.
+//! A pod never sees the directory of another: that is isolation and fence in one.
+
+use api::names::{OUTPUT_MOUNT, PODS_DIRECTORY, SOURCES_MOUNT};
+use k8s_openapi::api::core::v1::{
+    EmptyDirVolumeSource, KeyToPath, PersistentVolumeClaimVolumeSource, ProjectedVolumeSource,
+    SecretProjection, Volume, VolumeMount, VolumeProjection,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+use super::{Fleet, Order};
+use crate::class::SecretFile;
+
+const OUTPUT: &str = "output";
+const SCRATCH: &str = "scratch";
+/// Its name is what the kubelet says when a Secret of a source is not there.
+pub(crate) const SOURCES: &str = "sources";
+
+const SCRATCH_LIMIT: &str = "64Mi";
+
+pub(super) fn volumes(fleet: &Fleet, order: &Order<'_>) -> Vec<Volume> {
+    let mut volumes = vec![output(fleet), scratch()];
+    if !order.effective.files.is_empty() {
+        volumes.push(sources(&order.effective.files));
+    }
+    volumes
+}
+
+pub(super) fn mounts(order: &Order<'_>, pod_name: &str) -> Vec<VolumeMount> {
+    let mount = |name: &str, path: &str| VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        ..VolumeMount::default()
+    };
+    let mut mounts = vec![
+        VolumeMount {
+            sub_path: Some(format!("{PODS_DIRECTORY}/{pod_name}")),
+            ..mount(OUTPUT, OUTPUT_MOUNT)
+        },
+        mount(SCRATCH, "/tmp"),
+    ];
+    if !order.effective.files.is_empty() {
+        mounts.push(VolumeMount {
+            read_only: Some(true),
+            ..mount(SOURCES, SOURCES_MOUNT)
+        });
+    }
+    mounts
+}
+
+fn output(fleet: &Fleet) -> Volume {
+    Volume {
+        name: OUTPUT.to_owned(),
+        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+            claim_name: fleet.transcoder.output_claim.clone(),
+            read_only: None,
+        }),
+        ..Volume::default()
+    }
+}
+
+fn scratch() -> Volume {
+    Volume {
+        name: SCRATCH.to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource {
+            size_limit: Some(Quantity(SCRATCH_LIMIT.to_owned())),
+            ..EmptyDirVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
+}
+
+fn sources(files: &[SecretFile]) -> Volume {
+    let projection = |file: &SecretFile| VolumeProjection {
+        secret: Some(SecretProjection {
+            name: file.secret.clone(),
+            items: Some(vec![KeyToPath {
+                key: file.key.clone(),
+                path: file.path.clone(),
+                ..KeyToPath::default()
+            }]),
+            optional: None,
+        }),
+        ..VolumeProjection::default()
+    };
+    Volume {
+        name: SOURCES.to_owned(),
+        projected: Some(ProjectedVolumeSource {
+            // Read by the one user of the pod through its group.
+            default_mode: Some(0o440),
+            sources: Some(files.iter().map(projection).collect()),
+            ..ProjectedVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
+}

@@ -1,0 +1,203 @@
+//! Follows the status of every running pod by long poll, and triggers a reconcile when a pod says something new.
+//! Not knowing is not failure: a pod that does not answer is told as unreachable for so long, its last word stands.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use api::control::JobStatus;
+use tokio::time::{Instant, sleep};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Triggers;
+use super::control::{Control, Target};
+use super::observe::{Polled, UNREACHABLE_AFTER};
+use crate::metrics::Metrics;
+
+/// Between polls of a pod that does not answer: short at first, since a pod that starts answers any moment.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_LONGEST: Duration = Duration::from_secs(2);
+
+/// The pods that are followed, by uid of their stream.
+pub(crate) struct Polls {
+    control: Control,
+    triggers: Triggers,
+    metrics: Metrics,
+    followed: Mutex<HashMap<String, Followed>>,
+}
+
+struct Followed {
+    target: Target,
+    said: Said,
+    /// Ends with the entry; `None` once the pod is asked no more.
+    task: Option<AbortOnDropHandle<()>>,
+}
+
+/// What a pod has said, shared between its task and whoever asks.
+#[derive(Debug, Clone, Default)]
+struct Said(Arc<Mutex<Heard>>);
+
+#[derive(Debug, Clone, Default)]
+struct Heard {
+    status: Option<JobStatus>,
+    failing_since: Option<Instant>,
+}
+
+impl Polls {
+    pub(crate) fn new(control: Control, triggers: Triggers, metrics: Metrics) -> Self {
+        Self {
+            control,
+            triggers,
+            metrics,
+            followed: Mutex::default(),
+        }
+    }
+
+    /// Follows this pod, and no other of its stream; answers what it has said so far.
+    pub(crate) fn follow(&self, target: Target) -> Polled {
+        let mut followed = self.lock();
+        if let Some(entry) = followed.get(&target.stream_uid)
+            && entry.target == target
+            && entry.task.is_some()
+        {
+            return entry.said.polled();
+        }
+        let said = Said::default();
+        let poll = Poll {
+            control: self.control.clone(),
+            triggers: self.triggers.clone(),
+            metrics: self.metrics.clone(),
+            target: target.clone(),
+            said: said.clone(),
+        };
+        let task = AbortOnDropHandle::new(tokio::spawn(poll.run()));
+        let entry = Followed {
+            target: target.clone(),
+            said,
+            task: Some(task),
+        };
+        followed.insert(target.stream_uid, entry);
+        Polled::default()
+    }
+
+    /// Follows no pod of this stream any more; answers what this attempt said last.
+    pub(crate) fn last_word(&self, stream_uid: &str, attempt: i32) -> Polled {
+        let mut followed = self.lock();
+        let entry = followed.get_mut(stream_uid);
+        let Some(entry) = entry.filter(|entry| entry.target.attempt == attempt) else {
+            followed.remove(stream_uid);
+            return Polled::default();
+        };
+        entry.task = None;
+        Polled {
+            status: entry.said.lock().status.clone(),
+            unreachable_for: Duration::ZERO,
+        }
+    }
+
+    /// Follows no pod of this stream any more, and forgets what they said.
+    pub(crate) fn leave(&self, stream_uid: &str) {
+        self.lock().remove(stream_uid);
+    }
+
+    /// How many pods are followed, and how many of them do not answer.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let followed = self.lock();
+        let tasks = followed.values().filter(|entry| entry.task.is_some());
+        let (mut all, mut failing) = (0, 0);
+        for entry in tasks {
+            all += 1;
+            failing += usize::from(entry.said.lock().failing_since.is_some());
+        }
+        (all, failing)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Followed>> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Said {
+    fn lock(&self) -> MutexGuard<'_, Heard> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn polled(&self) -> Polled {
+        let heard = self.lock();
+        Polled {
+            status: heard.status.clone(),
+            unreachable_for: heard
+                .failing_since
+                .map_or(Duration::ZERO, |since| since.elapsed()),
+        }
+    }
+
+    /// Takes an answer in; whether it is news to anybody. Numbers that grow with each segment are not.
+    fn answered(&self, status: JobStatus) -> bool {
+        let mut heard = self.lock();
+        let was_away = heard.failing_since.take().is_some();
+        let version = heard.status.as_ref().map(|before| before.version);
+        let newer = version != Some(status.version);
+        heard.status = Some(status);
+        was_away || newer
+    }
+
+    /// Takes a failure in; answers for how long there have been only failures.
+    fn failed(&self) -> Duration {
+        let mut heard = self.lock();
+        heard
+            .failing_since
+            .get_or_insert_with(Instant::now)
+            .elapsed()
+    }
+
+    fn version(&self) -> u64 {
+        self.lock()
+            .status
+            .as_ref()
+            .map_or(0, |status| status.version)
+    }
+}
+
+/// The task of one pod.
+struct Poll {
+    control: Control,
+    triggers: Triggers,
+    metrics: Metrics,
+    target: Target,
+    said: Said,
+}
+
+impl Poll {
+    async fn run(self) {
+        let mut pause = RETRY_FIRST;
+        let mut told_lost = false;
+        loop {
+            match self.control.status(&self.target, self.said.version()).await {
+                Ok(status) => {
+                    self.metrics.polled(true);
+                    (pause, told_lost) = (RETRY_FIRST, false);
+                    if self.said.answered(status) {
+                        self.triggers.send(&self.target.stream);
+                    }
+                    // However fast a pod has news, it is listened to so often.
+                    sleep(RETRY_FIRST).await;
+                }
+                Err(error) => {
+                    self.metrics.polled(false);
+                    tracing::debug!(stream.name = self.target.stream, %error, "poll failed");
+                    let failing_for = self.said.failed();
+                    if failing_for >= UNREACHABLE_AFTER && !told_lost {
+                        told_lost = true;
+                        self.triggers.send(&self.target.stream);
+                    }
+                    sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_LONGEST);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! The poller against a pod that answers, lags, lies and is away.

@@ -1,0 +1,252 @@
+//! The three watches behind the controller (LiveStreams, StreamClasses, pods), and everything of this module that runs.
+//! Objects are trimmed before they are kept; no watch ends on an error, and none retries hot.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api::LiveStream;
+use api::live_stream::Phase;
+use api::names::{COMPONENT_GATEWAY, COMPONENT_TRANSCODER, LABEL_COMPONENT, LABEL_INSTANCE};
+use futures::stream::{BoxStream, Stream};
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates};
+use kube::{Api, Client, ResourceExt};
+use prometheus_client::registry::Registry;
+use runtime::admin::Readiness;
+use runtime::shutdown::Tasks;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::classes::{Concerns, GuardedClass};
+use super::orphans::{self, Gone};
+use super::{Context, Guarded, Triggers, control_streams};
+use crate::metrics::Counted;
+
+/// What the process is ready for once each is complete.
+pub(crate) const WATCHES: [&str; 3] = [
+    "watch of livestreams",
+    "watch of pods",
+    "watch of streamclasses",
+];
+
+/// The LiveStreams: those that change, and all of them.
+pub(crate) struct Streams {
+    pub(super) changes: BoxStream<'static, Result<Guarded, watcher::Error>>,
+    pub(super) store: Store<Guarded>,
+}
+
+/// What every watch tells its news to.
+#[derive(Clone)]
+struct Listener {
+    context: Arc<Context>,
+    triggers: Triggers,
+    readiness: Readiness,
+}
+
+/// Starts the watches, the controller and the clearing up of what has no LiveStream any more.
+pub(crate) fn start(
+    tasks: &mut Tasks,
+    client: &Client,
+    context: &Arc<Context>,
+    (triggers, triggered): (Triggers, mpsc::UnboundedReceiver<ObjectRef<Guarded>>),
+    readiness: &Readiness,
+    registry: &mut Registry,
+) {
+    let namespace = context.cluster.namespace();
+    let listener = Listener {
+        context: context.clone(),
+        triggers,
+        readiness: readiness.clone(),
+    };
+    let (gone, gone_streams) = mpsc::unbounded_channel();
+    let (pods_synced, classes_synced) = (watch::Sender::new(false), watch::Sender::new(false));
+    let synced = [pods_synced.subscribe(), classes_synced.subscribe()];
+    let streams = streams(
+        Api::namespaced(client.clone(), namespace),
+        gone,
+        readiness.clone(),
+    );
+    register(registry, &streams.store, context);
+    let pods = Api::namespaced(client.clone(), namespace);
+    let pods = listener.clone().watch_pods(pods, pods_synced);
+    let classes = Api::namespaced(client.clone(), namespace);
+    let classes = listener.watch_classes(classes, streams.store.clone(), classes_synced);
+    let store = streams.store.clone();
+    let orphans = orphans::run(context.clone(), store, gone_streams, synced.clone());
+    let token = tasks.token();
+    tasks.spawn("watch of pods", until(token.clone(), pods));
+    tasks.spawn("watch of streamclasses", until(token.clone(), classes));
+    tasks.spawn("orphans", until(token.clone(), orphans));
+    let context = context.clone();
+    tasks.spawn("controller", async move {
+        // Reconciles only with pods and classes known, so that nothing is judged by what has not been read yet.
+        if token.run_until_cancelled(all(synced)).await.is_some() {
+            control_streams(streams, triggered, context, token).await;
+        }
+        Ok::<_, std::convert::Infallible>(())
+    });
+}
+
+async fn until(
+    token: CancellationToken,
+    task: impl Future<Output = ()>,
+) -> Result<(), std::convert::Infallible> {
+    token.run_until_cancelled(task).await;
+    Ok(())
+}
+
+/// Waits until every watch has been complete once.
+pub(super) async fn all(synced: [watch::Receiver<bool>; 2]) {
+    for mut one in synced {
+        // A sender that is gone went with the process.
+        let _ = one.wait_for(|complete| *complete).await;
+    }
+}
+
+fn streams(api: Api<Guarded>, gone: mpsc::UnboundedSender<Gone>, readiness: Readiness) -> Streams {
+    let (store, writer) = reflector::store();
+    let changes = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .modify(trim)
+        .inspect_ok(move |event| match event {
+            Event::InitDone => readiness.set(WATCHES[0], true),
+            Event::Delete(stream) => {
+                // Nobody listens only while the process ends.
+                let _ = gone.send(Gone::of(stream));
+            }
+            Event::Init | Event::InitApply(_) | Event::Apply(_) => {}
+        })
+        .reflect(writer)
+        .applied_objects()
+        .predicate_filter(
+            predicates::generation
+                .combine(predicates::labels)
+                .combine(predicates::annotations),
+            PredicateConfig::default(),
+        )
+        .boxed();
+    Streams { changes, store }
+}
+
+fn trim(object: &mut impl ResourceExt) {
+    object.managed_fields_mut().clear();
+    let annotations = object.annotations_mut();
+    annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+}
+
+impl Listener {
+    async fn watch_pods(self, api: Api<Pod>, synced: watch::Sender<bool>) {
+        let instance = &self.context.fleet.instance;
+        let labels = format!(
+            "{LABEL_INSTANCE}={instance},{LABEL_COMPONENT} in ({COMPONENT_TRANSCODER},{COMPONENT_GATEWAY})"
+        );
+        let config = watcher::Config::default().labels(&labels);
+        let events = watcher(api, config).default_backoff();
+        each(events, "pods", |event| {
+            for belongs in self.context.pods.take(&event) {
+                self.triggers.send(&belongs.stream);
+            }
+            if matches!(event, Event::InitDone) {
+                self.readiness.set(WATCHES[1], true);
+                synced.send_replace(true);
+            }
+        })
+        .await;
+    }
+
+    async fn watch_classes(
+        self,
+        api: Api<GuardedClass>,
+        streams: Store<Guarded>,
+        synced: watch::Sender<bool>,
+    ) {
+        let events = watcher(api, watcher::Config::default()).default_backoff();
+        each(events, "streamclasses", |event| {
+            let concerned = concerned(&self.context.classes.take(&event), &streams);
+            concerned
+                .iter()
+                .for_each(|stream| self.triggers.send(stream));
+            if matches!(event, Event::InitDone) {
+                self.readiness.set(WATCHES[2], true);
+                synced.send_replace(true);
+            }
+        })
+        .await;
+    }
+}
+
+async fn each<K>(
+    events: impl Stream<Item = Result<Event<K>, watcher::Error>>,
+    what: &str,
+    mut take: impl FnMut(Event<K>),
+) {
+    let mut events = std::pin::pin!(events);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => take(event),
+            Err(error) => tracing::warn!(resource = what, %error, "failed to watch"),
+        }
+    }
+}
+
+fn concerned(concerns: &Concerns, streams: &Store<Guarded>) -> Vec<String> {
+    let of_class = |stream: &LiveStream| match concerns {
+        Concerns::Nobody => false,
+        Concerns::Class(class) => stream.spec.class_name == *class,
+        Concerns::Everybody => true,
+    };
+    if *concerns == Concerns::Nobody {
+        return Vec::new();
+    }
+    let streams = streams.state().into_iter();
+    let streams = streams.filter(|stream| stream.0.as_ref().is_ok_and(of_class));
+    streams.map(|stream| stream.name_any()).collect()
+}
+
+/// Gauges that are counted when they are read.
+fn register(registry: &mut Registry, streams: &Store<Guarded>, context: &Arc<Context>) {
+    let streams = streams.clone();
+    let by_phase = move || {
+        let mut phases: BTreeMap<&'static str, u64> = BTreeMap::new();
+        for stream in streams.state() {
+            let status = stream
+                .0
+                .as_ref()
+                .ok()
+                .and_then(|stream| stream.status.as_ref());
+            let phase = status
+                .and_then(|status| status.phase)
+                .unwrap_or(Phase::Idle);
+            *phases.entry(phase.into()).or_default() += 1;
+        }
+        phases.into_iter().collect()
+    };
+    let name = "headend_streams";
+    registry.register_collector(Counted::new(
+        name,
+        "LiveStreams by phase",
+        "phase",
+        by_phase,
+    ));
+    let context = Arc::downgrade(context);
+    let followed = move || {
+        let (all, failing) = context
+            .upgrade()
+            .map_or((0, 0), |context| context.polls.counts());
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        vec![
+            ("answering", count(all - failing)),
+            ("silent", count(failing)),
+        ]
+    };
+    let name = "headend_polled_pods";
+    registry.register_collector(Counted::new(
+        name,
+        "Pods that are polled",
+        "state",
+        followed,
+    ));
+}

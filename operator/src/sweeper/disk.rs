@@ -1,0 +1,242 @@
+//! The output volume, touched by one thread of its own: a volume that hangs holds up that thread and nothing else.
+//! Never follows a symbolic link, and never leaves the directory of the pods.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use api::names::PODS_DIRECTORY;
+use tokio::sync::oneshot;
+
+use super::verdict::PodDirectory;
+
+/// How long the volume may take to list or to remove one directory.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Directories read at once; more are read the next time.
+const MOST: usize = 100_000;
+
+/// Why the volume could not be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DiskError {
+    #[error("failed to {operation} {path}: {source}")]
+    Failed {
+        operation: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("failed to hear from the output volume in {} s", LIMIT.as_secs())]
+    Slow,
+    #[error("failed to use the output volume: it has not answered an earlier request yet")]
+    Hanging,
+}
+
+enum Request {
+    List(oneshot::Sender<Result<Vec<PodDirectory>, DiskError>>),
+    Remove(PodDirectory, oneshot::Sender<Result<(), DiskError>>),
+}
+
+/// The volume.
+#[derive(Debug, Clone)]
+pub(crate) struct Disk {
+    requests: mpsc::SyncSender<Request>,
+}
+
+impl Disk {
+    /// The volume that is mounted at `root`. Its thread ends with the last handle, or with the process.
+    pub(crate) fn new(root: &Path) -> io::Result<Self> {
+        let (requests, received) = mpsc::sync_channel(0);
+        let pods = root.join(PODS_DIRECTORY);
+        let thread = thread::Builder::new().name("volume".to_owned());
+        thread.spawn(move || serve(&pods, &received))?;
+        Ok(Self { requests })
+    }
+
+    /// The directories of pods.
+    pub(crate) async fn list(&self) -> Result<Vec<PodDirectory>, DiskError> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::List(answer), answered).await
+    }
+
+    /// Removes the directory of a pod with everything in it; one that is not there is no error.
+    pub(crate) async fn remove(&self, directory: &PodDirectory) -> Result<(), DiskError> {
+        let (answer, answered) = oneshot::channel();
+        let request = Request::Remove(directory.clone(), answer);
+        self.ask(request, answered).await
+    }
+
+    async fn ask<T>(
+        &self,
+        request: Request,
+        answered: oneshot::Receiver<Result<T, DiskError>>,
+    ) -> Result<T, DiskError> {
+        self.hand_over(request).await?;
+        match tokio::time::timeout(LIMIT, answered).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(DiskError::Hanging),
+            Err(_) => Err(DiskError::Slow),
+        }
+    }
+
+    /// The thread takes a request only when it has none, which is a moment after it answered the last.
+    async fn hand_over(&self, mut request: Request) -> Result<(), DiskError> {
+        for _ in 0..100 {
+            match self.requests.try_send(request) {
+                Ok(()) => return Ok(()),
+                Err(mpsc::TrySendError::Disconnected(_)) => return Err(DiskError::Hanging),
+                Err(mpsc::TrySendError::Full(back)) => request = back,
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Err(DiskError::Hanging)
+    }
+}
+
+fn serve(pods: &Path, requests: &mpsc::Receiver<Request>) {
+    while let Ok(request) = requests.recv() {
+        // Whoever asked may have stopped waiting.
+        match request {
+            Request::List(answer) => drop(answer.send(list(pods))),
+            Request::Remove(directory, answer) => drop(answer.send(remove(pods, &directory))),
+        }
+    }
+}
+
+fn list(pods: &Path) -> Result<Vec<PodDirectory>, DiskError> {
+    let failed = |source| DiskError::Failed {
+        operation: "list",
+        path: pods.to_owned(),
+        source,
+    };
+    let entries = match real_directory(pods) {
+        // No pod has been started yet.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        checked => checked.and_then(|()| fs::read_dir(pods)).map_err(failed)?,
+    };
+    let mut directories = Vec::new();
+    for entry in entries.take(MOST) {
+        let entry = entry.map_err(failed)?;
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let name = entry.file_name();
+        let directory = name.to_str().and_then(PodDirectory::parse);
+        directories.extend(directory.filter(|_| is_directory));
+    }
+    directories.sort_unstable();
+    Ok(directories)
+}
+
+fn remove(pods: &Path, directory: &PodDirectory) -> Result<(), DiskError> {
+    let path = pods.join(directory.name());
+    let removed = real_directory(pods)
+        .and_then(|()| real_directory(&path))
+        .and_then(|()| fs::remove_dir_all(&path));
+    match removed {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(DiskError::Failed {
+            operation: "remove",
+            path,
+            source,
+        }),
+    }
+}
+
+/// A link in the place of a directory could lead anywhere. (Inside, `remove_dir_all` removes links and follows none.)
+fn real_directory(path: &Path) -> io::Result<()> {
+    let kind = fs::symlink_metadata(path)?.file_type();
+    if kind.is_dir() {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        ErrorKind::NotADirectory,
+        "it is no directory",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn directory(name: &str) -> PodDirectory {
+        PodDirectory::parse(name).unwrap()
+    }
+
+    fn volume(pods: &[&str]) -> TempDir {
+        let root = TempDir::new().unwrap();
+        for pod in pods {
+            let rendition = root.path().join("pods").join(pod).join("source");
+            fs::create_dir_all(&rendition).unwrap();
+            fs::write(rendition.join("1-1.ts"), "segment").unwrap();
+        }
+        root
+    }
+
+    #[tokio::test]
+    async fn only_directories_of_pods_are_listed() {
+        let root = volume(&["one-0f9c2a41-1", "two-0f9c2a41-1", "lost+found"]);
+        fs::write(root.path().join("pods/file-0f9c2a41-1"), "").unwrap();
+        symlink("/etc", root.path().join("pods/link-0f9c2a41-1")).unwrap();
+        let disk = Disk::new(root.path()).unwrap();
+        let names = [directory("one-0f9c2a41-1"), directory("two-0f9c2a41-1")];
+        assert_eq!(disk.list().await.unwrap(), names);
+    }
+
+    #[tokio::test]
+    async fn a_volume_without_pods_is_empty() {
+        let root = TempDir::new().unwrap();
+        let disk = Disk::new(root.path()).unwrap();
+        assert_eq!(disk.list().await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_directory_goes_with_its_links_and_not_with_what_they_lead_to() {
+        let outside = volume(&["kept-0f9c2a41-1"]);
+        let root = volume(&["one-0f9c2a41-1", "two-0f9c2a41-1"]);
+        let inside = root.path().join("pods/one-0f9c2a41-1");
+        symlink(outside.path(), inside.join("way-out")).unwrap();
+        let disk = Disk::new(root.path()).unwrap();
+        disk.remove(&directory("one-0f9c2a41-1")).await.unwrap();
+        disk.remove(&directory("one-0f9c2a41-1")).await.unwrap();
+        assert_eq!(disk.list().await.unwrap(), [directory("two-0f9c2a41-1")]);
+        assert!(
+            outside
+                .path()
+                .join("pods/kept-0f9c2a41-1/source/1-1.ts")
+                .exists()
+        );
+    }
+
+    #[tokio::test]
+    async fn links_in_the_place_of_directories_are_left_alone() {
+        let outside = volume(&["one-0f9c2a41-1"]);
+        let root = volume(&[]);
+        fs::create_dir(root.path().join("pods")).unwrap();
+        let target = outside.path().join("pods/one-0f9c2a41-1");
+        symlink(&target, root.path().join("pods/one-0f9c2a41-1")).unwrap();
+        let disk = Disk::new(root.path()).unwrap();
+        let refused = disk.remove(&directory("one-0f9c2a41-1")).await;
+        assert!(refused.is_err());
+        let all = TempDir::new().unwrap();
+        symlink(outside.path().join("pods"), all.path().join("pods")).unwrap();
+        let disk = Disk::new(all.path()).unwrap();
+        assert!(disk.list().await.is_err());
+        assert!(disk.remove(&directory("one-0f9c2a41-1")).await.is_err());
+        assert!(target.join("source/1-1.ts").exists());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_volume_that_hangs_is_told_and_asked_no_more() {
+        let (requests, _never_answered) = mpsc::sync_channel(1);
+        let disk = Disk { requests };
+        let first = disk.list().await.unwrap_err();
+        assert!(matches!(first, DiskError::Slow), "{first}");
+        let second = disk.list().await.unwrap_err();
+        assert!(matches!(second, DiskError::Hanging), "{second}");
+    }
+}

@@ -1,0 +1,173 @@
+//! Stops every stream of the namespace before the release goes: gateway-made ones are deleted, hand-made ones suspended,
+//! and their pods waited for. Touches nothing else, and needs the operator still running.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use api::LiveStream;
+use api::names::{
+    COMPONENT_TRANSCODER, LABEL_COMPONENT, LABEL_INSTANCE, LABEL_ORIGIN, ORIGIN_GATEWAY,
+};
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, DeleteParams, ListParams, PartialObjectMeta, Patch, PatchParams};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Client, ResourceExt};
+use serde_json::json;
+
+use crate::settings::UninstallSettings;
+
+/// Objects listed at once.
+const PAGE: u32 = 500;
+
+/// Why the streams are not all stopped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The API server refused, or could not be reached.
+    #[error("failed to {operation}")]
+    Cluster {
+        operation: String,
+        source: kube::Error,
+    },
+    /// Pods were still there when the time was up.
+    #[error("failed to see the pods {pods:?} end within {seconds} s")]
+    PodsLeft { pods: Vec<String>, seconds: u64 },
+    /// The process was told to end.
+    #[error("failed to stop every stream: interrupted")]
+    Cancelled,
+}
+
+/// Stops every stream, and waits until their pods are gone.
+pub(crate) async fn run(client: &Client, settings: &UninstallSettings) -> Result<(), Error> {
+    let namespace = &settings.release.namespace;
+    let streams: Api<LiveStream> = Api::namespaced(client.clone(), namespace);
+    stop_all(&streams).await?;
+    let pods = Api::namespaced(client.clone(), namespace);
+    wait_for(pods, &settings.release.instance, settings.timeout).await
+}
+
+async fn stop_all(streams: &Api<LiveStream>) -> Result<(), Error> {
+    let mut page = ListParams::default().limit(PAGE);
+    loop {
+        let listed = match streams.list_metadata(&page).await {
+            Ok(listed) => listed,
+            // Without its definition there is no LiveStream.
+            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
+            Err(source) => return Err(failed("list the LiveStreams", source)),
+        };
+        for stream in &listed.items {
+            stop(streams, stream).await?;
+        }
+        match listed.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = ListParams::default().limit(PAGE).continue_token(&token),
+            None => return Ok(()),
+        }
+    }
+}
+
+async fn stop(
+    streams: &Api<LiveStream>,
+    stream: &PartialObjectMeta<LiveStream>,
+) -> Result<(), Error> {
+    let name = stream.name_any();
+    let origin = stream.labels().get(LABEL_ORIGIN);
+    let (operation, outcome) = if origin.is_some_and(|origin| origin == ORIGIN_GATEWAY) {
+        let delete = streams.delete(&name, &DeleteParams::background()).await;
+        ("delete", delete.map(|_| ()))
+    } else {
+        let patch = Patch::Merge(json!({"spec": {"suspend": true}}));
+        let suspend = streams.patch(&name, &PatchParams::default(), &patch).await;
+        ("suspend", suspend.map(|_| ()))
+    };
+    match outcome {
+        Ok(()) => {
+            tracing::info!(stream.name = name, operation, "LiveStream");
+            Ok(())
+        }
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(source) => Err(failed(
+            &format!("{operation} the LiveStream {name}"),
+            source,
+        )),
+    }
+}
+
+fn failed(operation: &str, source: kube::Error) -> Error {
+    Error::Cluster {
+        operation: operation.to_owned(),
+        source,
+    }
+}
+
+/// Waits until the release has no transcoder pods.
+async fn wait_for(pods: Api<Pod>, instance: &str, limit: Duration) -> Result<(), Error> {
+    let labels = format!("{LABEL_INSTANCE}={instance},{LABEL_COMPONENT}={COMPONENT_TRANSCODER}");
+    let pods: Api<PartialObjectMeta<Pod>> = Api::namespaced(
+        pods.clone().into_client(),
+        pods.namespace().unwrap_or_default(),
+    );
+    let events = watcher(pods, watcher::Config::default().labels(&labels)).default_backoff();
+    let mut events = std::pin::pin!(events);
+    let mut left = BTreeSet::new();
+    let all_gone = async {
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => {
+                    if none_left(&mut left, &event) {
+                        return;
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "failed to watch pods"),
+            }
+        }
+    };
+    let ended = tokio::time::timeout(limit, all_gone).await;
+    ended.map_err(|_| Error::PodsLeft {
+        pods: left.into_iter().collect(),
+        seconds: limit.as_secs(),
+    })
+}
+
+/// Takes a watch event into what is left; whether that is nothing, and known to be.
+fn none_left(left: &mut BTreeSet<String>, event: &Event<PartialObjectMeta<Pod>>) -> bool {
+    match event {
+        Event::Init => left.clear(),
+        Event::InitApply(pod) | Event::Apply(pod) => {
+            left.insert(pod.name_any());
+        }
+        Event::Delete(pod) => {
+            left.remove(&pod.name_any());
+        }
+        Event::InitDone => {}
+    }
+    left.is_empty() && matches!(event, Event::Delete(_) | Event::InitDone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(name: &str) -> PartialObjectMeta<Pod> {
+        serde_json::from_value(json!({"metadata": {"name": name}})).unwrap()
+    }
+
+    #[test]
+    fn nothing_is_left_only_when_that_is_known() {
+        let mut left = BTreeSet::new();
+        let steps = [
+            (Event::Init, false),
+            (Event::InitApply(pod("one")), false),
+            (Event::InitDone, false),
+            (Event::Apply(pod("two")), false),
+            (Event::Delete(pod("one")), false),
+            (Event::Init, false),
+            (Event::InitDone, true),
+            (Event::Apply(pod("two")), false),
+            (Event::Delete(pod("two")), true),
+        ];
+        for (step, (event, expected)) in steps.iter().enumerate() {
+            assert_eq!(none_left(&mut left, event), *expected, "step {step}");
+        }
+    }
+}
