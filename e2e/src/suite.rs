@@ -46,7 +46,8 @@ pub const CHANNELS: &[(&str, &str, &str)] = &[
     ("late-audio", "quick", "audio-late=1200"),
     ("clock-apart", "quick", "pcr-pid=true"),
     ("burst", "quick", "fault-burst=6"),
-    ("long-gop", "quick", "gop=40"),
+    ("long-gop", "patient", "gop=40"),
+    ("old-audio", "quick", "audio=mp2"),
     ("wrap", "quick", "wrap=20"),
     ("wrong-class", "no-such-class", "gop=2"),
 ];
@@ -116,6 +117,35 @@ impl Suite {
             .list(&ListParams::default().labels(&labels))
             .await?
             .items)
+    }
+
+    /// The address of each gateway, past the Service.
+    ///
+    /// # Errors
+    /// When the API server does not answer, or a gateway has no address.
+    pub async fn gateways(&self) -> Result<Vec<String>> {
+        let labels = format!(
+            "{}={}",
+            api::names::LABEL_COMPONENT,
+            api::names::COMPONENT_GATEWAY
+        );
+        let pods = self
+            .pods()
+            .list(&ListParams::default().labels(&labels))
+            .await?;
+        let running = pods
+            .items
+            .into_iter()
+            .filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        running
+            .map(|pod| {
+                let address = pod
+                    .status
+                    .and_then(|status| status.pod_ip)
+                    .context("a gateway without address")?;
+                Ok(format!("http://{address}:8080"))
+            })
+            .collect()
     }
 
     /// A viewer of a channel with the token of everybody.
@@ -326,7 +356,9 @@ async fn prepare_classes(client: &Client) -> Result<()> {
         json!({ "idleTimeoutSeconds": IDLE_SECONDS, "startDeadlineSeconds": 8, "egress": private });
     let ladder = json!({ "idleTimeoutSeconds": 60, "egress": private, "preset": "medium", "mode": "Auto",
         "ladder": [{ "height": 360, "videoKilobitsPerSecond": 600 }, { "height": 240, "videoKilobitsPerSecond": 300 }] });
-    for (name, spec) in [("quick", quick), ("ladder", ladder)] {
+    let patient =
+        json!({ "idleTimeoutSeconds": 60, "startDeadlineSeconds": 60, "egress": private });
+    for (name, spec) in [("quick", quick), ("ladder", ladder), ("patient", patient)] {
         let class = json!({ "apiVersion": "headend.dev/v1alpha1", "kind": "StreamClass", "metadata": { "name": name }, "spec": spec });
         classes
             .patch(

@@ -4,6 +4,7 @@ mod admission;
 mod idle;
 mod refusals;
 mod replacement;
+mod sources;
 mod start;
 mod zz_uninstall;
 
