@@ -141,7 +141,8 @@ fn program(name: &str) -> Result<Command> {
     Ok(Command::new(if path.exists() { path } else { fallback }))
 }
 
-fn ensure_ffmpeg() -> Result<()> {
+/// Installs FFmpeg where that is possible, else says how.
+pub(crate) fn ensure_ffmpeg() -> Result<()> {
     let works = |program: &str| {
         let mut command = Command::new(program);
         command.arg("-version").stdin(Stdio::null());

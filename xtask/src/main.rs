@@ -1,5 +1,6 @@
 //! `cargo xtask`: the developer tasks. A table from task to commands, printed as they run; never linked into the product.
 
+mod bench;
 mod cluster;
 mod crds;
 mod demo;
@@ -24,6 +25,8 @@ enum Task {
     Test(test::Arguments),
     /// Plays two synthetic channels, or a channel list of yours, on this machine
     Demo(demo::Arguments),
+    /// Measures the product beside its peers
+    Bench(bench::Arguments),
     /// Rewrites crds/ from the types in `api`
     Crds,
     /// A real Kubernetes for tests (needs root)
@@ -44,6 +47,7 @@ fn run(task: Task) -> anyhow::Result<()> {
     match task {
         Task::Test(arguments) => test::run_all(&arguments),
         Task::Demo(arguments) => demo::run_demo(&arguments),
+        Task::Bench(arguments) => bench::run_bench(&arguments),
         Task::Crds => crds::run(),
         Task::Cluster(arguments) => cluster::run(arguments),
     }

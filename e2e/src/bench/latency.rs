@@ -1,0 +1,208 @@
+//! How long a start takes: the first complete segment against what physics asks for, and against FFmpeg on the same source.
+//! Product and peer take turns; each start of the product is a channel that nobody has watched before.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use testkit::source::{ChannelSettings, LiveSource, Size, SourceSettings};
+
+use crate::figure::{Figure, median};
+use crate::peer::Peer;
+use crate::standalone::{Channel, Standalone, first_segment};
+
+/// Where in the GOP a client joins.
+const PHASES: [f64; 5] = [0.1, 0.3, 0.5, 0.7, 0.9];
+
+/// Seconds from key to key.
+const GOPS: [u32; 2] = [1, 2];
+
+/// Longest time a start may take before the bench gives up.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a stream is kept that nobody watches: no longer than the product allows.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Goal for the first segment over its physical limit, in seconds.
+const OVER_LIMIT: f64 = 0.15;
+
+/// Goal for the start at a GOP of two seconds, as a share of the peer's.
+const SHARE_OF_PEER: f64 = 0.55;
+
+/// One start of each.
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    gop: u32,
+    phase: f64,
+    product: f64,
+    peer: f64,
+}
+
+impl Sample {
+    /// The wait for the next key, and the GOP that must be over before it can be a segment.
+    fn limit(&self) -> f64 {
+        (2.0 - self.phase) * f64::from(self.gop)
+    }
+}
+
+/// Measures so many rounds.
+pub(crate) async fn measure(program: &Path, rounds: usize) -> Result<Vec<Figure>> {
+    let directory = tempfile::tempdir().context("failed to create a directory")?;
+    let settings = GOPS.map(|gop| ChannelSettings {
+        name: format!("gop{gop}"),
+        size: Size(1280, 720),
+        bitrate: 2500,
+        gop: f64::from(gop),
+        ..ChannelSettings::default()
+    });
+    let source = LiveSource::start(SourceSettings::loopback(settings.into())).await?;
+    let address =
+        |gop: u32, phase: f64| format!("{}?phase={phase}", source.url(&format!("gop{gop}")));
+    let starts = starts(rounds);
+    let channels = starts
+        .iter()
+        .map(|start| (start.slug(), address(start.gop, start.phase)));
+    let channels = channels.collect::<Vec<Channel>>();
+    let product = Standalone::start(program, &channels, directory.path(), IDLE).await?;
+    let mut samples = Vec::new();
+    for start in &starts {
+        let slug = start.slug();
+        let source = address(start.gop, start.phase);
+        let ours = async {
+            let time = first_segment(&product.viewer(&slug), LIMIT).await?;
+            anyhow::Ok(time.as_secs_f64())
+        };
+        let theirs = async {
+            let mut peer = Peer::start(&source, directory.path(), &slug)?;
+            let time = peer.listed(1, LIMIT).await?;
+            peer.end().await?;
+            anyhow::Ok(time.as_secs_f64())
+        };
+        // One after the other, and not always in the same order.
+        let (product, peer) = if start.round.is_multiple_of(2) {
+            (ours.await?, theirs.await?)
+        } else {
+            let peer = theirs.await?;
+            (ours.await?, peer)
+        };
+        samples.push(Sample {
+            gop: start.gop,
+            phase: start.phase,
+            product,
+            peer,
+        });
+    }
+    product.end().await?;
+    source.shutdown().await;
+    Ok(figures(&samples))
+}
+
+/// One start that is to be measured.
+struct Start {
+    round: usize,
+    gop: u32,
+    phase: f64,
+}
+
+impl Start {
+    fn slug(&self) -> String {
+        format!(
+            "gop{}-phase{:.0}-round{}",
+            self.gop,
+            self.phase * 10.0,
+            self.round
+        )
+    }
+}
+
+fn starts(rounds: usize) -> Vec<Start> {
+    let phases = |round, gop| {
+        PHASES
+            .into_iter()
+            .map(move |phase| Start { round, gop, phase })
+    };
+    let gops = |round| GOPS.into_iter().flat_map(move |gop| phases(round, gop));
+    (0..rounds).flat_map(gops).collect()
+}
+
+fn figures(samples: &[Sample]) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for gop in GOPS {
+        let of_gop = samples
+            .iter()
+            .filter(|sample| sample.gop == gop)
+            .collect::<Vec<_>>();
+        let worst = |over: fn(&Sample) -> f64| {
+            let at = |phase: f64| {
+                let samples = of_gop.iter().filter(|sample| sample.phase == phase);
+                median(&samples.map(|sample| over(sample)).collect::<Vec<_>>())
+            };
+            PHASES.map(at).into_iter().fold(f64::NEG_INFINITY, f64::max)
+        };
+        let product = worst(|sample| sample.product - sample.limit());
+        let peer = worst(|sample| sample.peer - sample.limit());
+        let case = format!("copy, gop {gop} s: first segment over its limit, worst phase, s");
+        figures.push(Figure {
+            peer: Some(peer),
+            ..Figure::absolute("start", case, product, OVER_LIMIT)
+        });
+        let middle = |of: fn(&Sample) -> f64| {
+            median(&of_gop.iter().map(|sample| of(sample)).collect::<Vec<_>>())
+        };
+        let goal = (gop == 2).then_some(SHARE_OF_PEER);
+        let case = format!("copy, gop {gop} s: first segment, s");
+        let (product, peer) = (
+            middle(|sample| sample.product),
+            middle(|sample| sample.peer),
+        );
+        figures.push(Figure::relative("start", case, product, peer, goal));
+    }
+    figures
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_start_is_a_channel_of_its_own() {
+        let slugs = starts(3)
+            .iter()
+            .map(Start::slug)
+            .collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(slugs.len(), 30);
+        assert!(slugs.contains("gop2-phase9-round2"));
+    }
+
+    #[test]
+    fn figures_tell_the_worst_phase_and_the_middle_of_all() {
+        let sample = |gop, phase, product| Sample {
+            gop,
+            phase,
+            product,
+            peer: 7.0,
+        };
+        let mut samples = Vec::new();
+        for gop in GOPS {
+            for phase in PHASES {
+                let limit = (2.0 - phase) * f64::from(gop);
+                let over = if phase == 0.5 { 0.2 } else { 0.05 };
+                samples.extend(
+                    [-0.01, 0.0, 5.0].map(|noise| sample(gop, phase, limit + over + noise)),
+                );
+            }
+        }
+        let figures = figures(&samples);
+        let hundredths = |value: f64| (value * 100.0).round();
+        let told = figures
+            .iter()
+            .map(|figure| (hundredths(figure.value), figure.goal, figure.holds));
+        let expected = [
+            (20.0, Some(0.15), Some(false)),
+            (175.0, None, None),
+            (20.0, Some(0.15), Some(false)),
+            (345.0, Some(0.55), Some(true)),
+        ];
+        assert_eq!(told.collect::<Vec<_>>(), expected);
+    }
+}

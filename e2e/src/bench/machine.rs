@@ -1,0 +1,114 @@
+//! What processes cost, as the kernel counts it. Only reads /proc.
+
+use std::collections::HashMap;
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+/// The kernel's unit of processor time in /proc (USER_HZ, 100 on every Linux that runs this).
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// What a process and all it started have used.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Usage {
+    /// Processor time, ended children included.
+    pub(crate) processor: Duration,
+    /// Bytes that no other process shares.
+    pub(crate) private: u64,
+}
+
+/// The fields of /proc/<pid>/stat that are needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stat {
+    parent: u32,
+    ticks: u64,
+}
+
+/// Sums up the trees below the given processes.
+pub(crate) fn usage(roots: &[u32]) -> Result<Usage> {
+    let stats = stats()?;
+    let mut total = Usage::default();
+    for (pid, stat) in &stats {
+        if !roots.iter().any(|root| is_within(&stats, *pid, *root)) {
+            continue;
+        }
+        total.processor += Duration::from_secs_f64(stat.ticks as f64 / TICKS_PER_SECOND);
+        // A process that has ended meanwhile has no memory.
+        total.private += fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))
+            .map_or(0, |text| private_bytes(&text));
+    }
+    Ok(total)
+}
+
+fn stats() -> Result<HashMap<u32, Stat>> {
+    let entries = fs::read_dir("/proc").context("failed to read /proc")?;
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let stat = |pid| {
+        Some((
+            pid,
+            parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?,
+        ))
+    };
+    Ok(pids.filter_map(stat).collect())
+}
+
+fn is_within(stats: &HashMap<u32, Stat>, pid: u32, root: u32) -> bool {
+    let parent = |pid: &u32| stats.get(pid).map(|stat| stat.parent);
+    std::iter::successors(Some(pid), parent)
+        .take(64)
+        .any(|pid| pid == root)
+}
+
+/// The name in parentheses may hold anything, so fields are counted from its end.
+fn parse_stat(text: &str) -> Option<Stat> {
+    let (_, rest) = text.rsplit_once(')')?;
+    let fields = rest.split_whitespace().collect::<Vec<_>>();
+    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    Some(Stat {
+        parent: u32::try_from(number(1)?).ok()?,
+        ticks: number(11)? + number(12)? + number(13)? + number(14)?,
+    })
+}
+
+fn private_bytes(rollup: &str) -> u64 {
+    let lines = rollup.lines().filter(|line| line.starts_with("Private_"));
+    let kibibytes = lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kibibytes.sum::<u64>() * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_read_whatever_its_name() {
+        let text = "42 (a) (b) S 7 42 42 0 -1 4194560 100 0 0 0 11 12 13 14 20 0 1 0 100 1000 10";
+        assert_eq!(
+            parse_stat(text),
+            Some(Stat {
+                parent: 7,
+                ticks: 50
+            })
+        );
+    }
+
+    #[test]
+    fn private_memory_is_summed_up() {
+        let text = "Rss: 100 kB\nPrivate_Clean: 3 kB\nPrivate_Dirty: 4 kB\nPrivate_Hugetlb: 0 kB\n";
+        assert_eq!(private_bytes(text), 7 * 1024);
+    }
+
+    #[test]
+    fn a_tree_holds_children_of_children_and_nothing_else() {
+        let stat = |parent| Stat { parent, ticks: 0 };
+        let stats = HashMap::from([(2, stat(1)), (3, stat(2)), (4, stat(1))]);
+        let within = [2, 3, 4].map(|pid| is_within(&stats, pid, 2));
+        assert_eq!(within, [true, true, false]);
+    }
+
+    #[test]
+    fn this_process_has_private_memory() {
+        assert!(usage(&[std::process::id()]).unwrap().private > 0);
+    }
+}
