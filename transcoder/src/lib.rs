@@ -1,1 +1,16 @@
 //! One supervisor per stream: owns the upstream connection, the clock and the playlists; FFmpeg only encodes.
+
+pub mod control;
+mod encoder;
+#[cfg(test)]
+mod fixtures;
+pub mod handle;
+pub mod job;
+pub mod metrics;
+mod output;
+mod packager;
+mod pipeline;
+pub mod process;
+pub mod settings;
+mod source;
+mod status;

@@ -1,3 +1,5 @@
+//! Sources as they behave and misbehave, on a server of one script per connection.
+
 use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};

@@ -1,0 +1,88 @@
+//! `…/hls`: playlists and segments of this attempt, for people, and for gateways while the volume lags.
+//! Serves what is published or was until lately, and nothing else.
+
+use api::names::{parse_segment_name, segment_name};
+use api::playlists::Playlists;
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::header;
+use media::playlist::render;
+
+use super::refusal::Refusal;
+use super::{Control, Ours};
+
+const PLAYLIST_TYPE: &str = "application/vnd.apple.mpegurl";
+const SEGMENT_TYPE: &str = "video/mp2t";
+
+/// The routes below `…/hls`.
+pub(super) fn router() -> Router<Control> {
+    Router::new()
+        .route("/hls/master.m3u8", get(master))
+        .route("/hls/{rendition}/index.m3u8", get(media))
+        .route("/hls/{rendition}/{segment}", get(segment))
+}
+
+async fn master(_: Ours, State(control): State<Control>) -> Result<Response, Refusal> {
+    let playlists = published(&control)?;
+    let text = render::master(&playlists, |rendition| {
+        format!("{}/index.m3u8", rendition.id)
+    });
+    Ok(playlist(text))
+}
+
+async fn media(
+    _: Ours,
+    State(control): State<Control>,
+    Path(path): Path<MediaPath>,
+) -> Result<Response, Refusal> {
+    let playlists = published(&control)?;
+    let mut renditions = playlists.renditions.iter();
+    if !renditions.any(|rendition| rendition.id == path.rendition) {
+        return Err(Refusal::NotFound);
+    }
+    let text = render::media(&playlists, &path.rendition, |entry| {
+        segment_name(entry.attempt, entry.number)
+    });
+    Ok(playlist(text))
+}
+
+async fn segment(
+    _: Ours,
+    State(control): State<Control>,
+    Path(path): Path<SegmentPath>,
+) -> Result<Response, Refusal> {
+    let job = &control.job;
+    let ours = parse_segment_name(&path.segment).filter(|(attempt, _)| *attempt == job.attempt());
+    let (_, number) = ours.ok_or(Refusal::NotFound)?;
+    let bytes = job.segment(&path.rendition, number).await?;
+    Ok(([(header::CONTENT_TYPE, SEGMENT_TYPE)], bytes).into_response())
+}
+
+#[derive(serde::Deserialize)]
+struct MediaPath {
+    rendition: String,
+}
+
+#[derive(serde::Deserialize)]
+struct SegmentPath {
+    rendition: String,
+    segment: String,
+}
+
+fn published(control: &Control) -> Result<std::sync::Arc<Playlists>, Refusal> {
+    let playlists = control.job.playlists().borrow().clone();
+    let is_published = !playlists.segments.is_empty();
+    is_published
+        .then_some(playlists)
+        .ok_or(Refusal::Unavailable)
+}
+
+fn playlist(text: String) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, PLAYLIST_TYPE),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, text).into_response()
+}

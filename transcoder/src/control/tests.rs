@@ -1,0 +1,1 @@
+//! Control HTTP asked without a network.

@@ -1,0 +1,70 @@
+//! The encoder's input: a queue bounded in bytes before its standard input.
+//! A full queue is the encoder's state, never the source's: whoever feeds is told at once and goes on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use tokio::io::AsyncWriteExt;
+use tokio::process::ChildStdin;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::pipes;
+
+/// Bytes that may wait for the encoder: seconds of any source, and no more than a pod can spare.
+const QUEUE_MAXIMUM: usize = 8 << 20;
+
+/// The encoder does not take its media as fast as it comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("failed to feed the encoder: {QUEUE_MAXIMUM} bytes wait for it already")]
+pub(crate) struct FeedFull;
+
+/// The giving end. Dropping it closes the encoder's standard input after what waits.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    queue: mpsc::UnboundedSender<Bytes>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Feed {
+    /// Hands over media; never waits. What is given to an encoder that is gone is lost.
+    pub(super) fn push(&self, bytes: Bytes) -> Result<(), FeedFull> {
+        let length = bytes.len();
+        if self.waiting.load(Ordering::Relaxed) + length > QUEUE_MAXIMUM {
+            return Err(FeedFull);
+        }
+        self.waiting.fetch_add(length, Ordering::Relaxed);
+        drop(self.queue.send(bytes));
+        Ok(())
+    }
+}
+
+/// Starts the task that writes; it ends with the feed, with the encoder, or when aborted.
+pub(super) fn start(mut stdin: ChildStdin, abort: &CancellationToken) -> (Feed, JoinHandle<()>) {
+    let (queue, mut incoming) = mpsc::unbounded_channel::<Bytes>();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let feed = Feed {
+        queue,
+        waiting: waiting.clone(),
+    };
+    pipes::widen(&stdin);
+    let abort = abort.clone();
+    let feeding = tokio::spawn(async move {
+        let writing = async {
+            while let Some(bytes) = incoming.recv().await {
+                // An encoder that closed its input is about to end, and says so by ending.
+                if stdin.write_all(&bytes).await.is_err() {
+                    return;
+                }
+                waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
+            }
+        };
+        tokio::select! {
+            () = writing => {}
+            () = abort.cancelled() => {}
+        }
+    });
+    (feed, feeding)
+}

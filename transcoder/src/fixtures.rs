@@ -1,0 +1,49 @@
+//! Job documents for tests. Compiled into tests only.
+
+use api::job::{
+    JOB_VERSION, JobClass, JobOutput, JobSource, ResumeFloor, SourceAddress, StreamIdentity,
+    TranscodeJob,
+};
+use api::stream_class::{EgressPolicy, Preset, TranscodeMode};
+
+/// A job that passes one source through.
+pub(crate) fn job(directory: &str) -> TranscodeJob {
+    TranscodeJob {
+        version: JOB_VERSION,
+        stream: StreamIdentity {
+            namespace: "tv".to_owned(),
+            name: "news-one".to_owned(),
+            uid: "0f9c2a41-7b1e".to_owned(),
+        },
+        attempt: 3,
+        sources: vec![source(0, "http://source.example/one.ts")],
+        class: JobClass {
+            mode: TranscodeMode::Copy,
+            preset: Preset::Source,
+            ladder: Vec::new(),
+            segment_duration_seconds: 2,
+            target_duration_seconds: 4,
+            playlist_duration_seconds: 12,
+            start_deadline_seconds: 20,
+            audio_language: None,
+            egress: EgressPolicy::default(),
+        },
+        resume: ResumeFloor::default(),
+        output: JobOutput {
+            directory: directory.to_owned(),
+            byte_limit: 512 << 20,
+        },
+    }
+}
+
+/// A source at an address.
+pub(crate) fn source(index: i32, url: &str) -> JobSource {
+    JobSource {
+        index,
+        address: SourceAddress::Url(url.to_owned()),
+        user_agent: None,
+        headers_file: None,
+        headers: Vec::new(),
+        grant: None,
+    }
+}

@@ -1,0 +1,361 @@
+//! One attempt from its job document to its end, as a local task: several may run in one process.
+//! Connects to the source at once; everything else is made while the answer is on its way.
+
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use api::control::JobPhase;
+use api::job::{ResumeFloor, TranscodeJob};
+use api::playlists::Playlists;
+use axum::Router;
+use media::playlist::window::{Window, WindowSettings};
+use runtime::admin::Readiness;
+use runtime::serve::{ServeLimits, serve};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
+use upstream::egress::EgressPolicy;
+use upstream::failure::SourceFailure;
+use upstream::source::{Opener, Patience};
+
+use crate::control;
+use crate::handle::{Command, JobHandle};
+use crate::metrics::{Metrics, StreamMetrics};
+use crate::output::memory::SegmentStore;
+use crate::output::volume::{StoredFile, Volume};
+use crate::output::writer::Writer;
+use crate::packager;
+use crate::packager::queue::{Limits, Queue};
+use crate::pipeline::{self, Pipeline, Start};
+use crate::source::Source;
+use crate::status::{StatusBoard, unix_milliseconds};
+
+pub use crate::pipeline::Outcome;
+
+/// How long a volume may take to show what a former run left.
+const RECOVERY: Duration = Duration::from_secs(2);
+/// Segments on their way to the packager.
+const SEGMENTS_UNDER_WAY: usize = 16;
+/// Commands that wait.
+const COMMANDS: usize = 8;
+
+/// What an attempt needs besides its job document.
+#[derive(Debug, Clone)]
+pub struct JobOptions {
+    /// The FFmpeg to run.
+    pub ffmpeg: PathBuf,
+    /// Sources on this machine are allowed.
+    pub allow_loopback: bool,
+    /// How long the stream goes on after the shutdown began, unless it is told to stop.
+    pub grace: Duration,
+    /// How long an attempt that gave up can still be asked why.
+    pub linger: Duration,
+    /// Bytes of segments that may wait in memory for the volume.
+    pub memory_bytes: u64,
+    /// The figures of the process.
+    pub metrics: Metrics,
+    /// Whose condition `segments` says that there are any.
+    pub readiness: Readiness,
+    /// What else the listener of [`run`] answers.
+    pub routes: Router,
+}
+
+/// Runs an attempt to its end, with control HTTP on `listener`.
+///
+/// # Errors
+/// When the listener is broken. What goes wrong with the stream is an [`Outcome`].
+pub async fn run(
+    job: TranscodeJob,
+    listener: TcpListener,
+    options: JobOptions,
+    shutdown: CancellationToken,
+) -> io::Result<Outcome> {
+    let routes = options.routes.clone();
+    let (handle, attempt) = start(job, options, shutdown);
+    let closing = CancellationToken::new();
+    let routes = routes.merge(control::router(handle, closing.clone()));
+    let serving = serve(listener, routes, ServeLimits::default(), closing.clone());
+    let attempt = async {
+        let outcome = attempt.await;
+        closing.cancel();
+        outcome
+    };
+    let (served, outcome) = tokio::join!(serving, attempt);
+    served.map(|()| outcome)
+}
+
+/// Starts an attempt. It runs while the returned future is polled, and is reached through the handle.
+pub fn start(
+    job: TranscodeJob,
+    options: JobOptions,
+    shutdown: CancellationToken,
+) -> (JobHandle, impl Future<Output = Outcome> + Send) {
+    let version = unix_milliseconds();
+    let started = Instant::now();
+    let board = StatusBoard::new(&job, version);
+    let (playlists, listed) = watch::channel(Arc::new(nothing_listed(&job, version)));
+    let (tell, commands) = mpsc::channel(COMMANDS);
+    let store = SegmentStore::new(Volume::new(&job.output.directory));
+    let handle = JobHandle {
+        stream_uid: job.stream.uid.as_str().into(),
+        attempt: job.attempt,
+        status: board.subscribe(),
+        playlists: listed,
+        segments: store.clone(),
+        commands: tell,
+        answered: Arc::default(),
+    };
+    let span = tracing::info_span!(
+        "stream",
+        stream.name = job.stream.name,
+        stream.uid = job.stream.uid,
+        attempt = job.attempt
+    );
+    let attempt = Attempt {
+        metrics: options.metrics.stream(&job.stream.name),
+        answered: handle.answered.clone(),
+        job,
+        options,
+        shutdown,
+        version,
+        started,
+        board,
+        playlists,
+        commands,
+        store,
+    };
+    (handle, attempt.run().instrument(span))
+}
+
+struct Attempt {
+    job: TranscodeJob,
+    options: JobOptions,
+    shutdown: CancellationToken,
+    version: i64,
+    started: Instant,
+    board: StatusBoard,
+    playlists: watch::Sender<Arc<Playlists>>,
+    commands: mpsc::Receiver<Command>,
+    store: SegmentStore,
+    metrics: StreamMetrics,
+    answered: Arc<AtomicU64>,
+}
+
+/// What a former run of the same attempt left on the volume.
+#[derive(Debug, Default)]
+struct Recovered {
+    next: Option<ResumeFloor>,
+    files: Vec<StoredFile>,
+}
+
+impl Attempt {
+    async fn run(mut self) -> Outcome {
+        tracing::info!(
+            sources = self.job.sources.len(),
+            class.mode = ?self.job.class.mode,
+            class.preset = ?self.job.class.preset,
+            "stream starts"
+        );
+        let outcome = match self.connect() {
+            Ok(source) => self.play(source).await,
+            Err(failure) => Outcome::Failed {
+                reason: api::condition::Reason::ConnectFailed,
+                message: failure.to_string(),
+            },
+        };
+        self.record(&outcome);
+        if let Outcome::Failed { .. } = outcome {
+            self.linger().await;
+        }
+        outcome
+    }
+
+    /// The first source, being connected from now on.
+    fn connect(&self) -> Result<Source, SourceFailure> {
+        let deadline = u64::try_from(self.job.class.start_deadline_seconds).unwrap_or(0);
+        let patience = Patience {
+            first_byte: Duration::from_secs(deadline),
+            ..Patience::default()
+        };
+        let policy = EgressPolicy {
+            allow_private: self.job.class.egress.allow_private_addresses,
+            allow_loopback: self.options.allow_loopback,
+        };
+        let mut source = Source::new(Opener::new(policy, patience)?);
+        if let Some(first) = self.job.sources.first() {
+            source.connect(first, Duration::ZERO);
+        }
+        Ok(source)
+    }
+
+    async fn play(&mut self, source: Source) -> Outcome {
+        let recovered = self.recover().await;
+        let start = self.first_numbers(recovered.next);
+        let (packager, inputs) = mpsc::channel(SEGMENTS_UNDER_WAY);
+        let packaging = packager::run(self.packager(start, recovered.files), inputs);
+        let packaging = AbortOnDropHandle::new(tokio::spawn(packaging.in_current_span()));
+        let readiness = tokio::spawn(ready(self.board.clone(), self.options.readiness.clone()));
+        let readiness = AbortOnDropHandle::new(readiness);
+        let commands = std::mem::replace(&mut self.commands, mpsc::channel(1).1);
+        let pipeline = Pipeline::new(pipeline::Parts {
+            job: self.job.clone(),
+            ffmpeg: self.options.ffmpeg.clone(),
+            started: self.started,
+            start,
+            source,
+            packager,
+            commands,
+            board: self.board.clone(),
+            metrics: self.metrics.clone(),
+            shutdown: self.shutdown.clone(),
+            grace: self.options.grace,
+        });
+        let outcome = Box::pin(pipeline.run()).await;
+        let packaged: Result<(), JoinError> = packaging.await;
+        if let Err(error) = packaged {
+            tracing::error!(%error, "the packager broke");
+        }
+        drop(readiness);
+        outcome
+    }
+
+    fn packager(&self, start: Start, adopted: Vec<StoredFile>) -> packager::Parts {
+        let class = &self.job.class;
+        let seconds = |seconds: i32| Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        let retention =
+            seconds(class.playlist_duration_seconds) + 2 * seconds(class.target_duration_seconds);
+        packager::Parts {
+            attempt: self.job.attempt,
+            started: self.started,
+            window: Window::new(WindowSettings {
+                stream_uid: self.job.stream.uid.clone(),
+                attempt: self.job.attempt,
+                version: u64::try_from(self.version).unwrap_or(0),
+                target_duration_seconds: class.target_duration_seconds,
+                playlist_duration_seconds: class.playlist_duration_seconds,
+                start: start.numbers,
+            }),
+            queue: Queue::new(Limits {
+                memory: self.options.memory_bytes,
+                volume: self.job.output.byte_limit,
+                patience: seconds(class.segment_duration_seconds),
+            }),
+            writer: Writer::start(Volume::new(&self.job.output.directory)),
+            store: self.store.clone(),
+            adopted: (adopted, Instant::now() + retention),
+            playlists: self.playlists.clone(),
+            board: self.board.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    /// Looks at what a former run left, and makes the directory. A volume that does not answer in time is passed over.
+    async fn recover(&self) -> Recovered {
+        let volume = Volume::new(&self.job.output.directory);
+        let reading = spawn_blocking(move || {
+            let files = volume.adopt()?;
+            let next = volume.read_state()?.map(|state| state.next);
+            Ok(Recovered { next, files })
+        });
+        let recovered: io::Result<Recovered> = match timeout(RECOVERY, reading).await {
+            Ok(read) => read.unwrap_or_else(|error| Err(io::Error::other(error))),
+            Err(_) => Err(io::Error::other("the volume does not answer")),
+        };
+        recovered.unwrap_or_else(|error| {
+            tracing::warn!(%error, "failed to read the output directory");
+            Recovered::default()
+        })
+    }
+
+    fn first_numbers(&self, state: Option<ResumeFloor>) -> Start {
+        let floor = self.job.resume;
+        let state_or_none = state.unwrap_or_default();
+        let second = unix_milliseconds() / 1000;
+        Start {
+            numbers: ResumeFloor {
+                media_sequence: second
+                    .max(floor.media_sequence)
+                    .max(state_or_none.media_sequence),
+                discontinuity_sequence: second
+                    .max(floor.discontinuity_sequence)
+                    .max(state_or_none.discontinuity_sequence),
+            },
+            after_another: state.is_some() || floor != ResumeFloor::default(),
+        }
+    }
+
+    /// The one line that says how the stream went.
+    fn record(&self, outcome: &Outcome) {
+        let status = self.board.subscribe().borrow().clone();
+        let (ended, reason) = match outcome {
+            Outcome::Stopped => ("stopped", None),
+            Outcome::Failed { reason, .. } => ("failed", Some(reason.as_str())),
+        };
+        tracing::info!(
+            outcome = ended,
+            reason,
+            duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            first_segment_ms = status.first_segment_milliseconds,
+            source.index = status.source.index,
+            media.mode = status.media.as_ref().map(|media| <&str>::from(media.mode)),
+            next.media_sequence = status.next.media_sequence,
+            "stream ended"
+        );
+    }
+
+    /// Stays until somebody has been told of the failure, for a bounded time.
+    async fn linger(&self) {
+        let version = self.board.subscribe().borrow().version;
+        let told = async {
+            while self.answered.load(Ordering::Relaxed) < version {
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::select! {
+            _ = timeout(self.options.linger, told) => {}
+            () = self.shutdown.cancelled() => {}
+        }
+    }
+}
+
+async fn ready(board: StatusBoard, readiness: Readiness) {
+    let mut status = board.subscribe();
+    let is_live = |phase| matches!(phase, JobPhase::Live | JobPhase::Interrupted);
+    while status
+        .wait_for(|status| is_live(status.phase))
+        .await
+        .is_ok()
+    {
+        readiness.set("segments", true);
+        if status
+            .wait_for(|status| !is_live(status.phase))
+            .await
+            .is_err()
+        {
+            return;
+        }
+        readiness.set("segments", false);
+    }
+}
+
+fn nothing_listed(job: &TranscodeJob, version: i64) -> Playlists {
+    Playlists {
+        version: u64::try_from(version).unwrap_or(0),
+        stream_uid: job.stream.uid.clone(),
+        attempt: job.attempt,
+        updated_unix_milliseconds: version,
+        target_duration_seconds: job.class.target_duration_seconds,
+        discontinuity_sequence: 0,
+        renditions: Vec::new(),
+        segments: Vec::new(),
+        next: job.resume,
+    }
+}

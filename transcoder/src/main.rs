@@ -1,0 +1,7 @@
+//! The process that runs one live stream. Everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    transcoder::process::main()
+}

@@ -1,0 +1,313 @@
+//! Owns what is listed: takes finished segments, sees them to the volume, publishes them in order, removes them when nobody may ask any more.
+//! Never waits for the volume: what it does not take in time is published from memory, and said so.
+
+pub(crate) mod queue;
+pub(crate) mod rates;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::condition::Reason;
+use api::control::JobPhase;
+use api::job::ResumeFloor;
+use api::names::segment_name;
+use api::playlists::Playlists;
+use bytes::Bytes;
+use media::playlist::render;
+use media::playlist::window::Window;
+use media::segmenter::io::FinishedSegment;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::metrics::StreamMetrics;
+use crate::output::SegmentFiles;
+use crate::output::memory::SegmentStore;
+use crate::output::volume::StoredFile;
+use crate::output::writer::{Listing, Order, Report, Writer};
+use crate::status::{StatusBoard, unix_milliseconds};
+use queue::{Queue, Stall};
+use rates::RenditionFacts;
+
+/// How long the last segments may take to reach the volume at the end.
+const FLUSH: Duration = Duration::from_secs(2);
+/// How often it is looked for files that may go.
+const EXPIRY: Duration = Duration::from_secs(1);
+
+/// What the packager is told.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// The renditions that follow, highest first.
+    Renditions(Vec<RenditionFacts>),
+    /// The next number is complete.
+    Segment(FinishedSegment),
+    /// Nothing follows: publish what there is, and say where to go on.
+    Finish(oneshot::Sender<ResumeFloor>),
+}
+
+/// What a packager is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    /// The attempt, part of every name.
+    pub(crate) attempt: i32,
+    /// When the process started.
+    pub(crate) started: Instant,
+    /// What is listed.
+    pub(crate) window: Window,
+    /// The order of writing and publishing.
+    pub(crate) queue: Queue,
+    /// The volume.
+    pub(crate) writer: Writer,
+    /// What can be read.
+    pub(crate) store: SegmentStore,
+    /// Files of a former run, and when they may go.
+    pub(crate) adopted: (Vec<StoredFile>, Instant),
+    /// Where playlists are published.
+    pub(crate) playlists: watch::Sender<Arc<Playlists>>,
+    /// Where trouble and success are told.
+    pub(crate) board: StatusBoard,
+    /// The stream's figures.
+    pub(crate) metrics: StreamMetrics,
+}
+
+/// The packager of one attempt.
+#[derive(Debug)]
+pub(crate) struct Packager {
+    parts: Parts,
+    facts: Vec<RenditionFacts>,
+    /// Finished and not listed yet, without their bytes.
+    unlisted: VecDeque<FinishedSegment>,
+    /// Renditions with a file, by number.
+    files: BTreeMap<u64, Vec<String>>,
+    removals: Vec<(String, String)>,
+}
+
+/// Runs until the other end is dropped.
+pub(crate) async fn run(parts: Parts, mut inputs: mpsc::Receiver<Input>) {
+    let mut packager = Packager {
+        parts,
+        facts: Vec::new(),
+        unlisted: VecDeque::new(),
+        files: BTreeMap::new(),
+        removals: Vec::new(),
+    };
+    let mut expiry = tokio::time::interval(EXPIRY);
+    loop {
+        let wake_at = packager.parts.queue.wake_at();
+        tokio::select! {
+            input = inputs.recv() => match input {
+                Some(input) => packager.take(input).await,
+                None => return,
+            },
+            report = packager.parts.writer.report() => packager.written(&report),
+            () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
+            _ = expiry.tick() => packager.expire(),
+        }
+        packager.go_on();
+    }
+}
+
+impl Packager {
+    async fn take(&mut self, input: Input) {
+        match input {
+            Input::Renditions(facts) => self.facts = facts,
+            Input::Segment(segment) => self.finished(segment),
+            Input::Finish(answer) => {
+                self.flush().await;
+                let _ = answer.send(self.parts.window.document(0).next);
+            }
+        }
+    }
+
+    fn finished(&mut self, mut segment: FinishedSegment) {
+        self.learn_rates(&segment);
+        let name = segment_name(self.parts.attempt, segment.number);
+        let files = SegmentFiles {
+            number: segment.number,
+            name,
+            files: segment
+                .renditions
+                .iter_mut()
+                .map(|one| {
+                    let bytes = std::mem::replace(&mut one.bytes, Bytes::new());
+                    (one.rendition.as_str().to_owned(), bytes)
+                })
+                .collect(),
+        };
+        let listed_from = self.listed_from();
+        let now = Instant::now();
+        let queue = &mut self.parts.queue;
+        let admission = queue.finished(segment.number, files.size(), listed_from, now);
+        for number in admission.evicted {
+            self.parts
+                .store
+                .release(&segment_name(self.parts.attempt, number));
+        }
+        if admission.dropped {
+            segment.renditions.clear();
+        } else {
+            self.parts.store.hold(files);
+        }
+        self.unlisted.push_back(segment);
+    }
+
+    /// The master is written once: with the first segment, whose rates are measured.
+    fn learn_rates(&mut self, segment: &FinishedSegment) {
+        if !self.facts.is_empty() {
+            let known = self.parts.window.renditions();
+            let renditions = rates::renditions(&self.facts, segment, known);
+            self.facts.clear();
+            self.parts.window.set_renditions(renditions);
+        }
+    }
+
+    /// Gives the writer its next order and publishes what may be published.
+    fn go_on(&mut self) {
+        let now = Instant::now();
+        if !self.parts.writer.is_busy() {
+            if let Some(number) = self.parts.queue.next_write(now) {
+                self.write(number);
+            } else if !self.removals.is_empty() {
+                let removals = std::mem::take(&mut self.removals);
+                self.parts.writer.give(Order::Remove(removals));
+            }
+        }
+        let numbers = self.parts.queue.publishable(now);
+        self.publish(&numbers);
+        self.tell_stall();
+    }
+
+    fn write(&mut self, number: u64) {
+        self.list_through(number);
+        let name = segment_name(self.parts.attempt, number);
+        if let Some(segment) = self.parts.store.held(&name) {
+            let renditions = segment.files.iter().map(|(rendition, _)| rendition.clone());
+            self.files.insert(number, renditions.collect());
+            let listing = Arc::new(self.listing());
+            self.parts.writer.give(Order::Store { segment, listing });
+        }
+    }
+
+    /// A number is listed before it is written, because the state that names it is written with it; nobody is told before it is published.
+    fn list_through(&mut self, number: u64) {
+        let now = self.parts.started.elapsed();
+        while let Some(next) = self.unlisted.front()
+            && next.number <= number
+        {
+            self.parts.window.push(next, now);
+            self.unlisted.pop_front();
+        }
+    }
+
+    fn listing(&self) -> Listing {
+        let playlists = self.parts.window.document(unix_milliseconds());
+        let media = playlists.renditions.iter().map(|rendition| {
+            let text = render::media(&playlists, &rendition.id, |entry| {
+                segment_name(entry.attempt, entry.number)
+            });
+            (rendition.id.clone(), text)
+        });
+        Listing {
+            media: media.collect(),
+            master: render::master(&playlists, |rendition| {
+                format!("{}/index.m3u8", rendition.id)
+            }),
+            playlists,
+        }
+    }
+
+    fn written(&mut self, report: &Report) {
+        if let Err(error) = report {
+            tracing::warn!(%error, "failed to write to the output volume");
+        }
+        if let Some(number) = self.parts.queue.written(report.is_ok(), Instant::now()) {
+            self.parts
+                .store
+                .release(&segment_name(self.parts.attempt, number));
+        }
+    }
+
+    fn publish(&mut self, numbers: &[u64]) {
+        let Some(&last) = numbers.last() else { return };
+        self.list_through(last);
+        let document = self.parts.window.document(unix_milliseconds());
+        for entry in &document.segments {
+            if numbers.contains(&entry.number) {
+                self.parts.metrics.segment_published(entry.gaps.len());
+            }
+        }
+        self.parts.board.set_next(document.next);
+        self.parts.playlists.send_replace(Arc::new(document));
+        self.tell_live();
+    }
+
+    fn tell_live(&self) {
+        let elapsed = self.parts.started.elapsed();
+        self.parts.board.update(|status| match status.phase {
+            JobPhase::Starting => {
+                status.phase = JobPhase::Live;
+                let milliseconds = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
+                status.first_segment_milliseconds = Some(milliseconds);
+                self.parts.metrics.first_segment(elapsed.as_secs_f64());
+            }
+            // What was still under way when the source was lost does not make it well again.
+            JobPhase::Interrupted if status.source.healthy == Some(true) => {
+                status.phase = JobPhase::Live;
+            }
+            _ => {}
+        });
+    }
+
+    fn tell_stall(&self) {
+        let stall = self.parts.queue.stall();
+        let message = stall.map(|stall| match stall {
+            Stall::Slow => "the output volume takes longer than a segment lasts; segments are served from memory",
+            Stall::Failing => "the output volume refuses segments; they are served from memory",
+            Stall::Full => "the byte limit of the job is reached; segments are served from memory",
+        });
+        self.parts.board.set_trouble(Reason::OutputStalled, message);
+        self.parts.metrics.output_stalled(stall.is_some());
+    }
+
+    fn expire(&mut self) {
+        let attempt = self.parts.attempt;
+        for number in self.parts.window.expired(self.parts.started.elapsed()) {
+            let name = segment_name(attempt, number);
+            self.parts.queue.removed(number);
+            self.parts.store.release(&name);
+            let renditions = self.files.remove(&number).unwrap_or_default();
+            let files = renditions.into_iter().map(|id| (id, name.clone()));
+            self.removals.extend(files);
+        }
+        let (adopted, due) = &mut self.parts.adopted;
+        if Instant::now() >= *due {
+            let files = adopted.drain(..).map(|file| (file.rendition, file.name));
+            self.removals.extend(files);
+        }
+    }
+
+    fn listed_from(&self) -> u64 {
+        let document = self.parts.playlists.borrow();
+        document.segments.first().map_or(0, |entry| entry.number)
+    }
+
+    /// Sees what is finished to the volume within a limit, and publishes it in any case.
+    async fn flush(&mut self) {
+        let flushing = async {
+            self.go_on();
+            while !self.parts.queue.is_empty() && self.parts.writer.is_busy() {
+                let report = self.parts.writer.report().await;
+                self.written(&report);
+                self.go_on();
+            }
+        };
+        if timeout(FLUSH, flushing).await.is_err() {
+            tracing::warn!("the output volume did not take the last segments in time");
+        }
+        let numbers = self.parts.queue.publish_all();
+        self.publish(&numbers);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,331 @@
+//! The way of every number: finished, then on the volume, then published; past a slow volume, published from memory and stored later.
+//! Pure: `now` is passed in. Numbers are published in order, each once, whatever the volume does.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long a volume that failed is left alone.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What a job may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Bytes of segments that are not on the volume.
+    pub(crate) memory: u64,
+    /// Bytes of segments on the volume.
+    pub(crate) volume: u64,
+    /// How long the volume may take before a number is published from memory.
+    pub(crate) patience: Duration,
+}
+
+/// What became of a finished number.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Admission {
+    /// There is no room for it: it is listed as a gap.
+    pub(crate) dropped: bool,
+    /// Numbers that were given up to make room: nobody is told of them any more, and they never reached the volume.
+    pub(crate) evicted: Vec<u64>,
+}
+
+/// Why segments are served from memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stall {
+    /// Writing takes longer than a segment lasts.
+    Slow,
+    /// Writing fails.
+    Failing,
+    /// The job's byte limit is reached.
+    Full,
+}
+
+/// Every number that is not both published and stored.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    limits: Limits,
+    waiting: VecDeque<Waiting>,
+    unpublished: VecDeque<Unpublished>,
+    writing: Option<u64>,
+    retry_at: Option<Instant>,
+    stored: BTreeMap<u64, u64>,
+    stall: Option<Stall>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    number: u64,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+struct Unpublished {
+    number: u64,
+    is_ready: bool,
+    deadline: Instant,
+}
+
+impl Queue {
+    /// An empty queue.
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            waiting: VecDeque::new(),
+            unpublished: VecDeque::new(),
+            writing: None,
+            retry_at: None,
+            stored: BTreeMap::new(),
+            stall: None,
+        }
+    }
+
+    /// Takes a finished number. Room is made by giving up what `listed_from` (the oldest number in the playlist) has left behind.
+    pub(crate) fn finished(
+        &mut self,
+        number: u64,
+        bytes: u64,
+        listed_from: u64,
+        now: Instant,
+    ) -> Admission {
+        let mut admission = Admission::default();
+        while self.memory() + bytes > self.limits.memory {
+            let Some(index) = self.expendable(listed_from) else {
+                admission.dropped = true;
+                break;
+            };
+            let gone = self.waiting.remove(index);
+            admission.evicted.extend(gone.map(|gone| gone.number));
+        }
+        if !admission.dropped {
+            self.waiting.push_back(Waiting { number, bytes });
+        }
+        self.unpublished.push_back(Unpublished {
+            number,
+            is_ready: admission.dropped,
+            deadline: now + self.limits.patience,
+        });
+        admission
+    }
+
+    /// The number to write now, if any; it is under way until [`Self::written`].
+    pub(crate) fn next_write(&mut self, now: Instant) -> Option<u64> {
+        if self.writing.is_some() || self.retry_at.is_some_and(|at| now < at) {
+            return None;
+        }
+        let first = self.waiting.front()?;
+        if self.on_volume() + first.bytes > self.limits.volume {
+            self.stall = Some(Stall::Full);
+            self.retry_at = Some(now + RETRY);
+            return None;
+        }
+        self.retry_at = None;
+        self.writing = Some(first.number);
+        self.writing
+    }
+
+    /// The write under way has ended. Answers the number that lies on the volume now.
+    pub(crate) fn written(&mut self, succeeded: bool, now: Instant) -> Option<u64> {
+        let number = self.writing.take()?;
+        if !succeeded {
+            self.stall = Some(Stall::Failing);
+            self.retry_at = Some(now + RETRY);
+            return None;
+        }
+        let position = self.waiting.iter().position(|one| one.number == number);
+        if let Some(stored) = position.and_then(|index| self.waiting.remove(index)) {
+            self.stored.insert(number, stored.bytes);
+        }
+        let mut unpublished = self.unpublished.iter_mut();
+        if let Some(entry) = unpublished.find(|entry| entry.number == number) {
+            entry.is_ready = true;
+        }
+        if self.waiting.is_empty() {
+            self.stall = None;
+        }
+        Some(number)
+    }
+
+    /// Takes the numbers that are to be published now, in order.
+    pub(crate) fn publishable(&mut self, now: Instant) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        while let Some(first) = self.unpublished.front() {
+            if !first.is_ready {
+                if now < first.deadline {
+                    break;
+                }
+                self.stall.get_or_insert(Stall::Slow);
+            }
+            numbers.extend(self.unpublished.pop_front().map(|first| first.number));
+        }
+        numbers
+    }
+
+    /// Takes every number that is not published yet: nothing is waited for any more.
+    pub(crate) fn publish_all(&mut self) -> Vec<u64> {
+        let numbers = self.unpublished.drain(..);
+        numbers.map(|entry| entry.number).collect()
+    }
+
+    /// A number's files are removed, or are about to be.
+    pub(crate) fn removed(&mut self, number: u64) {
+        self.stored.remove(&number);
+        if self.writing != Some(number) {
+            self.waiting.retain(|waiting| waiting.number != number);
+        }
+    }
+
+    /// Whether segments are served from memory, and why.
+    pub(crate) fn stall(&self) -> Option<Stall> {
+        self.stall
+    }
+
+    /// Whether everything finished is published and stored.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.unpublished.is_empty() && self.waiting.is_empty()
+    }
+
+    /// When something is to be done although nothing has happened.
+    pub(crate) fn wake_at(&self) -> Option<Instant> {
+        let publish = self.unpublished.front().map(|first| first.deadline);
+        let retry = self.retry_at.filter(|_| !self.waiting.is_empty());
+        publish.into_iter().chain(retry).min()
+    }
+
+    fn memory(&self) -> u64 {
+        self.waiting.iter().map(|waiting| waiting.bytes).sum()
+    }
+
+    fn on_volume(&self) -> u64 {
+        self.stored.values().sum()
+    }
+
+    fn expendable(&self, listed_from: u64) -> Option<usize> {
+        self.waiting.iter().position(|waiting| {
+            waiting.number < listed_from && self.writing != Some(waiting.number)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    fn queue(memory: u64, volume: u64) -> Queue {
+        Queue::new(Limits {
+            memory,
+            volume,
+            patience: PATIENCE,
+        })
+    }
+
+    fn kept() -> Admission {
+        Admission::default()
+    }
+
+    #[test]
+    fn a_number_is_published_as_soon_as_it_is_stored_and_not_before() {
+        let now = Instant::now();
+        let mut queue = queue(100, 100);
+        assert_eq!(queue.finished(7, 10, 0, now), kept());
+        assert_eq!(queue.next_write(now), Some(7));
+        assert_eq!(queue.next_write(now), None);
+        assert!(queue.publishable(now).is_empty());
+        assert_eq!(queue.written(true, now), Some(7));
+        assert_eq!(queue.publishable(now), [7]);
+        assert_eq!(
+            (queue.stall(), queue.is_empty(), queue.wake_at()),
+            (None, true, None)
+        );
+    }
+
+    #[test]
+    fn a_slow_volume_delays_a_number_by_its_patience_at_most() {
+        let now = Instant::now();
+        let mut queue = queue(100, 100);
+        queue.finished(7, 10, 0, now);
+        queue.next_write(now);
+        queue.finished(8, 10, 0, now + PATIENCE / 2);
+        assert_eq!(queue.wake_at(), Some(now + PATIENCE));
+        assert_eq!(queue.publishable(now + PATIENCE), [7]);
+        assert_eq!(queue.stall(), Some(Stall::Slow));
+        assert_eq!(queue.written(true, now + PATIENCE), Some(7));
+        assert_eq!(queue.next_write(now + PATIENCE), Some(8));
+        assert!(queue.publishable(now + PATIENCE).is_empty());
+        queue.written(true, now + PATIENCE);
+        assert_eq!(queue.publishable(now + PATIENCE), [8]);
+        assert_eq!(queue.stall(), None);
+    }
+
+    #[test]
+    fn numbers_are_published_in_order_although_a_later_one_is_ready() {
+        let now = Instant::now();
+        let mut queue = queue(15, 100);
+        queue.finished(7, 10, 0, now);
+        let dropped = Admission {
+            dropped: true,
+            evicted: vec![],
+        };
+        assert_eq!(queue.finished(8, 10, 7, now), dropped);
+        assert!(queue.publishable(now).is_empty());
+        queue.next_write(now);
+        queue.written(true, now);
+        assert_eq!(queue.publishable(now), [7, 8]);
+    }
+
+    #[test]
+    fn a_hanging_volume_costs_old_numbers_and_not_the_stream() {
+        let now = Instant::now();
+        let mut queue = queue(30, 100);
+        for number in 0..3 {
+            assert_eq!(queue.finished(number, 10, 0, now), kept());
+        }
+        assert_eq!(queue.next_write(now), Some(0));
+        let later = now + PATIENCE;
+        assert_eq!(queue.publishable(later), [0, 1, 2]);
+        // Number 0 hangs in the writer, so 1 is the oldest that can be given up.
+        let evicting = Admission {
+            dropped: false,
+            evicted: vec![1],
+        };
+        assert_eq!(queue.finished(3, 10, 2, later), evicting);
+        let dropped = Admission {
+            dropped: true,
+            evicted: vec![],
+        };
+        assert_eq!(queue.finished(4, 10, 2, later), dropped);
+    }
+
+    #[test]
+    fn a_failed_write_is_repeated_after_a_while() {
+        let now = Instant::now();
+        let mut queue = queue(100, 100);
+        queue.finished(7, 10, 0, now);
+        queue.next_write(now);
+        assert_eq!(queue.written(false, now), None);
+        assert_eq!(
+            (queue.stall(), queue.next_write(now)),
+            (Some(Stall::Failing), None)
+        );
+        assert_eq!(queue.wake_at(), Some(now + RETRY));
+        assert_eq!(queue.next_write(now + RETRY), Some(7));
+    }
+
+    #[test]
+    fn the_byte_limit_holds_until_something_is_removed() {
+        let now = Instant::now();
+        let mut queue = queue(100, 15);
+        for number in [7, 8] {
+            queue.finished(number, 10, 0, now);
+        }
+        queue.next_write(now);
+        queue.written(true, now);
+        assert_eq!(queue.next_write(now), None);
+        assert_eq!(queue.stall(), Some(Stall::Full));
+        queue.removed(7);
+        assert_eq!(queue.next_write(now + RETRY), Some(8));
+        queue.written(true, now + RETRY);
+        assert_eq!(queue.stall(), None);
+    }
+}

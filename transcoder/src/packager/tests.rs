@@ -1,0 +1,1 @@
+//! The packager on a real directory.

@@ -1,0 +1,297 @@
+//! The life of one attempt: reads the source, follows its failures, hands media on, hears commands, ends.
+//! One task; nothing in it waits for the volume, for the encoder, or for whoever watches.
+
+mod encoding;
+mod end;
+mod flow;
+mod plan;
+mod processes;
+mod sources;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use api::condition::Reason;
+use api::control::JobPhase;
+use api::job::{ResumeFloor, TranscodeJob};
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::handle::Command;
+use crate::metrics::StreamMetrics;
+use crate::packager;
+use crate::source::{Source, SourceEvent};
+use crate::status::{StatusBoard, unix_milliseconds};
+use flow::{Effect, Flow, Now};
+use plan::{MediaPlan, Unusable};
+use processes::{Failures, Processes};
+use sources::{Next, Sources};
+
+pub(crate) use flow::Start;
+
+/// The segmenter hears of the time this often, when nothing else happens.
+const TICK: Duration = Duration::from_millis(250);
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was told to stop.
+    Stopped,
+    /// It gave up.
+    Failed {
+        /// Why.
+        reason: Reason,
+        /// In one sentence, without secrets.
+        message: String,
+    },
+}
+
+/// What a pipeline is made of.
+pub(crate) struct Parts {
+    /// What is to be done.
+    pub(crate) job: TranscodeJob,
+    /// The FFmpeg to run.
+    pub(crate) ffmpeg: PathBuf,
+    /// When the attempt began.
+    pub(crate) started: Instant,
+    /// Where the numbers start.
+    pub(crate) start: Start,
+    /// The connection, on its way already.
+    pub(crate) source: Source,
+    /// Where segments go.
+    pub(crate) packager: mpsc::Sender<packager::Input>,
+    /// What it is told.
+    pub(crate) commands: mpsc::Receiver<Command>,
+    /// The status.
+    pub(crate) board: StatusBoard,
+    /// The stream's figures.
+    pub(crate) metrics: StreamMetrics,
+    /// Cancelled when the process is to end.
+    pub(crate) shutdown: CancellationToken,
+    /// How long it goes on after that, unless it is told to stop.
+    pub(crate) grace: Duration,
+}
+
+/// The attempt as it runs.
+pub(crate) struct Pipeline {
+    parts: Parts,
+    flow: Flow,
+    sources: Sources,
+    processes: Processes,
+    failures: Failures,
+    /// When an encoder is started in place of one that failed.
+    restart_at: Option<Instant>,
+    /// Something is passed through, which an encoder's failure leaves alone.
+    passes_through: bool,
+    /// When media must have come over the present connection.
+    deadline: Option<Instant>,
+    /// When it ends although nobody said stop.
+    ends_at: Option<Instant>,
+    finished: Option<ResumeFloor>,
+}
+
+impl Pipeline {
+    /// A pipeline whose first source is being connected.
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            flow: Flow::new(parts.job.class.clone(), parts.start),
+            sources: Sources::new(&parts.job.sources),
+            processes: Processes::new(parts.ffmpeg.clone()),
+            failures: Failures::default(),
+            restart_at: None,
+            passes_through: false,
+            deadline: None,
+            ends_at: None,
+            finished: None,
+            parts,
+        }
+    }
+
+    /// Runs until it is stopped or gives up.
+    pub(crate) async fn run(mut self) -> Outcome {
+        loop {
+            if let Some(outcome) = self.step().await {
+                return outcome;
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Option<Outcome> {
+        let held_until = self.flow.held_until().map(|at| self.parts.started + at);
+        let is_told = self.ends_at.is_some();
+        tokio::select! {
+            command = self.parts.commands.recv() => self.obey(command?).await,
+            Some((id, event)) = self.processes.next() => self.hear(id, event).await,
+            event = self.parts.source.next(), if held_until.is_none() => self.follow(event).await,
+            () = until(held_until) => self.advance().await,
+            () = sleep(TICK) => self.advance().await,
+            () = until(self.restart_at) => self.restart_encoder().await,
+            () = until(self.deadline) => self.overdue().await,
+            () = self.parts.shutdown.cancelled(), if !is_told => {
+                self.ends_at = Some(Instant::now() + self.parts.grace);
+                None
+            }
+            () = until(self.ends_at) => Some(self.end().await),
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            monotonic: self.parts.started.elapsed(),
+            unix_milliseconds: unix_milliseconds(),
+        }
+    }
+
+    /// Time has passed: what was held back may be due.
+    async fn advance(&mut self) -> Option<Outcome> {
+        let now = self.now();
+        self.look_at_encoder(now);
+        let effects = self.flow.advance(now);
+        self.settle(effects).await
+    }
+
+    async fn follow(&mut self, event: SourceEvent) -> Option<Outcome> {
+        match event {
+            SourceEvent::Opened => {
+                self.opened();
+                None
+            }
+            SourceEvent::Bytes(bytes) => self.read(&bytes).await,
+            SourceEvent::Failed(failure) => self.lost(sources::named(&failure)).await,
+        }
+    }
+
+    fn opened(&mut self) {
+        self.parts.metrics.source_connected();
+        let patience = self.parts.job.class.start_deadline_seconds;
+        let patience = Duration::from_secs(u64::try_from(patience).unwrap_or(0));
+        self.deadline = Some(Instant::now() + patience);
+        let board = &self.parts.board;
+        board.update(|status| status.source.connected = true);
+    }
+
+    async fn read(&mut self, bytes: &Bytes) -> Option<Outcome> {
+        self.parts.metrics.source_bytes(bytes.len());
+        let now = self.now();
+        let effects = self.flow.push(bytes, now);
+        self.settle(effects).await
+    }
+
+    /// Does what follows from the media, and gives the source up when it is of no use.
+    async fn settle(&mut self, effects: Vec<Effect>) -> Option<Outcome> {
+        match self.carry_out(effects).await {
+            Some(unusable) => self.lost(sources::rejected(unusable)).await,
+            None => None,
+        }
+    }
+
+    /// Does what follows from the media; answers why the source is of no use, if it is not.
+    async fn carry_out(&mut self, effects: Vec<Effect>) -> Option<Unusable> {
+        let mut useless = None;
+        for effect in effects {
+            match effect {
+                Effect::Delivering => self.delivers(),
+                Effect::Unusable(unusable) => useless = Some(unusable),
+                Effect::Planned(plan) => self.planned(*plan),
+                Effect::Renditions(facts) => self.pack(packager::Input::Renditions(facts)).await,
+                Effect::Segment(segment) => self.pack(packager::Input::Segment(segment)).await,
+                Effect::ForcedCut => self.forced_cut(),
+                Effect::StartEncoder { id, encode } => {
+                    self.parts.metrics.encoder_started();
+                    self.processes.start(id, &encode);
+                }
+                Effect::Feed { id, bytes } => self.feed(id, bytes),
+                Effect::CloseEncoder { id } => self.processes.close(id),
+            }
+        }
+        useless
+    }
+
+    async fn pack(&self, input: packager::Input) {
+        // The packager waits for nothing slow, and ends after this task.
+        drop(self.parts.packager.send(input).await);
+    }
+
+    fn delivers(&mut self) {
+        self.deadline = None;
+        self.sources.delivers(self.parts.started.elapsed());
+        self.parts.board.update(|status| {
+            status.source.healthy = Some(true);
+            status.source.reason = Reason::Receiving;
+            "media arrive".clone_into(&mut status.source.message);
+        });
+    }
+
+    fn planned(&mut self, plan: MediaPlan) {
+        self.passes_through = plan.passes_video_through();
+        let board = &self.parts.board;
+        if plan.lacks_keyframes {
+            board.set_trouble(Reason::LongGop, None);
+        }
+        board.update(|status| status.media = Some(plan.status));
+    }
+
+    fn forced_cut(&self) {
+        self.parts.metrics.forced_cut();
+        let message = "no keyframe came within the target duration; segments are cut without";
+        self.parts.board.set_trouble(Reason::LongGop, Some(message));
+    }
+
+    async fn overdue(&mut self) -> Option<Outcome> {
+        let seconds = self.parts.job.class.start_deadline_seconds;
+        let unusable = sources::overdue(self.flow.stage(), seconds);
+        self.lost(sources::rejected(unusable)).await
+    }
+
+    /// The source is lost: decides what follows.
+    async fn lost(&mut self, lost: sources::Lost) -> Option<Outcome> {
+        self.parts.source.close();
+        self.deadline = None;
+        self.parts.metrics.source_failed(lost.reason);
+        let before = self.sources.index();
+        let next = self.sources.lost(&lost, self.parts.started.elapsed());
+        self.parts.board.update(|status| {
+            status.source.healthy = Some(false);
+            status.source.connected = false;
+            status.source.reason = lost.reason;
+            status.source.message.clone_from(&lost.message);
+            if status.phase == JobPhase::Live {
+                status.phase = JobPhase::Interrupted;
+            }
+        });
+        match next {
+            Next::GiveUp => Some(self.give_up(lost.reason, lost.message).await),
+            Next::Connect { after } => {
+                self.connect(before, after).await;
+                None
+            }
+        }
+    }
+
+    async fn connect(&mut self, before: i32, after: Duration) {
+        let index = self.sources.index();
+        let now = self.now();
+        let effects = if index == before {
+            self.flow.reconnected(now)
+        } else {
+            self.parts.board.update(|status| {
+                status.source.index = index;
+                status.source.since_unix_milliseconds = now.unix_milliseconds;
+            });
+            self.flow.switched(now)
+        };
+        drop(self.carry_out(effects).await);
+        if let Some(source) = self.sources.current() {
+            self.parts.source.connect(source, after);
+        }
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

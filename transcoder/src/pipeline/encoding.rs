@@ -1,0 +1,128 @@
+//! The part of the pipeline that deals with encoder processes: what they bring, what follows when they fail or lag.
+
+use std::time::Duration;
+
+use api::condition::Reason;
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::flow::{EncoderId, Now};
+use super::processes::Restart;
+use super::{Outcome, Pipeline};
+use crate::encoder::{EncoderEvent, Exit};
+
+/// Beside a picture that is passed through, an encoder that fails again and again is tried this often.
+const NEXT_TRY: Duration = Duration::from_secs(30);
+
+impl Pipeline {
+    /// An encoder says something.
+    pub(super) async fn hear(&mut self, id: EncoderId, event: EncoderEvent) -> Option<Outcome> {
+        let now = self.now();
+        match event {
+            EncoderEvent::Progress(line) => {
+                tracing::trace!(line, "encoder progress");
+                None
+            }
+            EncoderEvent::Media { pipe, bytes } => {
+                let effects = self.flow.encoded(id, pipe, &bytes, now);
+                self.settle(effects).await
+            }
+            EncoderEvent::Ended { exit, last_words } => {
+                let was_current = self.flow.is_current(id);
+                let effects = self.flow.encoder_ended(id, now);
+                let outcome = self.settle(effects).await;
+                if outcome.is_some() || !was_current {
+                    return outcome;
+                }
+                self.encoder_failed(describe(exit, last_words)).await
+            }
+        }
+    }
+
+    /// Feeds an encoder; one that cannot keep up is replaced, and its renditions have a gap.
+    pub(super) fn feed(&mut self, id: EncoderId, bytes: Bytes) {
+        if !self.flow.is_current(id) {
+            return;
+        }
+        if let Err(full) = self.processes.feed(id, bytes) {
+            let message = format!("the encoder cannot keep up with the source ({full})");
+            self.tell_trouble(&message);
+            let now = self.parts.started.elapsed();
+            let at = match self.failures.another(now) {
+                Restart::At(at) => at,
+                Restart::Hopeless => now + NEXT_TRY,
+            };
+            self.processes.close(id);
+            self.flow.abandon_encoder();
+            self.restart_at = Some(self.parts.started + at);
+        }
+    }
+
+    async fn encoder_failed(&mut self, message: String) -> Option<Outcome> {
+        self.tell_trouble(&message);
+        let now = self.parts.started.elapsed();
+        let at = match self.failures.another(now) {
+            Restart::At(at) => at,
+            Restart::Hopeless if self.passes_through => now + NEXT_TRY,
+            Restart::Hopeless => {
+                return Some(self.give_up(Reason::TranscoderFailed, message).await);
+            }
+        };
+        self.restart_at = Some(self.parts.started + at);
+        None
+    }
+
+    /// A fresh encoder takes over at the next random access point.
+    pub(super) async fn restart_encoder(&mut self) -> Option<Outcome> {
+        self.restart_at = None;
+        let effects = self.flow.restart_encoder();
+        self.settle(effects).await
+    }
+
+    /// Looks how the encoder is doing.
+    pub(super) fn look_at_encoder(&mut self, now: Now) {
+        if let Some(delay) = self.flow.encoder_delay() {
+            self.parts.metrics.encoder_delay(delay.as_seconds());
+        }
+        if self.failures.are_over(now.monotonic) {
+            let board = &self.parts.board;
+            board.set_trouble(Reason::EncoderTooSlow, None);
+        }
+    }
+
+    fn tell_trouble(&self, message: &str) {
+        tracing::warn!(message, "the encoder failed");
+        let board = &self.parts.board;
+        board.set_trouble(Reason::EncoderTooSlow, Some(message));
+    }
+
+    /// Lets the encoders bring what they have, in bounded time: each of them is closed, and closing is bounded.
+    pub(super) async fn drain_encoders(&mut self) {
+        let limit = Instant::now() + Duration::from_secs(6);
+        while !self.flow.is_drained() {
+            let heard = tokio::time::timeout_at(limit, self.processes.next()).await;
+            let Ok(Some((id, event))) = heard else {
+                tracing::warn!("the encoders did not end in time");
+                return;
+            };
+            let now = self.now();
+            let effects = match event {
+                EncoderEvent::Media { pipe, bytes } => self.flow.encoded(id, pipe, &bytes, now),
+                EncoderEvent::Ended { .. } => self.flow.encoder_ended(id, now),
+                EncoderEvent::Progress(_) => continue,
+            };
+            drop(self.carry_out(effects).await);
+        }
+    }
+}
+
+fn describe(exit: Exit, last_words: Option<String>) -> String {
+    let how = match exit {
+        Exit::Code(code) => format!("ended with code {code}"),
+        Exit::Signal(signal) => format!("was ended by signal {signal}"),
+    };
+    match last_words {
+        Some(words) => format!("the encoder {how}: {words}"),
+        None => format!("the encoder {how}"),
+    }
+}

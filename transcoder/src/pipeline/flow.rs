@@ -1,0 +1,479 @@
+//! From the bytes of the source to segments, without waiting for anything: front end, plan, encoders' media, segmenter.
+//! Synchronous and without a clock: what is to be done besides is answered as effects.
+
+mod encoders;
+mod held;
+
+use std::time::Duration;
+
+use api::condition::Reason;
+use api::job::{JobClass, ResumeFloor};
+use api::playlists::Resolution;
+use api::stream_class::TranscodeMode;
+use bytes::Bytes;
+use media::ffmpeg::args::Encode;
+use media::front_end::{FrontEnd, FrontEndConfig, FrontEvent, Malformed, SourceFacts, Stage};
+use media::segmenter::Segmenter;
+use media::segmenter::cutter::CutRules;
+use media::segmenter::io::{
+    FinishedSegment, GenerationId, Input, Opening, Output, RenditionId, Settings,
+};
+use media::time::Ticks;
+
+use super::plan::{self, MediaPlan, Unusable};
+use crate::packager::rates::RenditionFacts;
+pub(crate) use encoders::EncoderId;
+use encoders::Encoders;
+use held::Held;
+
+/// Events that wait for the facts of a source at most; then it is decided on what is known.
+const WAITING_MAXIMUM: usize = 20_000;
+/// Two cuts without a key within this: passing the video through has proved wrong.
+const FORCED_CUTS: Duration = Duration::from_secs(60);
+
+/// Where the numbers of an attempt start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Start {
+    /// The first segment's numbers.
+    pub(crate) numbers: ResumeFloor,
+    /// Another attempt has published before this one.
+    pub(crate) after_another: bool,
+}
+
+/// The time, as a caller sees it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    /// Since the attempt began.
+    pub(crate) monotonic: Duration,
+    /// Unix milliseconds.
+    pub(crate) unix_milliseconds: i64,
+}
+
+/// What follows.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Media arrive: the source is well.
+    Delivering,
+    /// The source is of no use.
+    Unusable(Unusable),
+    /// This is what is played from now on.
+    Planned(Box<MediaPlan>),
+    /// What the master says of the segments that follow.
+    Renditions(Vec<RenditionFacts>),
+    /// A number is complete.
+    Segment(FinishedSegment),
+    /// A segment ended without a key.
+    ForcedCut,
+    /// An encoder is needed.
+    StartEncoder {
+        /// What it is called from now on.
+        id: EncoderId,
+        /// What it makes.
+        encode: Encode,
+    },
+    /// Input for an encoder.
+    Feed {
+        /// Which.
+        id: EncoderId,
+        /// Its next bytes.
+        bytes: Bytes,
+    },
+    /// Nothing more follows for an encoder.
+    CloseEncoder {
+        /// Which.
+        id: EncoderId,
+    },
+}
+
+/// The flow of one attempt, over all its sources.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    class: JobClass,
+    front: FrontEnd,
+    held: Held,
+    segmenter: Segmenter,
+    encoders: Encoders,
+    facts: Option<SourceFacts>,
+    plan: Option<MediaPlan>,
+    /// What came before it was decided what is played.
+    waiting: Vec<FrontEvent>,
+    /// The segmenter must begin a new generation at the next random access point.
+    begins: bool,
+    generation: GenerationId,
+    /// Time of the source's last random access point.
+    last_key: Ticks,
+    delivers: bool,
+    /// The master must be told of renditions before the next segment.
+    unannounced: bool,
+    has_audio: bool,
+    demoted: bool,
+    forced_cut: Option<Duration>,
+    effects: Vec<Effect>,
+}
+
+impl Flow {
+    /// A flow that has seen nothing.
+    pub(crate) fn new(class: JobClass, start: Start) -> Self {
+        Self {
+            front: front_end(&class),
+            held: Held::default(),
+            segmenter: Segmenter::new(settings(&class, start)),
+            encoders: Encoders::default(),
+            facts: None,
+            plan: None,
+            waiting: Vec::new(),
+            begins: true,
+            generation: GenerationId::default(),
+            last_key: Ticks::ZERO,
+            delivers: false,
+            unannounced: true,
+            has_audio: true,
+            demoted: false,
+            forced_cut: None,
+            effects: Vec::new(),
+            class,
+        }
+    }
+
+    /// Takes the next bytes of the source.
+    pub(crate) fn push(&mut self, bytes: &Bytes, now: Now) -> Vec<Effect> {
+        for event in self.front.push(bytes) {
+            if let Some(event) = self.held.offer(event, now.monotonic) {
+                self.take(event, now);
+            }
+        }
+        self.effects()
+    }
+
+    /// Time has passed: lets through what was held back until now.
+    pub(crate) fn advance(&mut self, now: Now) -> Vec<Effect> {
+        for event in self.held.due(now.monotonic) {
+            self.take(event, now);
+        }
+        if self.encoders.are_due(now.monotonic) {
+            self.front.restart_feed();
+        }
+        self.tell(Input::Tick, now);
+        self.effects()
+    }
+
+    /// Until when media are held back; nothing more is to be read before that.
+    pub(crate) fn held_until(&self) -> Option<Duration> {
+        self.held.until()
+    }
+
+    /// What is being waited for.
+    pub(crate) fn stage(&self) -> Stage {
+        self.front.stage()
+    }
+
+    /// The same source is connected again: what it sends may go on where it was.
+    pub(crate) fn reconnected(&mut self, now: Now) -> Vec<Effect> {
+        self.release(now);
+        self.front.reconnect();
+        self.delivers = false;
+        self.effects()
+    }
+
+    /// What follows is of another source.
+    pub(crate) fn switched(&mut self, now: Now) -> Vec<Effect> {
+        self.release(now);
+        self.encoders.close(&mut self.effects);
+        self.front = front_end(&self.class);
+        self.facts = None;
+        self.plan = None;
+        self.waiting.clear();
+        self.begins = true;
+        self.delivers = false;
+        (self.demoted, self.forced_cut) = (false, None);
+        self.effects()
+    }
+
+    /// Nothing of the source follows: closes what is open. Encoders may still bring what they have.
+    pub(crate) fn finish(&mut self, now: Now) -> Vec<Effect> {
+        self.release(now);
+        self.encoders.close(&mut self.effects);
+        self.tell(Input::Finish, now);
+        self.effects()
+    }
+
+    /// A pipe of an encoder has brought bytes.
+    pub(crate) fn encoded(
+        &mut self,
+        id: EncoderId,
+        pipe: usize,
+        bytes: &Bytes,
+        now: Now,
+    ) -> Vec<Effect> {
+        for input in self.encoders.media(id, pipe, bytes) {
+            self.tell(input, now);
+        }
+        self.effects()
+    }
+
+    /// An encoder has ended and its pipes are read to the end.
+    pub(crate) fn encoder_ended(&mut self, id: EncoderId, now: Now) -> Vec<Effect> {
+        for input in self.encoders.ended(id) {
+            self.tell(input, now);
+        }
+        self.effects()
+    }
+
+    /// Whether an encoder that ends now was not told to.
+    pub(crate) fn is_current(&self, id: EncoderId) -> bool {
+        self.encoders.is_current(id)
+    }
+
+    /// The current encoder is told nothing more.
+    pub(crate) fn abandon_encoder(&mut self) {
+        self.encoders.abandon();
+    }
+
+    /// A fresh encoder is to take over, at the next random access point; until then nobody is fed.
+    pub(crate) fn restart_encoder(&mut self) -> Vec<Effect> {
+        self.encoders.close(&mut self.effects);
+        self.front.restart_feed();
+        self.effects()
+    }
+
+    /// Whether nothing of an encoder is awaited any more.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.encoders.is_empty()
+    }
+
+    /// How far the encoder is behind the source.
+    pub(crate) fn encoder_delay(&self) -> Option<Ticks> {
+        self.encoders.delay()
+    }
+
+    fn effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    fn release(&mut self, now: Now) {
+        for event in self.held.all() {
+            self.take(event, now);
+        }
+    }
+
+    fn take(&mut self, event: FrontEvent, now: Now) {
+        match event {
+            FrontEvent::Malformed(malformed) => self.malformed(&malformed),
+            FrontEvent::Facts(facts) => self.learn(facts, now),
+            event if self.plan.is_none() => {
+                self.waiting.push(event);
+                if self.waiting.len() > WAITING_MAXIMUM {
+                    self.decide(now);
+                }
+            }
+            event => self.pass(event, now),
+        }
+    }
+
+    fn malformed(&mut self, malformed: &Malformed) {
+        let reason = match malformed {
+            Malformed::NotTransportStream(_) => Reason::NotTransportStream,
+            Malformed::NothingPlayable => Reason::NoTracks,
+            Malformed::Scrambled => Reason::UnsupportedMedia,
+            Malformed::Oversized => {
+                tracing::warn!("the source sent a unit without end; it was thrown away");
+                return;
+            }
+        };
+        self.effects.push(Effect::Unusable(Unusable {
+            reason,
+            message: format!("the {malformed}"),
+        }));
+    }
+
+    fn learn(&mut self, facts: SourceFacts, now: Now) {
+        let is_complete = facts.complete;
+        self.facts = Some(facts);
+        if is_complete {
+            self.decide(now);
+        }
+    }
+
+    /// Decides what is played, anew when the source has changed.
+    fn decide(&mut self, now: Now) {
+        let Some(facts) = &self.facts else { return };
+        let planned = plan::plan(facts, &self.class, self.demoted);
+        let plan = match planned {
+            Ok(plan) if plan.lacks_keyframes && !self.demoted => {
+                // Stays so: the source may well have shorter intervals now and then.
+                self.demoted = true;
+                return self.decide(now);
+            }
+            Ok(plan) => plan,
+            Err(unusable) => return self.effects.push(Effect::Unusable(unusable)),
+        };
+        if self.plan.as_ref() == Some(&plan) {
+            return;
+        }
+        let before = self.plan.replace(plan.clone());
+        if !before
+            .as_ref()
+            .is_some_and(|before| before.plays_like(&plan))
+        {
+            self.begins = true;
+        }
+        self.front.set_feed(plan.encode.is_some());
+        self.effects.push(Effect::Planned(Box::new(plan)));
+        if before.is_none() {
+            for event in std::mem::take(&mut self.waiting) {
+                self.pass(event, now);
+            }
+        }
+    }
+
+    fn pass(&mut self, event: FrontEvent, now: Now) {
+        match event {
+            FrontEvent::RandomAccessPoint(key) => {
+                self.last_key = key.pts;
+                self.begin(now);
+                self.encoders.fed(key.pts);
+                let input = Input::RandomAccessPoint {
+                    pts: key.pts,
+                    dts: key.dts,
+                    random_access: key.random_access,
+                };
+                self.tell(input, now);
+            }
+            FrontEvent::Unit(unit) => {
+                if !std::mem::replace(&mut self.delivers, true) {
+                    self.effects.push(Effect::Delivering);
+                }
+                self.encoders.fed(unit.pts);
+                self.tell(Input::Source(unit), now);
+            }
+            FrontEvent::Clock(clock) => self.tell(Input::Clock(clock), now),
+            FrontEvent::Jump { .. } => {
+                self.begins = true;
+                self.encoders.close(&mut self.effects);
+            }
+            FrontEvent::FeedStart(tables) => {
+                self.encoders.new_input(tables, &mut self.effects);
+                if !self.begins {
+                    self.start_encoder(now);
+                }
+            }
+            FrontEvent::Feed(bytes) => self.encoders.feed(bytes, &mut self.effects),
+            FrontEvent::Facts(_) | FrontEvent::Malformed(_) => {}
+        }
+    }
+
+    /// Begins a generation at a random access point, if one is to begin.
+    fn begin(&mut self, now: Now) {
+        let Some(plan) = self.plan.as_ref().filter(|_| self.begins) else {
+            return;
+        };
+        if plan.encode.is_some() && !self.encoders.has_input() {
+            // Without its input from here on an encoder would miss the first pictures: begin at the next one.
+            return self.front.restart_feed();
+        }
+        let burst = i64::try_from(self.held.burst().as_millis()).unwrap_or(0);
+        let opening = Opening {
+            program_date_time: now.unix_milliseconds - burst,
+            split_first_group: true,
+            renditions: plan.renditions.clone(),
+            audio: plan.audio.clone(),
+        };
+        self.begins = false;
+        self.tell(Input::Begin(opening), now);
+    }
+
+    fn start_encoder(&mut self, now: Now) {
+        let Some(plan) = &self.plan else { return };
+        let effects = &mut self.effects;
+        let (generation, near) = (self.generation, self.last_key);
+        self.encoders
+            .start(plan, generation, near, now.monotonic, effects);
+    }
+
+    fn tell(&mut self, input: Input, now: Now) {
+        for output in self.segmenter.handle(input, now.monotonic) {
+            self.hear(output, now);
+        }
+    }
+
+    fn hear(&mut self, output: Output, now: Now) {
+        match output {
+            Output::Segment(segment) => {
+                self.announce();
+                self.effects.push(Effect::Segment(segment));
+            }
+            Output::ForcedCut { .. } => self.forced_cut(now),
+            Output::Began(generation) => {
+                self.generation = generation;
+                self.has_audio = true;
+                self.unannounced = true;
+                if self.encoders.has_input() {
+                    self.start_encoder(now);
+                } else {
+                    self.encoders.close(&mut self.effects);
+                    self.front.restart_feed();
+                }
+            }
+            Output::AudioLeftOut(_) => (self.has_audio, self.unannounced) = (false, true),
+            Output::AudioCameBack { .. } => (self.has_audio, self.unannounced) = (true, true),
+            Output::Late(_) => {}
+        }
+    }
+
+    fn forced_cut(&mut self, now: Now) {
+        self.effects.push(Effect::ForcedCut);
+        let before = self.forced_cut.replace(now.monotonic);
+        let is_second =
+            before.is_some_and(|before| now.monotonic.saturating_sub(before) < FORCED_CUTS);
+        if is_second && !self.demoted && self.class.mode == TranscodeMode::Auto {
+            self.demoted = true;
+            self.decide(now);
+        }
+    }
+
+    /// Says what the next segment is made of, once after each change.
+    fn announce(&mut self) {
+        if !std::mem::replace(&mut self.unannounced, false) {
+            return;
+        }
+        let Some(plan) = &self.plan else { return };
+        let audio = plan.audio_codecs.as_deref().filter(|_| self.has_audio);
+        let facts = plan.facts.iter().map(|facts| {
+            let made = self.encoders.parameters(&RenditionId::new(&facts.id));
+            let video = made.map_or(facts.codecs.as_str(), |made| made.codecs.as_str());
+            let video = Some(video).filter(|codecs| !codecs.is_empty());
+            let codecs: Vec<&str> = video.into_iter().chain(audio).collect();
+            let resolution = made.map(|made| Resolution {
+                width: made.dimensions.width,
+                height: made.dimensions.height,
+            });
+            RenditionFacts {
+                codecs: codecs.join(","),
+                resolution: resolution.or(facts.resolution),
+                ..facts.clone()
+            }
+        });
+        self.effects.push(Effect::Renditions(facts.collect()));
+    }
+}
+
+fn front_end(class: &JobClass) -> FrontEnd {
+    FrontEnd::new(FrontEndConfig {
+        audio_language: class.audio_language.clone(),
+        feed: class.mode != TranscodeMode::Copy,
+    })
+}
+
+fn settings(class: &JobClass, start: Start) -> Settings {
+    let seconds = |seconds: i32| Ticks::from_seconds(i64::from(seconds));
+    let number = |number: i64| u64::try_from(number).unwrap_or(0);
+    Settings {
+        rules: CutRules {
+            segment_duration: seconds(class.segment_duration_seconds),
+            target_duration: seconds(class.target_duration_seconds),
+        },
+        media_sequence: number(start.numbers.media_sequence),
+        discontinuity_sequence: number(start.numbers.discontinuity_sequence),
+        after_another: start.after_another,
+    }
+}

@@ -1,0 +1,98 @@
+//! What the source has sent ahead of its time, held back until it is due: our playlists grow steadily however bursty it is.
+//! Bounded because nothing more is read while anything is held.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use media::front_end::FrontEvent;
+use media::pacer::Pacer;
+
+/// A source that brings its media in bursts is spread over this at most.
+const LONGEST_DELAY: Duration = Duration::from_secs(1);
+
+/// The pacer of a connection and what it holds back.
+#[derive(Debug)]
+pub(super) struct Held {
+    pacer: Pacer,
+    events: VecDeque<(Duration, FrontEvent)>,
+    /// When what comes next may pass.
+    at: Duration,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self {
+            pacer: Pacer::new(LONGEST_DELAY),
+            events: VecDeque::new(),
+            at: Duration::ZERO,
+        }
+    }
+}
+
+impl Held {
+    /// The event, if it may pass at once; else it is held.
+    pub(super) fn offer(&mut self, event: FrontEvent, now: Duration) -> Option<FrontEvent> {
+        if let FrontEvent::Clock(clock) = event {
+            self.at = self.at.max(self.pacer.release_at(clock, now));
+        }
+        if self.at <= now && self.events.is_empty() {
+            return Some(event);
+        }
+        self.events.push_back((self.at, event));
+        None
+    }
+
+    /// Takes what is due.
+    pub(super) fn due(&mut self, now: Duration) -> Vec<FrontEvent> {
+        let count = self.events.iter().take_while(|(at, _)| *at <= now).count();
+        self.events.drain(..count).map(|(_, event)| event).collect()
+    }
+
+    /// Takes everything: the connection is gone, and the next one has a pace of its own.
+    pub(super) fn all(&mut self) -> Vec<FrontEvent> {
+        let events = std::mem::take(self).events;
+        events.into_iter().map(|(_, event)| event).collect()
+    }
+
+    /// When something is due.
+    pub(super) fn until(&self) -> Option<Duration> {
+        self.events.front().map(|(at, _)| *at)
+    }
+
+    /// The media time of the start burst.
+    pub(super) fn burst(&self) -> Duration {
+        self.pacer.burst()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use media::time::Ticks;
+
+    use super::*;
+
+    fn clock(milliseconds: i64) -> FrontEvent {
+        FrontEvent::Clock(Ticks::from_milliseconds(milliseconds))
+    }
+
+    #[test]
+    fn what_comes_too_early_passes_in_its_order_at_its_time() {
+        let mut held = Held::default();
+        for step in 0..30 {
+            let now = Duration::from_millis(40 * step);
+            assert!(held.offer(clock(40 * step.cast_signed()), now).is_some());
+        }
+        let now = Duration::from_millis(1200);
+        assert!(held.offer(clock(1600), now).is_none());
+        assert!(held.offer(clock(2000), now).is_none());
+        let first = held.until().unwrap();
+        assert!(
+            (350..=400).contains(&(first - now).as_millis()),
+            "{first:?}"
+        );
+        assert_eq!(held.due(first - Duration::from_millis(1)), []);
+        assert_eq!(held.due(first), [clock(1600)]);
+        assert_eq!(held.all(), [clock(2000)]);
+        assert_eq!(held.until(), None);
+    }
+}

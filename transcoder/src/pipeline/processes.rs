@@ -1,0 +1,159 @@
+//! The encoder processes of one attempt: started, fed and closed as the flow says, started again in bounded numbers when they fail.
+//! What they do wrong is theirs, never the source's.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use media::ffmpeg::args::Encode;
+use tokio::sync::mpsc;
+
+use super::flow::EncoderId;
+use crate::encoder::{Encoder, EncoderCommand, EncoderEvent, Exit, FeedFull, Reports};
+
+/// Failures within this are counted together.
+const MEMORY: Duration = Duration::from_secs(60);
+/// How long is waited after each of them.
+const DELAYS: [u64; 5] = [0, 1, 2, 4, 8];
+/// After so long without a failure all is well.
+const WELL: Duration = Duration::from_secs(30);
+
+/// What follows upon the failure of an encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Restart {
+    /// Another one, at that time.
+    At(Duration),
+    /// They fail again and again.
+    Hopeless,
+}
+
+/// The failures of late. Pure.
+#[derive(Debug, Default)]
+pub(super) struct Failures {
+    recent: VecDeque<Duration>,
+}
+
+impl Failures {
+    /// One more.
+    pub(super) fn another(&mut self, now: Duration) -> Restart {
+        self.recent.retain(|at| now.saturating_sub(*at) < MEMORY);
+        let delay = DELAYS.get(self.recent.len());
+        self.recent.push_back(now);
+        delay.map_or(Restart::Hopeless, |delay| {
+            Restart::At(now + Duration::from_secs(*delay))
+        })
+    }
+
+    /// Whether there were any, and the last is long enough ago to be forgotten.
+    pub(super) fn are_over(&mut self, now: Duration) -> bool {
+        let last = self.recent.back();
+        let over = last.is_some_and(|last| now.saturating_sub(*last) >= WELL);
+        if over {
+            self.recent.clear();
+        }
+        over
+    }
+}
+
+/// The processes.
+#[derive(Debug)]
+pub(super) struct Processes {
+    program: PathBuf,
+    running: BTreeMap<EncoderId, Encoder>,
+    reports: Reports,
+    events: mpsc::UnboundedReceiver<(u64, EncoderEvent)>,
+}
+
+impl Processes {
+    /// None yet.
+    pub(super) fn new(program: PathBuf) -> Self {
+        let (reports, events) = mpsc::unbounded_channel();
+        Self {
+            program,
+            running: BTreeMap::new(),
+            reports,
+            events,
+        }
+    }
+
+    /// Starts one. One that cannot be started ends at once, like one that fails later.
+    pub(super) fn start(&mut self, id: EncoderId, encode: &Encode) {
+        let command = EncoderCommand {
+            program: self.program.clone(),
+            arguments: encode.arguments(),
+            pipes: encode.pipes(),
+        };
+        tracing::info!(
+            encoder = id.0,
+            rungs = encode.rungs.len(),
+            audio = encode.audio,
+            deinterlace = encode.deinterlace,
+            "encoder starts"
+        );
+        match Encoder::start(&command, id.0, self.reports.clone()) {
+            Ok(encoder) => drop(self.running.insert(id, encoder)),
+            Err(error) => {
+                let ended = EncoderEvent::Ended {
+                    exit: Exit::Code(-1),
+                    last_words: Some(format!(
+                        "failed to start {}: {error}",
+                        self.program.display()
+                    )),
+                };
+                drop(self.reports.send((id.0, ended)));
+            }
+        }
+    }
+
+    /// Feeds one; one that has ended meanwhile takes nothing.
+    pub(super) fn feed(&self, id: EncoderId, bytes: Bytes) -> Result<(), FeedFull> {
+        self.running
+            .get(&id)
+            .map_or(Ok(()), |encoder| encoder.feed(bytes))
+    }
+
+    /// Tells one that nothing more follows.
+    pub(super) fn close(&mut self, id: EncoderId) {
+        if let Some(encoder) = self.running.get_mut(&id) {
+            encoder.close();
+        }
+    }
+
+    /// What one of them says next. May be cancelled.
+    pub(super) async fn next(&mut self) -> Option<(EncoderId, EncoderEvent)> {
+        let (number, event) = self.events.recv().await?;
+        let id = EncoderId(number);
+        if let EncoderEvent::Ended { exit, last_words } = &event {
+            self.running.remove(&id);
+            tracing::info!(encoder = number, ?exit, last_words, "encoder ended");
+        }
+        Some((id, event))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn an_encoder_that_fails_again_and_again_is_hopeless_and_forgotten_in_time() {
+        let mut failures = Failures::default();
+        let mut now = seconds(100);
+        for delay in DELAYS {
+            let expected = now + seconds(delay);
+            assert_eq!(failures.another(now), Restart::At(expected));
+            now = expected;
+        }
+        assert_eq!(failures.another(now), Restart::Hopeless);
+        assert!(!failures.are_over(now + seconds(29)));
+        assert!(failures.are_over(now + seconds(30)));
+        assert!(!failures.are_over(now + seconds(31)));
+        let later = now + seconds(31);
+        assert_eq!(failures.another(later), Restart::At(later));
+    }
+}

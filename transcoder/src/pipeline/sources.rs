@@ -1,0 +1,196 @@
+//! Which source is next, and when: what failed is named here, what follows is decided by `media::failover`.
+//! What the encoder does wrong never comes here.
+
+use std::time::Duration;
+
+use api::condition::Reason;
+use api::job::JobSource;
+use media::failover::{self, Decision, Failure, History};
+use media::front_end::Stage;
+use upstream::failure::SourceFailure;
+
+use super::plan::Unusable;
+
+/// When every source was tried and nothing came for this long, the attempt gives up: a new one may be luckier, and says so.
+const GIVE_UP: Duration = Duration::from_secs(60);
+
+/// A source that was lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Lost {
+    /// The reason, for the condition.
+    pub(super) reason: Reason,
+    /// One sentence, without secrets.
+    pub(super) message: String,
+    /// How it failed, for the decision.
+    pub(super) failure: Failure,
+    /// How long it asks to be left alone.
+    pub(super) retry_after: Duration,
+}
+
+/// What follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The current source is connected after a while.
+    Connect {
+        /// How long a while.
+        after: Duration,
+    },
+    /// Nothing has worked for too long.
+    GiveUp,
+}
+
+/// The sources of a job and what has happened to them.
+#[derive(Debug)]
+pub(super) struct Sources {
+    sources: Vec<JobSource>,
+    history: History,
+}
+
+impl Sources {
+    /// Nothing has happened; the first one is current.
+    pub(super) fn new(sources: &[JobSource]) -> Self {
+        let account =
+            |source: &JobSource| source.grant.as_ref().map(|grant| grant.provider.clone());
+        Self {
+            history: History::new(sources.iter().map(account).collect(), GIVE_UP),
+            sources: sources.to_vec(),
+        }
+    }
+
+    /// The one in use or being tried.
+    pub(super) fn current(&self) -> Option<&JobSource> {
+        self.sources.get(self.history.current())
+    }
+
+    /// Its place in the stream's list.
+    pub(super) fn index(&self) -> i32 {
+        self.current().map_or(0, |source| source.index)
+    }
+
+    /// It delivers.
+    pub(super) fn delivers(&mut self, now: Duration) {
+        self.history.delivers(now);
+    }
+
+    /// It is lost.
+    pub(super) fn lost(&mut self, lost: &Lost, now: Duration) -> Next {
+        let decision = failover::next(&self.history, lost.failure, now);
+        let before = self.history.current();
+        self.history.record(decision, now);
+        match decision {
+            Decision::GiveUp => Next::GiveUp,
+            Decision::Reconnect { at } => wait(at, now, lost.retry_after),
+            Decision::Switch { source, at } if source == before => wait(at, now, lost.retry_after),
+            Decision::Switch { at, .. } => wait(at, now, Duration::ZERO),
+        }
+    }
+}
+
+/// Waits as long as decided, or as long as the source asks for.
+fn wait(at: Duration, now: Duration, asked: Duration) -> Next {
+    Next::Connect {
+        after: at.saturating_sub(now).max(asked.min(GIVE_UP)),
+    }
+}
+
+/// What a failed connection means.
+pub(super) fn named(failure: &SourceFailure) -> Lost {
+    let (reason, kind) = match failure {
+        SourceFailure::InvalidRequest { .. } | SourceFailure::ConnectFailed { .. } => {
+            (Reason::ConnectFailed, Failure::Connect)
+        }
+        SourceFailure::EgressRefused { .. } => (Reason::EgressRefused, Failure::EgressRefused),
+        SourceFailure::HttpStatus { status, .. } => (Reason::HttpError, Failure::Http(*status)),
+        // Like the answer of a server that is broken.
+        SourceFailure::BadAnswer { .. } => (Reason::HttpError, Failure::Http(500)),
+        SourceFailure::Silent { .. } => (Reason::Silent, Failure::Silent),
+        SourceFailure::EndOfStream { .. } => (Reason::EndOfStream, Failure::EndOfStream),
+    };
+    Lost {
+        reason,
+        message: failure.to_string(),
+        failure: kind,
+        retry_after: failure.retry_after().unwrap_or_default(),
+    }
+}
+
+/// What media that cannot be used mean.
+pub(super) fn rejected(unusable: Unusable) -> Lost {
+    let failure = match unusable.reason {
+        Reason::NotTransportStream => Failure::NotTransportStream,
+        Reason::NoTracks => Failure::NoTracks,
+        Reason::NoKeyframe => Failure::NoKeyframe,
+        _ => Failure::UnsupportedMedia,
+    };
+    Lost {
+        reason: unusable.reason,
+        message: unusable.message,
+        failure,
+        retry_after: Duration::ZERO,
+    }
+}
+
+/// What is missing when the deadline has passed.
+pub(super) fn overdue(stage: Stage, seconds: i32) -> Unusable {
+    let (reason, missing) = match stage {
+        Stage::AwaitingPackets => (Reason::NotTransportStream, "transport stream packets"),
+        Stage::AwaitingTables => (Reason::NoTracks, "programme tables"),
+        Stage::AwaitingRandomAccessPoint | Stage::Open => (Reason::NoKeyframe, "keyframe"),
+    };
+    Unusable {
+        reason,
+        message: format!("no {missing} came within {seconds} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures;
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn http(status: u16, retry_after: Option<Duration>) -> Lost {
+        named(&SourceFailure::HttpStatus {
+            origin: "http://a.example".to_owned(),
+            status,
+            retry_after,
+        })
+    }
+
+    #[test]
+    fn a_source_that_is_gone_gives_way_to_the_next_and_all_of_them_are_given_up_in_bounded_time() {
+        let mut sources = Sources::new(&[
+            fixtures::source(0, "http://a"),
+            fixtures::source(1, "http://b"),
+        ]);
+        let gone = http(404, None);
+        assert_eq!(sources.lost(&gone, at(0)), Next::Connect { after: at(0) });
+        assert_eq!(sources.index(), 1);
+        let mut now = at(0);
+        for _ in 0..100 {
+            match sources.lost(&gone, now) {
+                Next::GiveUp => break,
+                Next::Connect { after } => now += after,
+            }
+        }
+        assert!((at(60)..at(120)).contains(&now), "{now:?}");
+    }
+
+    #[test]
+    fn a_source_that_asks_for_time_gets_it() {
+        let mut sources = Sources::new(&[fixtures::source(0, "http://a")]);
+        let busy = http(503, Some(at(7)));
+        assert_eq!(sources.lost(&busy, at(0)), Next::Connect { after: at(7) });
+    }
+
+    #[test]
+    fn what_is_missing_at_the_deadline_is_named() {
+        let named = |stage| overdue(stage, 20).reason;
+        assert_eq!(named(Stage::AwaitingPackets), Reason::NotTransportStream);
+        assert_eq!(named(Stage::AwaitingTables), Reason::NoTracks);
+        assert_eq!(named(Stage::AwaitingRandomAccessPoint), Reason::NoKeyframe);
+    }
+}

@@ -1,0 +1,80 @@
+//! The process around one attempt: settings, logs, signals, health, exit code. Nothing here knows media.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::job::TranscodeJob;
+use clap::Parser;
+use prometheus_client::registry::Registry;
+use runtime::admin::{self, Readiness};
+use runtime::exit::{self, ProcessError};
+use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+
+use crate::job::{self, JobOptions, Outcome};
+use crate::metrics::Metrics;
+use crate::settings::Settings;
+
+const NAME: &str = "headend-transcoder";
+/// Before the grace ends, this much is kept for ending.
+const END: Duration = Duration::from_secs(5);
+/// How long an attempt that gave up can still be asked why.
+const LINGER: Duration = Duration::from_secs(5);
+/// Threads for files: a hanging volume takes one for writing and a few for reading.
+const FILE_THREADS: usize = 16;
+
+/// Runs the process to its end.
+#[must_use]
+pub fn main() -> ExitCode {
+    exit::report(NAME, run(&Settings::parse()))
+}
+
+fn run(settings: &Settings) -> Result<(), ProcessError> {
+    runtime::telemetry::start(&settings.log)?;
+    let outcome = execute(settings);
+    if let Err(error) = &outcome {
+        // For `kubectl describe pod`; anywhere else there is no such file.
+        drop(std::fs::write(&settings.termination_log, error.message()));
+    }
+    outcome
+}
+
+fn execute(settings: &Settings) -> Result<(), ProcessError> {
+    let job = TranscodeJob::from_json(&settings.job).map_err(ProcessError::input)?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(FILE_THREADS)
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(supervise(settings, job));
+    // Threads that hang in a volume are left behind: the process must not wait for them.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn supervise(settings: &Settings, job: TranscodeJob) -> Result<(), ProcessError> {
+    let listener = TcpListener::bind(settings.listen).await?;
+    let shutdown = runtime::shutdown::signals()?;
+    let mut registry = Registry::default();
+    runtime::build::register(&mut registry);
+    let metrics = Metrics::register(&mut registry);
+    let readiness = Readiness::new(&["segments"]);
+    let options = JobOptions {
+        ffmpeg: settings.ffmpeg.clone(),
+        allow_loopback: settings.allow_loopback,
+        grace: Duration::from_secs(settings.grace_seconds).saturating_sub(END),
+        linger: LINGER,
+        memory_bytes: settings.memory_mebibytes << 20,
+        metrics,
+        readiness: readiness.clone(),
+        routes: admin::router(Arc::new(registry), readiness),
+    };
+    match job::run(job, listener, options, shutdown).await? {
+        Outcome::Stopped => Ok(()),
+        Outcome::Failed { reason, message } => Err(ProcessError::from(format!(
+            "{}: {message}",
+            reason.as_str()
+        ))),
+    }
+}

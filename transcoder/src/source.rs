@@ -1,0 +1,94 @@
+//! The one connection to a source that an attempt has: opened after a delay, read until it fails, closed when told.
+//! Decides nothing: which source is next, and when, is said from outside.
+
+mod request;
+
+use std::time::Duration;
+
+use api::job::JobSource;
+use bytes::Bytes;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
+use upstream::failure::SourceFailure;
+use upstream::source::{Opener, SourceStream};
+
+/// What happens to the connection.
+#[derive(Debug)]
+pub(crate) enum SourceEvent {
+    /// It answered and its stream follows.
+    Opened,
+    /// The next bytes.
+    Bytes(Bytes),
+    /// It failed, and is closed.
+    Failed(SourceFailure),
+}
+
+/// Goes on whether anybody looks at it or not: the answer is on its way while everything else is made.
+type Opening = AbortOnDropHandle<Result<SourceStream, SourceFailure>>;
+
+enum State {
+    Closed,
+    Opening(Opening),
+    Open(Box<SourceStream>),
+}
+
+/// The connection.
+pub(crate) struct Source {
+    opener: Opener,
+    state: State,
+}
+
+impl Source {
+    /// No connection yet.
+    pub(crate) fn new(opener: Opener) -> Self {
+        Self {
+            opener,
+            state: State::Closed,
+        }
+    }
+
+    /// Closes what is open and connects to a source after a delay.
+    pub(crate) fn connect(&mut self, source: &JobSource, delay: Duration) {
+        let opener = self.opener.clone();
+        let source = source.clone();
+        let start = Instant::now() + delay;
+        let opening = async move {
+            if !delay.is_zero() {
+                sleep_until(start).await;
+            }
+            // Read each time: a mounted Secret may have been changed since.
+            let request = request::of(&source).await?;
+            opener.open(&request).await
+        };
+        let opening = tokio::spawn(opening.in_current_span());
+        self.state = State::Opening(AbortOnDropHandle::new(opening));
+    }
+
+    /// Closes the connection.
+    pub(crate) fn close(&mut self) {
+        self.state = State::Closed;
+    }
+
+    /// What happens next; nothing does while it is closed. May be cancelled.
+    pub(crate) async fn next(&mut self) -> SourceEvent {
+        let outcome = match &mut self.state {
+            State::Closed => std::future::pending().await,
+            State::Open(stream) => stream.next().await.map(SourceEvent::Bytes),
+            State::Opening(opening) => match opening.await {
+                Ok(Ok(stream)) => {
+                    self.state = State::Open(Box::new(stream));
+                    Ok(SourceEvent::Opened)
+                }
+                Ok(Err(failure)) => Err(failure),
+                Err(broken) => Err(SourceFailure::InvalidRequest {
+                    detail: broken.to_string(),
+                }),
+            },
+        };
+        outcome.unwrap_or_else(|failure| {
+            self.close();
+            SourceEvent::Failed(failure)
+        })
+    }
+}

@@ -1,0 +1,164 @@
+//! What the attempt says of itself: one document that every part changes, and everybody else can wait for.
+//! A change is logged here, once, and nowhere else.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use api::condition::Reason;
+use api::control::{JobPhase, JobStatus, SourceStatus, Trouble};
+use api::job::{ResumeFloor, TranscodeJob};
+use tokio::sync::watch;
+
+/// Now in Unix milliseconds.
+pub(crate) fn unix_milliseconds() -> i64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
+    elapsed.map_or(0, |elapsed| {
+        i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
+    })
+}
+
+/// The attempt's status, shared by the parts that write it.
+#[derive(Debug, Clone)]
+pub(crate) struct StatusBoard {
+    status: Arc<watch::Sender<JobStatus>>,
+}
+
+impl StatusBoard {
+    /// The status of an attempt that has just begun.
+    pub(crate) fn new(job: &TranscodeJob, now_unix_milliseconds: i64) -> Self {
+        let index = job.sources.first().map_or(0, |source| source.index);
+        let status = JobStatus {
+            version: u64::try_from(now_unix_milliseconds).unwrap_or(0),
+            stream_uid: job.stream.uid.clone(),
+            attempt: job.attempt,
+            phase: JobPhase::Starting,
+            source: SourceStatus {
+                index,
+                since_unix_milliseconds: now_unix_milliseconds,
+                healthy: None,
+                reason: Reason::Connecting,
+                message: "connecting to the source".to_owned(),
+                connected: false,
+            },
+            media: None,
+            first_segment_milliseconds: None,
+            next: job.resume,
+            troubles: Vec::new(),
+        };
+        Self {
+            status: Arc::new(watch::Sender::new(status)),
+        }
+    }
+
+    /// The status now and from now on.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<JobStatus> {
+        self.status.subscribe()
+    }
+
+    /// Changes the status; a change that changes nothing makes no new version.
+    pub(crate) fn update(&self, change: impl FnOnce(&mut JobStatus)) {
+        self.status.send_if_modified(|status| {
+            let before = status.clone();
+            change(status);
+            status.version = before.version;
+            if *status == before {
+                return false;
+            }
+            status.version += 1;
+            log_change(&before, status);
+            true
+        });
+    }
+
+    /// Says where a next attempt would go on: no new version, it changes with every segment.
+    pub(crate) fn set_next(&self, next: ResumeFloor) {
+        self.status.send_if_modified(|status| {
+            status.next = next;
+            false
+        });
+    }
+
+    /// Says that something is wrong, or (with `None`) that it no longer is.
+    pub(crate) fn set_trouble(&self, reason: Reason, message: Option<&str>) {
+        self.update(|status| {
+            let others = |trouble: &Trouble| trouble.reason != reason;
+            match message {
+                None => status.troubles.retain(others),
+                // The first message stands: a trouble that only words itself anew is not news.
+                Some(_) if !status.troubles.iter().all(others) => {}
+                Some(message) => status.troubles.push(Trouble {
+                    reason,
+                    message: message.to_owned(),
+                }),
+            }
+        });
+    }
+}
+
+fn log_change(before: &JobStatus, after: &JobStatus) {
+    let troubles: Vec<&str> = after
+        .troubles
+        .iter()
+        .map(|trouble| trouble.reason.as_str())
+        .collect();
+    tracing::info!(
+        status.version = after.version,
+        phase = ?after.phase,
+        phase.before = ?before.phase,
+        source.index = after.source.index,
+        source.reason = after.source.reason.as_str(),
+        source.message = after.source.message,
+        source.connected = after.source.connected,
+        media.mode = after.media.as_ref().map(|media| <&str>::from(media.mode)),
+        media.reason = after.media.as_ref().map(|media| media.reason.as_str()),
+        troubles = troubles.join(","),
+        first_segment_ms = after.first_segment_milliseconds,
+        "stream state changed"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures;
+
+    #[tokio::test]
+    async fn only_a_change_makes_a_new_version() {
+        let board = StatusBoard::new(&fixtures::job("/nowhere"), 1_000);
+        let mut status = board.subscribe();
+        board.update(|status| status.phase = JobPhase::Starting);
+        board.set_next(ResumeFloor {
+            media_sequence: 8,
+            discontinuity_sequence: 1,
+        });
+        assert!(!status.has_changed().unwrap());
+        assert_eq!(status.borrow_and_update().next.media_sequence, 8);
+        board.update(|status| status.phase = JobPhase::Live);
+        assert!(status.has_changed().unwrap());
+        assert_eq!(status.borrow_and_update().version, 1_001);
+    }
+
+    #[test]
+    fn a_trouble_stands_once_until_it_is_over() {
+        let board = StatusBoard::new(&fixtures::job("/nowhere"), 0);
+        board.set_trouble(Reason::OutputStalled, Some("the volume is full"));
+        board.set_trouble(Reason::OutputStalled, Some("the volume hangs"));
+        board.set_trouble(Reason::EncoderTooSlow, Some("too slow"));
+        let troubles = || board.subscribe().borrow().troubles.clone();
+        assert_eq!(
+            troubles(),
+            [
+                Trouble {
+                    reason: Reason::OutputStalled,
+                    message: "the volume is full".to_owned()
+                },
+                Trouble {
+                    reason: Reason::EncoderTooSlow,
+                    message: "too slow".to_owned()
+                },
+            ]
+        );
+        board.set_trouble(Reason::OutputStalled, None);
+        assert_eq!(troubles().len(), 1);
+    }
+}
