@@ -6,5 +6,5 @@ mod facts;
 mod front;
 mod hostile;
 mod pipes;
-mod probe;
-mod stream;
+pub(crate) mod probe;
+pub(crate) mod stream;
