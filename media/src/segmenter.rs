@@ -60,8 +60,10 @@ use publish::Publisher;
 use source::{Admission, SourceTimeline};
 use timeline::Timeline;
 
-/// What arrives while an encoder that leads the cuts still drains is held up to this many inputs.
-const MAX_HELD: usize = 20_000;
+/// What arrives while an encoder that leads the cuts still drains is held up to this many bytes.
+const MAX_HELD_BYTES: usize = 64 << 20;
+/// What an input costs besides its payload.
+const INPUT_COST: usize = 256;
 
 /// The segmenter of one stream.
 #[derive(Debug)]
@@ -80,6 +82,7 @@ pub struct Segmenter {
     next: Option<(GenerationId, Opening)>,
     /// What arrived for it.
     held: VecDeque<Input>,
+    held_bytes: usize,
     /// Encoders of this generation and those before have ended.
     encoders_ended: Option<GenerationId>,
     finishing: bool,
@@ -103,6 +106,7 @@ impl Segmenter {
             next_generation: 0,
             next: None,
             held: VecDeque::new(),
+            held_bytes: 0,
             encoders_ended: None,
             finishing: false,
             output: Vec::new(),
@@ -136,8 +140,9 @@ impl Segmenter {
 
     fn receive(&mut self, input: Input) {
         if self.next.is_some() && !self.belongs_to_active(&input) {
+            self.held_bytes += held_size(&input);
             self.held.push_back(input);
-            if self.held.len() > MAX_HELD {
+            if self.held_bytes > MAX_HELD_BYTES {
                 self.change_over();
             }
             return;
@@ -187,6 +192,7 @@ impl Segmenter {
     }
 
     fn source_unit(&mut self, unit: AccessUnit) {
+        let unit = SourceTimeline::believable(unit);
         let leads = unit.track == self.leading_track();
         match self.source.admit(&unit, leads) {
             Admission::Drop => {}
@@ -241,14 +247,14 @@ impl Segmenter {
         if active.lead != Lead::Source(Track::Video) || self.source.is_past(dts) {
             return;
         }
-        let ahead = AccessUnit {
+        let ahead = SourceTimeline::believable(AccessUnit {
             track: Track::Video,
             pts,
             dts,
             random_access,
             arrival: self.moment.clock,
             payload: Bytes::new(),
-        };
+        });
         if let Some(number) = self.look_ahead(&ahead) {
             for follower in self.passed_through(id) {
                 follower.complete_to(number);
@@ -337,6 +343,15 @@ impl Segmenter {
             half_frame: Ticks(frame.0 / 2),
             horizon: self.active.as_ref().and_then(Generation::horizon),
         }
+    }
+}
+
+fn held_size(input: &Input) -> usize {
+    match input {
+        Input::Source(unit)
+        | Input::EncodedVideo { unit, .. }
+        | Input::EncodedAudio { unit, .. } => unit.payload.len() + INPUT_COST,
+        _ => INPUT_COST,
     }
 }
 

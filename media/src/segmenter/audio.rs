@@ -20,8 +20,10 @@ const LONGEST_WAIT: Ticks = Ticks::from_milliseconds(3000);
 const START_WAIT: Ticks = Ticks::from_milliseconds(1500);
 /// An encoder may take this long in the caller's time.
 const ENCODER_WAIT: Duration = Duration::from_secs(3);
-/// What may be held for segments to come.
-const MAX_UNITS: usize = 8192;
+/// What may be held for segments to come, in bytes: a minute of the fattest audio there is.
+const MAX_BYTES: usize = 16 << 20;
+/// What a unit costs besides its payload.
+const UNIT_COST: usize = 128;
 /// Steps longer than this are a hole, not the length of a unit.
 const LONGEST_UNIT: Ticks = Ticks::from_milliseconds(700);
 
@@ -40,6 +42,7 @@ pub(super) enum Answer {
 #[derive(Debug, Default)]
 pub(super) struct AudioQueue {
     units: VecDeque<(GenerationId, AccessUnit)>,
+    bytes: usize,
     /// The generation whose audio came last, and what was learned of it.
     generation: GenerationId,
     last: Option<Ticks>,
@@ -67,11 +70,21 @@ impl AudioQueue {
         }
         let lead = unit.pts + self.step - unit.arrival;
         self.lead = Some(self.lead.map_or(lead, |least| least.min(lead)));
+        self.bytes += unit.payload.len() + UNIT_COST;
         self.units.push_back((generation, unit));
-        if self.units.len() > MAX_UNITS {
-            self.units.pop_front();
-        }
+        while self.bytes > MAX_BYTES && self.pop().is_some() {}
         true
+    }
+
+    fn count(&mut self) {
+        let sizes = self.units.iter().map(|(_, unit)| unit.payload.len());
+        self.bytes = sizes.map(|size| size + UNIT_COST).sum();
+    }
+
+    fn pop(&mut self) -> Option<AccessUnit> {
+        let (_, unit) = self.units.pop_front()?;
+        self.bytes -= unit.payload.len() + UNIT_COST;
+        Some(unit)
     }
 
     /// Whether audio of this generation has come.
@@ -109,8 +122,10 @@ impl AudioQueue {
                 .units
                 .iter()
                 .position(|(generation, _)| *generation == planned.generation);
-            let unit = first.and_then(|index| self.units.remove(index));
-            let unit = unit.map(|(_, unit)| unit);
+            // Its turn comes although it sounds later; what is before it is of an older generation.
+            self.units.drain(..first.unwrap_or(0));
+            let unit = self.pop();
+            self.count();
             if let Some(unit) = &unit {
                 self.written = Some(unit.pts + planned.offset);
             }
@@ -152,7 +167,7 @@ impl AudioQueue {
             }
             let wire = unit.pts + planned.offset;
             let goes_back = self.written.is_some_and(|written| wire <= written);
-            if let Some((_, unit)) = self.units.pop_front()
+            if let Some(unit) = self.pop()
                 && belongs
                 && !goes_back
             {
@@ -165,6 +180,7 @@ impl AudioQueue {
         if end.closes {
             self.units
                 .retain(|(generation, _)| *generation > planned.generation);
+            self.count();
         }
         if let Some(last) = taken.last() {
             self.written = Some(last.pts + planned.offset);

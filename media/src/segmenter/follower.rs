@@ -73,6 +73,7 @@ pub(super) struct Follower {
     finished: BTreeMap<u64, Rendered>,
     /// A number was passed over since the last one that was written.
     has_hole: bool,
+    has_started: bool,
 }
 
 impl Follower {
@@ -98,6 +99,7 @@ impl Follower {
             closed: VecDeque::new(),
             finished: BTreeMap::new(),
             has_hole: false,
+            has_started: false,
         }
     }
 
@@ -278,6 +280,7 @@ impl Follower {
                 break;
             };
             let rendered = self.render(planned, &video, &sound);
+            self.has_started = true;
             self.finished.insert(number, rendered);
             written.push(number);
         }
@@ -318,6 +321,11 @@ impl Follower {
         } else {
             Standing::Missing
         }
+    }
+
+    /// Whether it has ever brought a segment.
+    pub(super) fn has_started(&self) -> bool {
+        self.has_started
     }
 
     /// Hands a written segment out.

@@ -144,6 +144,7 @@ impl Segmenter {
         self.moment = Moment::before_all(self.moment.now);
         self.change_renditions(id, &opening);
         self.active = Some(Generation::new(id, opening));
+        self.held_bytes = 0;
         for input in std::mem::take(&mut self.held) {
             self.receive(input);
         }

@@ -10,6 +10,9 @@ use super::io::{FinishedSegment, GenerationId, LateSegment, Origin, Output, Rend
 use super::plan::{Ended, Planned};
 use crate::time::Ticks;
 
+/// How long the first segment waits for an encoder that is being started.
+const START_PATIENCE: Duration = Duration::from_millis(1500);
+
 /// Which number is next, and since when only laggards keep it back.
 #[derive(Debug)]
 pub(super) struct Publisher {
@@ -37,29 +40,18 @@ impl Publisher {
         self.discontinuity_sequence
     }
 
-    /// Whether the next number may go out with these renditions (standing, expected) at `now`.
-    fn may_publish(
-        &mut self,
-        renditions: &[(Standing, bool)],
-        patience: Duration,
-        now: Duration,
-    ) -> bool {
-        let is_pending = |expected: bool| {
-            renditions.iter().any(|&(standing, is_expected)| {
-                standing == Standing::Pending && is_expected == expected
-            })
-        };
+    /// Whether the next number may go out with these renditions at `now`: standing, and for how long each is waited for.
+    fn may_publish(&mut self, renditions: &[(Standing, Duration)], now: Duration) -> bool {
         let is_done = renditions
             .iter()
             .any(|&(standing, _)| standing == Standing::Done);
-        if !is_done {
-            return !is_pending(true) && !is_pending(false);
-        }
-        if !is_pending(true) {
+        let waits = renditions
+            .iter()
+            .filter(|&&(standing, _)| standing == Standing::Pending);
+        let Some(patience) = waits.map(|&(_, patience)| patience).max() else {
             return true;
-        }
-        let since = *self.ready_since.get_or_insert(now);
-        now >= since + patience
+        };
+        is_done && now >= *self.ready_since.get_or_insert(now) + patience
     }
 }
 
@@ -143,22 +135,29 @@ impl Segmenter {
         let (Some(end), Some(_)) = (planned.end, &planned.audio) else {
             return false;
         };
-        let renditions: Vec<(Standing, bool)> = self
+        let renditions: Vec<(Standing, Duration)> = self
             .followers
             .iter()
             .filter(|follower| follower.plan_in(planned.generation).is_some())
-            .map(|follower| (follower.standing(number), follower.is_expected))
+            .map(|follower| (follower.standing(number), self.patience(follower)))
             .collect();
-        let patience = self.settings.rules.target_duration.to_duration();
-        let may = self
-            .publisher
-            .may_publish(&renditions, patience, self.moment.now);
+        let may = self.publisher.may_publish(&renditions, self.moment.now);
         if !may && !self.plan.is_full() {
             return false;
         }
         let planned = planned.clone();
         self.publish(&planned, end);
         true
+    }
+
+    /// How long the others wait for a rendition. One that has never brought anything gets less: its playlist simply starts later.
+    fn patience(&self, follower: &Follower) -> Duration {
+        let target = self.settings.rules.target_duration.to_duration();
+        match (follower.is_expected, follower.has_started()) {
+            (false, _) => Duration::ZERO,
+            (true, false) => START_PATIENCE.min(target),
+            (true, true) => target,
+        }
     }
 
     fn publish(&mut self, planned: &Planned, end: Ended) {

@@ -11,6 +11,9 @@ const STALE_UNITS: u32 = 100;
 /// A step of so many times the one before is a hole: pictures were lost.
 const HOLE: i64 = 3;
 
+/// No picture waits longer than this for those shown before it: sixteen frames at the slowest usual rate.
+const LONGEST_REORDERING: Ticks = Ticks::from_milliseconds(1500);
+
 /// What is done with a unit of the source.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Admission {
@@ -65,6 +68,19 @@ impl SourceTimeline {
             Admission::Drop
         } else {
             Admission::Take
+        }
+    }
+
+    /// The picture with a presentation time that can be believed: one wrong bit there would hold up every cut.
+    pub(super) fn believable(unit: AccessUnit) -> AccessUnit {
+        let reordering = unit.pts - unit.dts;
+        if (Ticks::ZERO..=LONGEST_REORDERING).contains(&reordering) {
+            unit
+        } else {
+            AccessUnit {
+                pts: unit.dts,
+                ..unit
+            }
         }
     }
 

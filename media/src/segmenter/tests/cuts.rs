@@ -254,11 +254,13 @@ fn recovery_points_cut_but_are_not_independent_and_lose_their_leading_pictures_a
     }
     .units();
     // Open groups: two pictures that follow each key are shown before it.
-    for key in (0..units.len()).step_by(50) {
-        let shown = units[key].pts;
-        units[key].pts = shown + Ticks(2 * FRAME);
-        units[key + 1].pts = shown;
-        units[key + 2].pts = shown + Ticks(FRAME);
+    for (index, unit) in units.iter_mut().enumerate() {
+        let later = match index % 50 {
+            0 => 3,
+            1 | 2 => 0,
+            _ => 1,
+        };
+        unit.pts = unit.dts + Ticks(later * FRAME);
     }
     let mut run = Run::new(Opening {
         audio: None,
@@ -291,4 +293,22 @@ fn units_before_the_first_key_are_left_out() {
     run.finish();
     assert_eq!(run.segments()[0].program_date_time, DATE);
     assert_eq!(contents(run.segments()[0], "source").video.len(), 50);
+}
+
+#[test]
+fn a_wrong_presentation_time_does_not_hold_up_the_cuts() {
+    let mut units = Source {
+        audio_delay: None,
+        ..Source::PLAIN
+    }
+    .units();
+    units[20].pts += Ticks::from_seconds(8);
+    units[130].pts = Ticks::from_seconds(-8);
+    let mut run = Run::new(Opening {
+        audio: None,
+        ..pass_through()
+    });
+    run.source(&units);
+    run.finish();
+    assert_eq!(run.durations(), [2.0; 10]);
 }

@@ -48,7 +48,7 @@ fn audio(units: &[AccessUnit]) -> Vec<(Ticks, Input)> {
     inputs.collect()
 }
 
-fn in_order(parts: Vec<Vec<(Ticks, Input)>>) -> Vec<(Ticks, Input)> {
+fn in_order(parts: &[Vec<(Ticks, Input)>]) -> Vec<(Ticks, Input)> {
     let mut inputs = parts.concat();
     inputs.sort_by_key(|(at, _)| *at);
     inputs
@@ -86,7 +86,7 @@ fn rungs_under_a_passed_through_source_have_the_same_pictures_in_each_segment() 
         ],
         ..pass_through()
     };
-    let inputs = in_order(vec![
+    let inputs = in_order(&[
         source(&events),
         video("144p", &pipes[0]),
         video("90p", &pipes[1]),
@@ -133,7 +133,7 @@ fn a_full_ladder_with_encoded_audio_is_cut_at_its_own_keys() {
         audio: Some(aac(Origin::Encoded)),
         ..pass_through()
     };
-    let inputs = in_order(vec![
+    let inputs = in_order(&[
         source(&events),
         video("180p", &pipes[0]),
         video("90p", &pipes[1]),
@@ -182,7 +182,7 @@ fn audio_alone_is_encoded_under_video_that_is_passed_through() {
         audio: Some(aac(Origin::Encoded)),
         ..pass_through()
     };
-    let segments = play(opening, in_order(vec![source(&events), audio(&pipes[0])]));
+    let segments = play(opening, in_order(&[source(&events), audio(&pipes[0])]));
     assert_eq!(seconds(&segments), [2.0, 2.0, 2.0, 1.0]);
     assert_clean(&segments, "source");
     let found = probe::packets(&bytes(&segments, "source").concat(), "a");
@@ -211,7 +211,7 @@ fn a_long_group_of_the_source_is_cut_at_the_keys_of_the_encoder() {
     };
     let segments = play(
         opening,
-        in_order(vec![source(&events), video("90p", &pipes[0])]),
+        in_order(&[source(&events), video("90p", &pipes[0])]),
     );
     assert_eq!(seconds(&segments), [2.0, 2.0, 2.0, 2.0, 1.0]);
     assert!(segments.iter().all(|segment| segment.independent));
