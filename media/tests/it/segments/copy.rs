@@ -1,11 +1,14 @@
 //! The source passed through.
 
+use std::time::Duration;
+
 use media::front_end::FrontEvent;
-use media::segmenter::io::{Input, Opening, Origin, RenditionId, RenditionPlan};
+use media::segmenter::Segmenter;
+use media::segmenter::io::{Input, Opening, Origin, Output, RenditionId, RenditionPlan};
 use media::time::Ticks;
 use media::unit::Track;
 
-use super::rig::{bytes, input, pass_through, play, seconds, source};
+use super::rig::{SETTINGS, bytes, input, pass_through, play, seconds, source};
 use crate::sample::complaints;
 use crate::source::probe::{self, ProbedPacket};
 use crate::source::stream::{events_of, make, television};
@@ -173,4 +176,24 @@ fn a_key_told_ahead_changes_nothing_but_the_time() {
     for (untold, told) in bytes(&untold, "source").iter().zip(bytes(&told, "source")) {
         assert!(times(untold, "v") == times(told, "v"));
     }
+}
+
+#[test]
+fn a_segment_is_out_as_soon_as_the_next_key_begins() {
+    let mut segmenter = Segmenter::new(SETTINGS);
+    segmenter.handle(Input::Begin(pass_through()), Duration::ZERO);
+    let mut waited = Vec::new();
+    let mut key = None;
+    for (clock, input) in source(&events_of(&stream(50, 2, 9.0), 188)) {
+        if matches!(input, Input::RandomAccessPoint { .. }) {
+            key = Some(clock);
+        }
+        let outputs = segmenter.handle(input, Duration::ZERO);
+        let is_segment = |output: &Output| matches!(output, Output::Segment(_));
+        if outputs.iter().any(is_segment) {
+            waited.push(clock - key.unwrap());
+        }
+    }
+    // The audio of this muxer is at most 0.2 s behind its video.
+    assert_eq!(waited, [Ticks::ZERO; 4]);
 }
