@@ -290,9 +290,15 @@ impl Segmenter {
         unit: AccessUnit,
     ) {
         let lead = Lead::Encoded(Some(rendition.clone()));
-        let Some(active) = &self.active else { return };
-        if generation > active.id {
+        let Some(active) = self
+            .active
+            .as_mut()
+            .filter(|active| generation <= active.id)
+        else {
             return;
+        };
+        if generation == active.id {
+            active.lost_encoder = false;
         }
         let leads = active.lead == lead && active.id == generation;
         let reference = self
@@ -313,6 +319,13 @@ impl Segmenter {
     }
 
     fn encoded_audio(&mut self, generation: GenerationId, unit: AccessUnit) {
+        if let Some(active) = self
+            .active
+            .as_mut()
+            .filter(|active| active.id == generation)
+        {
+            active.lost_encoder = false;
+        }
         let open = self
             .plan
             .iter()

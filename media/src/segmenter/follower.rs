@@ -74,6 +74,8 @@ pub(super) struct Follower {
     /// A number was passed over since the last one that was written.
     has_hole: bool,
     has_started: bool,
+    /// Its encoder has ended, and nothing has come since.
+    is_lost: bool,
 }
 
 impl Follower {
@@ -100,6 +102,7 @@ impl Follower {
             finished: BTreeMap::new(),
             has_hole: false,
             has_started: false,
+            is_lost: false,
         }
     }
 
@@ -126,6 +129,9 @@ impl Follower {
 
     /// Takes a picture of the generation, in decoding order.
     pub(super) fn push(&mut self, generation: GenerationId, unit: AccessUnit) {
+        if std::mem::take(&mut self.is_lost) {
+            self.leave();
+        }
         self.held_bytes += unit.payload.len();
         self.held.push_back((generation, unit));
         while self.held_bytes > MAX_HELD_BYTES {
@@ -139,6 +145,7 @@ impl Follower {
 
     /// Nothing more of this generation comes.
     pub(super) fn end(&mut self, generation: GenerationId) {
+        self.is_lost = false;
         self.ended = self.ended.max(Some(generation));
     }
 
@@ -147,8 +154,13 @@ impl Follower {
         self.complete = Some(number);
     }
 
-    /// The encoder was lost in the middle of a generation; its successor must find a place in the plan again.
-    pub(super) fn leave(&mut self) {
+    /// The encoder has ended in the middle of a generation. If the generation ends too, what it brought counts; if a successor
+    /// brings something, that must find a place in the plan again.
+    pub(super) fn lose(&mut self) {
+        self.is_lost = true;
+    }
+
+    fn leave(&mut self) {
         self.joined = false;
         self.units.clear();
     }

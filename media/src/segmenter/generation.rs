@@ -40,8 +40,10 @@ pub(super) struct Generation {
     began: Moment,
     /// Unix milliseconds of its start, once its first segment has ended.
     anchor: Option<i64>,
+    /// Its encoder has ended before it, and nothing has come of a successor.
+    pub(super) lost_encoder: bool,
     /// The encoder that leads was lost; it goes on with a key.
-    lost: bool,
+    resumes_with_key: bool,
     /// Decoding time of a picture that the cutter has seen before it was whole.
     seen_ahead: Option<Ticks>,
 }
@@ -59,7 +61,8 @@ impl Generation {
             placed: None,
             began: Moment::before_all(Duration::ZERO),
             anchor: None,
-            lost: false,
+            lost_encoder: false,
+            resumes_with_key: false,
             seen_ahead: None,
         }
     }
@@ -97,7 +100,8 @@ impl Generation {
 
     /// Whether its end must wait for an encoder's last pictures.
     fn waits_for_encoder(&self) -> bool {
-        matches!(self.lead, Lead::Encoded(_)) && self.cutter.is_some() && !self.is_closed
+        let is_led = matches!(self.lead, Lead::Encoded(_));
+        is_led && self.cutter.is_some() && !self.is_closed && !self.lost_encoder
     }
 }
 
@@ -189,22 +193,27 @@ impl Segmenter {
         let is_open = generation == active.id && !active.is_closed;
         let drains = is_open && (self.next.is_some() || self.finishing);
         if is_open && !drains {
-            active.lost = matches!(active.lead, Lead::Encoded(_));
+            active.lost_encoder = true;
+            active.resumes_with_key = matches!(active.lead, Lead::Encoded(_));
             for follower in &mut self.followers {
                 let plan = follower.plan_in(generation);
                 if plan.is_some_and(|plan| plan.origin == Origin::Encoded) {
-                    follower.leave();
+                    follower.lose();
                 }
             }
             return;
         }
-        self.encoders_ended = self.encoders_ended.max(Some(generation));
-        for follower in &mut self.followers {
-            follower.end(generation);
-        }
+        self.encoders_end(generation);
         if drains {
             self.close_generation();
             self.change_over();
+        }
+    }
+
+    fn encoders_end(&mut self, generation: GenerationId) {
+        self.encoders_ended = self.encoders_ended.max(Some(generation));
+        for follower in &mut self.followers {
+            follower.end(generation);
         }
     }
 
@@ -216,10 +225,13 @@ impl Segmenter {
         if std::mem::replace(&mut active.is_closed, true) {
             return;
         }
-        let id = active.id;
+        let (id, lost_encoder) = (active.id, active.lost_encoder);
         let end = active.cutter.as_ref().map(Cutter::end);
         if let Some(end) = end {
             self.close_segment(end, true);
+        }
+        if lost_encoder {
+            return self.encoders_end(id);
         }
         for follower in &mut self.followers {
             let plan = follower.plan_in(id);
@@ -238,10 +250,12 @@ impl Segmenter {
         let Some(cutter) = &mut active.cutter else {
             return is_key && self.open_generation(unit);
         };
-        if cutter.is_full() || (active.lost && (!is_key || unit.pts <= cutter.highest())) {
+        if cutter.is_full()
+            || (active.resumes_with_key && (!is_key || unit.pts <= cutter.highest()))
+        {
             return false;
         }
-        active.lost = false;
+        active.resumes_with_key = false;
         if active.seen_ahead == Some(unit.dts) {
             cutter.add_bytes(unit.payload.len());
         } else {

@@ -371,6 +371,37 @@ fn a_ladder_drains_before_the_next_generation_is_cut() {
 }
 
 #[test]
+fn an_encoder_that_ended_before_its_generation_does_not_keep_the_next_one_waiting() {
+    let first = Source {
+        frames: 128,
+        ..silent()
+    };
+    for opening in [ladder(), mixed()] {
+        let ids: Vec<&'static str> = if opening == ladder() {
+            vec!["720p", "480p"]
+        } else {
+            vec!["480p"]
+        };
+        let expected = if opening == ladder() {
+            "720p+480p"
+        } else {
+            "source+480p"
+        };
+        let mut run = Run::new(opening.clone());
+        let mut events = source_events(first);
+        for id in &ids {
+            events.extend(rung_events(id, rung(first), LAG));
+        }
+        let ended = first.start + 128 * FRAME + LAG;
+        events.push((ended, Event::Ended(0)));
+        events.push((ended + SECOND / 2, Event::Begin(opening)));
+        play(&mut run, events);
+        assert_eq!(run.durations(), [2.0, 2.0, 1.12]);
+        assert_eq!(names(&run), [expected; 3]);
+    }
+}
+
+#[test]
 fn demotion_encodes_the_same_rendition_from_the_next_generation_on() {
     let first = Source {
         frames: 100,
