@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use tokio::time::timeout;
-use upstream::egress::EgressPolicy;
 use upstream::failure::SourceFailure;
 use upstream::source::{Opener, Patience, SourceRequest};
 use url::Url;
+
+pub use upstream::egress::EgressPolicy;
 
 /// Bytes of a list at most.
 const LIST_MAXIMUM: usize = 64 * 1024 * 1024;

@@ -1,9 +1,8 @@
 //! Channel lists from a web server.
 
-use catalog::fetch::{FetchError, channel_list};
+use catalog::fetch::{EgressPolicy, FetchError, channel_list};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use upstream::egress::EgressPolicy;
 use url::Url;
 
 const HERE: EgressPolicy = EgressPolicy {

@@ -1,0 +1,19 @@
+//! `headend-standalone`: Headend in one process.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use runtime::exit::{ProcessError, report};
+use standalone::settings::Settings;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    report("headend-standalone", start().await)
+}
+
+async fn start() -> Result<(), ProcessError> {
+    let settings = Settings::parse();
+    runtime::telemetry::start(&settings.log)?;
+    let shutdown = runtime::shutdown::signals()?;
+    standalone::process::start(settings, shutdown).await
+}

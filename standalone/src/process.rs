@@ -1,0 +1,278 @@
+//! What the process is made of: settings become ports, ports become the same gateway as in a cluster, and everything ends together.
+//! The gateway ends before its streams, so that the last request is answered.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use catalog::files::FilesCatalog;
+use catalog::{Catalog, TokenKey};
+use gateway::keys::Keys;
+use gateway::run::SERVING;
+use gateway::settings::{HOLDS, default_web_directory};
+use gateway::streams::HoldLimits;
+use gateway::{Gateway, Limits, Options, Ports};
+use presence::Presence;
+use presence::memory::MemoryPresence;
+use prometheus_client::registry::Registry;
+use runtime::admin::{self, Readiness};
+use runtime::exit::ProcessError;
+use runtime::serve::{ServeLimits, serve};
+use runtime::shutdown::Tasks;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use transcoder::job::JobOptions;
+use transcoder::metrics::Metrics;
+
+use crate::classes::Classes;
+use crate::collector::Collector;
+use crate::guest::Guest;
+use crate::narrator::{self, Narrator, say};
+use crate::settings::{ChannelSettings, Settings};
+use crate::sources::Playlist;
+use crate::streams::{Context, LocalStreams};
+
+/// The one gateway's name in the presence store.
+const GATEWAY: &str = "standalone";
+
+/// How long a playlist request of a starting channel is held.
+const HOLD: Duration = Duration::from_secs(8);
+
+/// How long answers under way may take to end with the process.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Bytes of segments of one stream that may wait in memory for the disk.
+const MEMORY: u64 = 64 << 20;
+
+/// Channels that are listed at the start.
+const LISTED: usize = 20;
+
+/// Runs until `shutdown` is cancelled.
+///
+/// # Errors
+/// When settings or files are wrong, an address is taken, or a task fails.
+pub async fn start(settings: Settings, shutdown: CancellationToken) -> Result<(), ProcessError> {
+    let classes = Classes::load(&settings.streams).map_err(ProcessError::input)?;
+    let listener = listen(settings.listen).await?;
+    let output = Output::new(settings.streams.directory.clone())?;
+    let mut registry = Registry::default();
+    runtime::build::register(&mut registry);
+    let mut tasks = Tasks::new(shutdown);
+    let (narrator, lines) = Narrator::new();
+    let channels = Channels::load(&settings.channels, output.path(), &mut tasks).await?;
+    let presence = Arc::new(MemoryPresence::new());
+    let streams = LocalStreams::new(Context {
+        classes,
+        output: output.path(),
+        options: job_options(&settings, &mut registry),
+        presence: presence.clone(),
+        narrator: narrator.clone(),
+    });
+    let collector = Collector {
+        streams: streams.clone(),
+        presence: presence.clone(),
+        gateway: GATEWAY.to_owned(),
+        narrator,
+    };
+    introduce(&channels, listener.local_addr()?);
+    let gateway = gateway(&settings, channels, presence, &streams, &mut registry)?;
+    let readiness = Readiness::new(&[SERVING]);
+    let token = tasks.token();
+    if let Some(address) = settings.admin_listen {
+        let admin = admin::router(Arc::new(registry), readiness.clone());
+        let serving = serve(
+            listen(address).await?,
+            admin,
+            ServeLimits::default(),
+            token.clone(),
+        );
+        tasks.spawn("admin", serving);
+    }
+    let limits = limits();
+    tasks.spawn("collector", collector.run(token.clone()));
+    let running = gateway::run(listener, gateway, limits.clone(), readiness, token);
+    tasks.spawn("gateway", running);
+    let printing = tokio::spawn(narrator::print(lines));
+    let outcome = tasks.run(limits.end()).await;
+    streams.shutdown().await;
+    // Dropping the last who can tell something ends the printing.
+    drop(streams);
+    let _ = tokio::time::timeout(DRAIN, printing).await;
+    Ok(outcome?)
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, ProcessError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| ProcessError::input(format!("failed to listen on {address}: {error}")))
+}
+
+fn limits() -> Limits {
+    Limits {
+        drain: Duration::ZERO,
+        serve: ServeLimits {
+            drain: DRAIN,
+            ..ServeLimits::default()
+        },
+    }
+}
+
+fn job_options(settings: &Settings, registry: &mut Registry) -> JobOptions {
+    JobOptions {
+        ffmpeg: settings.streams.ffmpeg.clone(),
+        allow_loopback: true,
+        grace: Duration::ZERO,
+        linger: Duration::ZERO,
+        memory_bytes: MEMORY,
+        metrics: Metrics::register(registry),
+        readiness: Readiness::new(&[]),
+        routes: Router::new(),
+    }
+}
+
+fn gateway(
+    settings: &Settings,
+    channels: Channels,
+    presence: Arc<dyn Presence>,
+    streams: &LocalStreams,
+    registry: &mut Registry,
+) -> Result<Arc<Gateway>, ProcessError> {
+    let keys = match &settings.channels.keys_directory {
+        Some(directory) => Keys::read(directory).map_err(ProcessError::input)?,
+        None => Keys::generate()?,
+    };
+    let ports = Ports {
+        catalog: channels.catalog,
+        presence,
+        directory: Arc::new(streams.clone()),
+        origin: Arc::new(streams.clone()),
+    };
+    let options = Options {
+        name: GATEWAY.to_owned(),
+        keys,
+        token_key: channels.token_key,
+        hold: HoldLimits {
+            time: HOLD,
+            count: HOLDS,
+        },
+        cache_bytes: settings.streams.cache_mebibytes << 20,
+        trusted_proxies: Vec::new(),
+        web_directory: default_web_directory(),
+    };
+    Ok(Gateway::new(ports, options, registry))
+}
+
+/// Where segments are written; a temporary directory goes with the process.
+enum Output {
+    Given(PathBuf),
+    Temporary(TempDir),
+}
+
+impl Output {
+    fn new(given: Option<PathBuf>) -> Result<Self, ProcessError> {
+        let Some(path) = given else {
+            let directory = tempfile::Builder::new().prefix("headend-").tempdir()?;
+            return Ok(Self::Temporary(directory));
+        };
+        std::fs::create_dir_all(&path).map_err(|error| {
+            ProcessError::input(format!("failed to make the directory {path:?}: {error}"))
+        })?;
+        Ok(Self::Given(path))
+    }
+
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Given(path) => path.clone(),
+            Self::Temporary(directory) => directory.path().to_owned(),
+        }
+    }
+}
+
+/// Channels and users, and the guest if there is one.
+struct Channels {
+    catalog: Arc<FilesCatalog>,
+    token_key: TokenKey,
+    guest_token: Option<String>,
+}
+
+impl Channels {
+    async fn load(
+        settings: &ChannelSettings,
+        directory: PathBuf,
+        tasks: &mut Tasks,
+    ) -> Result<Self, ProcessError> {
+        let token_key = token_key(settings)?;
+        let mut paths = settings.catalog.clone();
+        if let Some(playlist) = &settings.playlist {
+            let playlist = Playlist::parse(playlist, &directory);
+            paths.push(playlist.file().to_owned());
+            if let Playlist::Web(list) = playlist {
+                list.fetch().await.map_err(ProcessError::input)?;
+                tasks.spawn("channel list", list.keep(tasks.token()));
+            }
+        }
+        let wanted = settings.token.is_some() || settings.catalog.is_empty();
+        let guest = wanted.then(|| Guest::new(&token_key, settings.token.clone()));
+        let guest = guest.transpose()?;
+        let users = guest.iter().map(|guest| guest.user.clone()).collect();
+        let catalog = FilesCatalog::open_with(paths, users).map_err(ProcessError::input)?;
+        if catalog.snapshot().user_count() == 0 {
+            let message = "nobody may watch: name users in the catalog, or set HEADEND_TOKEN";
+            return Err(ProcessError::input(message));
+        }
+        let catalog = Arc::new(catalog);
+        tasks.spawn("catalog files", follow(catalog.clone(), tasks.token()));
+        Ok(Self {
+            catalog,
+            token_key,
+            guest_token: guest.map(|guest| guest.token),
+        })
+    }
+}
+
+async fn follow(catalog: Arc<FilesCatalog>, shutdown: CancellationToken) -> io::Result<()> {
+    catalog.follow(shutdown.cancelled_owned()).await;
+    Ok(())
+}
+
+fn token_key(settings: &ChannelSettings) -> Result<TokenKey, ProcessError> {
+    if let Some(directory) = &settings.keys_directory {
+        return TokenKey::read(&directory.join("token")).map_err(ProcessError::input);
+    }
+    let mut bytes = [0; catalog::token::KEY_MINIMUM];
+    getrandom::fill(&mut bytes)?;
+    Ok(TokenKey::new(&bytes)?)
+}
+
+/// Says what there is to watch, and where.
+fn introduce(channels: &Channels, address: SocketAddr) {
+    let snapshot = channels.catalog.snapshot();
+    let listed = snapshot.channels();
+    let version = runtime::build::version();
+    let count = listed.len();
+    say(&format!(
+        "Headend {version} has {count} channels and listens on http://{address}/"
+    ));
+    let Some(token) = &channels.guest_token else {
+        return;
+    };
+    say(&format!("The token is {token}"));
+    for channel in listed.iter().take(LISTED) {
+        let slug = &channel.slug;
+        say(&format!(
+            "  {}: http://{address}/live/{slug}/master.m3u8?token={token}",
+            channel.name
+        ));
+    }
+    if count > LISTED {
+        say(&format!(
+            "  and {} more; the page at http://{address}/ lists them all",
+            count - LISTED
+        ));
+    }
+    say("A channel starts when somebody plays it, and stops when nobody has watched for a while.");
+}
