@@ -55,7 +55,12 @@ pub fn start(settings: &LogSettings) -> Result<(), TelemetryError> {
     let terminal = std::io::stderr().is_terminal();
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let layer = match effective_format(settings.format, terminal) {
-        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+        LogFormat::Json => layer
+            .json()
+            .flatten_event(true)
+            // The innermost span alone: it repeats what the ones around it say.
+            .with_span_list(false)
+            .boxed(),
         LogFormat::Text => layer.with_ansi(terminal).with_target(false).boxed(),
     };
     tracing_subscriber::registry()

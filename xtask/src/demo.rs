@@ -88,11 +88,21 @@ fn play(arguments: &Arguments, children: &mut Children, folder: &Path) -> Result
 /// Starts the live source and writes the list of its channels.
 fn synthetic(children: &mut Children, folder: &Path) -> Result<String> {
     eprintln!("\nmaking two synthetic channels (kept for the next time)");
-    let mut command = program("headend-testkit")?;
-    command.args(["source", "--listen", "127.0.0.1:0"]);
-    for channel in CHANNELS {
-        command.args(["--channel", channel]);
+    let source = |further: &[&str]| -> Result<Command> {
+        let mut command = program("headend-testkit")?;
+        command.arg("source").args(further);
+        for channel in CHANNELS {
+            command.args(["--channel", channel]);
+        }
+        Ok(command)
+    };
+    children.start("the maker of channels", &mut source(&["--prepare"])?)?;
+    match children.wait()? {
+        End::Child { status, .. } if status.success() => {}
+        End::Child { name, status } => bail!("{name} ended with {status}"),
+        End::Signal => bail!("interrupted"),
     }
+    let mut command = source(&["--listen", "127.0.0.1:0"])?;
     command.stdout(Stdio::piped());
     let output = children.start("the live source", &mut command)?;
     let urls = announced(output.context("failed to read what the live source says")?)?;
