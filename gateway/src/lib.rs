@@ -26,6 +26,7 @@ pub mod run;
 pub mod session;
 pub mod settings;
 pub mod streams;
+mod tls;
 pub mod viewers;
 pub mod window;
 

@@ -20,12 +20,15 @@ pub async fn keep_flushing(gateway: Arc<Gateway>, ended: CancellationToken) {
     let mut ticks = interval(FLUSH_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut flusher = Flusher::default();
-    while !ended.is_cancelled() {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = ended.cancelled() => {}
-        }
+    loop {
+        let last = tokio::select! {
+            () = ended.cancelled() => true,
+            _ = ticks.tick() => false,
+        };
         flusher.flush(&gateway).await;
+        if last {
+            return;
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use kube::{Api, Client, Resource};
 use tokio::sync::watch;
 
 use crate::directory::{Channel, EnsureError, OwnChannel, StreamDirectory, StreamView, Urgency};
+use crate::tls;
 use decide::{Action, decide};
 use index::{Change, Index};
 use record::Record;
@@ -64,8 +65,7 @@ pub enum ConnectError {
 /// # Errors
 /// When nothing says where the cluster is. A server that is away is no error here.
 pub async fn connect() -> Result<Client, ConnectError> {
-    // Whichever crate is linked in later: there is one provider, and it is this. An error says that it is set already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    tls::choose_provider();
     let found = kube::Config::infer().await;
     let mut config = found.map_err(|error| ConnectError::Find(Box::new(error)))?;
     config.default_retry = false;

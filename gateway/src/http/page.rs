@@ -52,6 +52,13 @@ impl Page {
         });
         Self { files }
     }
+
+    /// The page itself.
+    #[must_use]
+    pub fn index(&self) -> &[u8] {
+        let built = self.files.get(INDEX);
+        built.map_or(NOT_BUILT.as_bytes(), |(_, page)| page)
+    }
 }
 
 fn read(directory: &FilePath) -> io::Result<HashMap<String, (HeaderValue, Bytes)>> {

@@ -12,6 +12,7 @@ use reqwest::{Client, Response};
 
 use crate::directory::StreamView;
 use crate::origin::{SEGMENT_MAXIMUM, SegmentId};
+use crate::tls;
 
 /// Bytes of a playlist document at most.
 const DOCUMENT_MAXIMUM: usize = 4 * 1024 * 1024;
@@ -87,6 +88,7 @@ pub(super) struct Pods {
 
 impl Pods {
     pub(super) fn new() -> Result<Self, PodsError> {
+        tls::choose_provider();
         let client = Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())

@@ -1,0 +1,80 @@
+//! Who comes in, and that turning somebody away asks nobody.
+
+use crate::support::world::World;
+
+#[tokio::test]
+async fn those_who_are_turned_away_cause_no_call_to_the_api_server() {
+    let world = World::start().await;
+    world.by_hand("own-stream", |_| {}).await;
+    for (uri, status, reason) in [
+        ("/live/news-one/master.m3u8", 401, "NoToken"),
+        ("/live/news-one/master.m3u8?token=", 401, "WrongToken"),
+        ("/live/news-one/master.m3u8?token=wrong", 401, "WrongToken"),
+        (
+            "/live/news-one/master.m3u8?token=carol-token",
+            401,
+            "WrongToken",
+        ),
+        ("/live/unknown/master.m3u8?token=wrong", 401, "WrongToken"),
+        (
+            "/live/unknown/master.m3u8?token=alice-token",
+            404,
+            "NoChannel",
+        ),
+        (
+            "/live/..%2F..%2Fsecrets/master.m3u8?token=alice-token",
+            404,
+            "NoChannel",
+        ),
+        (
+            "/live/news-one/master.m3u8?token=bob-token",
+            403,
+            "NotAllowed",
+        ),
+        (
+            "/live/own-stream/master.m3u8?token=bob-token",
+            404,
+            "NoChannel",
+        ),
+        ("/hls/forged/source/index.m3u8", 401, "SessionInvalid"),
+        ("/seg/uid/key/source/1-1.ts", 403, "WrongKey"),
+        ("/seg/uid/key/source/..", 404, "NotFound"),
+        ("/seg/uid/key/..%2F../1-1.ts", 404, "NotFound"),
+    ] {
+        let answer = world.get(uri).await;
+        assert_eq!(
+            (answer.status, answer.header("headend-reason")),
+            (status, reason),
+            "{uri}"
+        );
+        assert_eq!(answer.header("cache-control"), "no-store", "{uri}");
+        assert!(answer.body.starts_with(reason), "{uri}: {}", answer.body);
+    }
+    assert_eq!(world.server.calls(), []);
+}
+
+#[tokio::test]
+async fn a_401_names_the_scheme_and_the_token_may_come_in_the_header() {
+    let world = World::start().await;
+    let uri = "/live/unknown/master.m3u8";
+    assert_eq!(world.get(uri).await.header("www-authenticate"), "Bearer");
+    let answer = world
+        .get_with(uri, &[("authorization", "Bearer alice-token")])
+        .await;
+    assert_eq!(answer.status, 404);
+}
+
+#[tokio::test]
+async fn what_is_not_served_is_not_found() {
+    let world = World::start().await;
+    for uri in [
+        "/live/news-one",
+        "/live/news-one/other.m3u8",
+        "/hls",
+        "/etc/passwd",
+        "/metrics",
+        "/readyz",
+    ] {
+        assert_eq!(world.get(uri).await.status, 404, "{uri}");
+    }
+}

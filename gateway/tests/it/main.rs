@@ -1,0 +1,11 @@
+//! The gateway as viewers meet it: every surface, on an API server, transcoders and a volume of the tests' own.
+
+mod channels;
+mod cluster;
+mod entry;
+mod failures;
+mod life;
+mod page;
+mod playing;
+mod support;
+mod watching;

@@ -1,0 +1,155 @@
+//! A viewer plays a channel: master, media playlist, segments.
+
+use api::names::segment_name;
+
+use crate::support::transcoder::Pod;
+use crate::support::world::World;
+use crate::support::{playlists, segment_bytes};
+
+#[tokio::test]
+async fn a_player_gets_from_a_token_to_bytes_without_the_token_in_any_address() {
+    let world = World::start().await;
+    let pod = Pod::start().await;
+    let uid = world.running("news-one", 3, &pod);
+    pod.publish(playlists(&uid, 3, 1, 10..13));
+    let master = world.master("news-one").await;
+    assert_eq!(
+        master.header("content-type"),
+        "application/vnd.apple.mpegurl"
+    );
+    assert_eq!(master.header("cache-control"), "private, no-cache");
+    let variants = master.uris();
+    assert!(
+        variants[0].ends_with("/source/index.m3u8") && variants[1].ends_with("/480p/index.m3u8")
+    );
+    assert!(!master.body.contains("alice"), "{}", master.body);
+
+    let media = world.get(&variants[1]).await;
+    assert_eq!(
+        media.header("content-type"),
+        "application/vnd.apple.mpegurl"
+    );
+    assert_eq!(media.header("cache-control"), "no-cache");
+    assert_eq!(media.header("access-control-allow-origin"), "*");
+    assert!(
+        media.body.contains("#EXT-X-MEDIA-SEQUENCE:10\n"),
+        "{}",
+        media.body
+    );
+    let segments = media.uris();
+    assert_eq!(segments.len(), 3);
+    assert!(segments[0].ends_with("/480p/3-10.ts") && !segments[0].contains("alice"));
+
+    world.write_segment("news-one", 3, "480p", 10);
+    let segment = world.get(&segments[0]).await;
+    assert_eq!(
+        segment.body.as_bytes(),
+        segment_bytes(&uid, "480p", &segment_name(3, 10))
+    );
+    assert_eq!(segment.header("content-type"), "video/mp2t");
+    assert_eq!(
+        segment.header("cache-control"),
+        "public, max-age=3600, immutable"
+    );
+    assert_eq!(segment.header("access-control-allow-origin"), "*");
+    assert_eq!(
+        pod.segments_asked(),
+        Vec::<String>::new(),
+        "it was in the volume"
+    );
+    assert_eq!(world.server.calls(), [], "a running stream needs no call");
+}
+
+#[tokio::test]
+async fn two_sessions_differ_and_get_the_same_segments() {
+    let world = World::start().await;
+    let pod = Pod::start().await;
+    let uid = world.running("sport-two", 1, &pod);
+    pod.publish(playlists(&uid, 1, 1, 10..13));
+    let alice = world.master("sport-two").await.uris();
+    let bob = world
+        .get("/live/sport-two/master.m3u8?token=bob-token")
+        .await
+        .uris();
+    assert_ne!(alice[0], bob[0]);
+    assert_eq!(
+        world.get(&alice[0]).await.uris(),
+        world.get(&bob[0]).await.uris()
+    );
+}
+
+#[tokio::test]
+async fn a_listed_segment_that_the_volume_lacks_comes_from_the_pod_once_for_all() {
+    let world = World::start().await;
+    let pod = Pod::start().await;
+    let uid = world.running("news-one", 3, &pod);
+    pod.publish(playlists(&uid, 3, 1, 10..13));
+    let variants = world.master("news-one").await.uris();
+    let segments = world.get(&variants[0]).await.uris();
+    let answers = futures::future::join_all((0..20).map(|_| world.get(&segments[2]))).await;
+    let expected = segment_bytes(&uid, "source", &segment_name(3, 12));
+    for answer in answers {
+        assert_eq!(
+            (answer.status, answer.body.as_bytes()),
+            (200, &expected[..])
+        );
+    }
+    assert_eq!(pod.segments_asked(), ["source/3-12.ts"]);
+}
+
+#[tokio::test]
+async fn a_segment_is_let_in_by_its_own_key_only() {
+    let world = World::start().await;
+    let pod = Pod::start().await;
+    let uid = world.running("news-one", 3, &pod);
+    pod.publish(playlists(&uid, 3, 1, 10..13));
+    let variants = world.master("news-one").await.uris();
+    let segment = world.get(&variants[0]).await.uris().remove(0);
+    assert_eq!(world.get(&segment).await.status, 200);
+    for (from, to) in [
+        ("3-10.ts", "3-11.ts"),
+        ("/source/", "/480p/"),
+        (uid.as_str(), "another-uid"),
+        ("3-10.ts", "03-10.ts"),
+    ] {
+        let forged = segment.replace(from, to);
+        assert_ne!(forged, segment);
+        assert!(
+            [403, 404].contains(&world.get(&forged).await.status),
+            "{forged}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_rendition_that_the_stream_lacks_is_not_waited_for() {
+    let world = World::start().await;
+    let pod = Pod::start().await;
+    let uid = world.running("news-one", 3, &pod);
+    pod.publish(playlists(&uid, 3, 1, 10..13));
+    let variants = world.master("news-one").await.uris();
+    let answer = world.get(&variants[0].replace("/source/", "/144p/")).await;
+    assert_eq!(
+        (answer.status, answer.header("headend-reason")),
+        (404, "NotFound")
+    );
+}
+
+#[tokio::test]
+async fn each_new_version_reaches_those_who_ask() {
+    let world = World::start().await;
+    let pod = Pod::start().await;
+    let uid = world.running("news-one", 3, &pod);
+    pod.publish(playlists(&uid, 3, 1, 10..13));
+    let variants = world.master("news-one").await.uris();
+    assert!(world.get(&variants[0]).await.uris()[0].ends_with("3-10.ts"));
+    pod.publish(playlists(&uid, 3, 2, 11..14));
+    loop {
+        let first = world.get(&variants[0]).await.uris().remove(0);
+        if first.ends_with("3-11.ts") {
+            break;
+        }
+        assert!(first.ends_with("3-10.ts"));
+        tokio::task::yield_now().await;
+    }
+}
