@@ -29,7 +29,7 @@ async fn a_token_lists_what_it_may_watch() {
     // Made by hand: one is a channel of its own, the other is the catalog's already.
     world
         .by_hand("own-stream", |object| {
-            object["spec"]["displayName"] = json!("Made by hand")
+            object["spec"]["displayName"] = json!("Made by hand");
         })
         .await;
     world.server.put("news-one", |_| {});

@@ -112,7 +112,7 @@ async fn a_stream_at_zero_is_woken_by_one_patch() {
     let pod = Pod::start().await;
     world
         .by_hand("own-stream", |object| {
-            object["spec"]["displayName"] = json!("Made by hand")
+            object["spec"]["displayName"] = json!("Made by hand");
         })
         .await;
     let operator = async {
@@ -165,7 +165,7 @@ async fn a_suspended_stream_is_refused_at_once_and_not_touched() {
     let world = World::start().await;
     world
         .by_hand("own-stream", |object| {
-            object["spec"]["suspend"] = json!(true)
+            object["spec"]["suspend"] = json!(true);
         })
         .await;
     let start = tokio::time::Instant::now();

@@ -1,4 +1,8 @@
 //! The gateway as viewers meet it: every surface, on an API server, transcoders and a volume of the tests' own.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of a test file are outside of #[test] functions"
+)]
 
 mod channels;
 mod cluster;

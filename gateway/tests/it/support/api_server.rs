@@ -141,7 +141,7 @@ impl ApiServer {
             if state.away {
                 return Err(std::io::Error::other("connection refused"));
             }
-            state.answer(&parts.method, name, query.contains("watch="), body)
+            state.answer(&parts.method, name, query.contains("watch="), &body)
         };
         self.changed();
         Ok(response)
@@ -178,7 +178,7 @@ impl State {
         method: &Method,
         name: String,
         watch: bool,
-        body: Value,
+        body: &Value,
     ) -> Response<Body> {
         if name.is_empty() && *method == Method::GET {
             return if watch { self.watch() } else { self.list() };
@@ -200,11 +200,11 @@ impl State {
             ("POST", Some(_)) => refusal(409, "AlreadyExists"),
             ("POST", None) => {
                 let mut object = self.blank(&name);
-                merge(&mut object, &body);
+                merge(&mut object, body);
                 full(201, &self.store(&name, object, "ADDED"))
             }
             ("PATCH", Some(mut object)) => {
-                merge(&mut object, &body);
+                merge(&mut object, body);
                 full(200, &self.store(&name, object, "MODIFIED"))
             }
             _ => refusal(405, "MethodNotAllowed"),
