@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::front_end::feed::FeedPart;
-use crate::front_end::timeline::{Placed, Resumption, resumption};
+use crate::front_end::timeline::{Placed, Resumption};
 use crate::front_end::tracks::Feeding;
 use crate::front_end::{FrontEnd, FrontEvent, RandomAccessPoint};
 use crate::time::Ticks;
@@ -51,7 +51,7 @@ impl FrontEnd {
         if let Some(broke) = placed.broke {
             self.break_timeline(run, broke.from, broke.to);
         } else if let Some(from) = self.gate.resumes_from(self.leader()) {
-            match resumption(from, placed.dts) {
+            match self.timeline.resumption(from, placed.dts) {
                 Resumption::Overlaps => {
                     self.feed.resume();
                     let held = self.gate.open(placed.pts, true);

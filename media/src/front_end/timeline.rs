@@ -24,6 +24,12 @@ const SAME_BREAK: Ticks = Ticks::from_seconds(2);
 /// How far a new connection may repeat what the last one brought and still be the same time line.
 const LONGEST_OVERLAP: Ticks = Ticks::from_seconds(60);
 
+/// Sources that start anew for each connection start within this of the same time.
+const SAME_START: Ticks = Ticks::from_milliseconds(500);
+
+/// An overlap up to this is harmless, whatever it is.
+const SHORT_OVERLAP: Ticks = Ticks::from_seconds(2);
+
 /// A place where the time line breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Break {
@@ -50,6 +56,9 @@ pub(super) struct Timeline {
     /// How far the audio has run without a break since the last picture.
     audio_run: Option<Ticks>,
     following: Following,
+    /// Where the leading track began over this connection, and over the one before.
+    start: Option<Ticks>,
+    last_start: Option<Ticks>,
 }
 
 /// Where one track stands.
@@ -83,6 +92,8 @@ impl Timeline {
             audio: Position::default(),
             audio_run: None,
             following: Following::Together,
+            start: None,
+            last_start: None,
         }
     }
 
@@ -99,6 +110,27 @@ impl Timeline {
         self.audio.stale = true;
         self.audio_run = None;
         self.following = Following::Together;
+        if self.start.is_some() {
+            self.last_start = self.start.take();
+        }
+    }
+
+    /// Compares where the last connection ended with where this one is.
+    pub(super) fn resumption(&self, from: Ticks, to: Ticks) -> Resumption {
+        if self.starts_anew(from) {
+            Resumption::Breaks
+        } else {
+            resumption(from, to)
+        }
+    }
+
+    /// Whether what comes over this connection began where the last one did, far behind `from`, where that ended. A live source
+    /// repeats its latest seconds; one that is started for each connection sends other pictures with the times of before.
+    fn starts_anew(&self, from: Ticks) -> bool {
+        let (Some(start), Some(last_start)) = (self.start, self.last_start) else {
+            return false;
+        };
+        (-SAME_START..=SAME_START).contains(&(start - last_start)) && from - start > SHORT_OVERLAP
     }
 
     /// Places the timestamps of a PES header; `None` when it has none.
@@ -144,6 +176,9 @@ impl Timeline {
             last: Some(dts),
             stale: false,
         };
+        if track == self.leader {
+            self.start.get_or_insert(dts);
+        }
         Some(Placed {
             pts: if believable { pts } else { dts },
             dts,
@@ -235,8 +270,8 @@ pub(super) enum Resumption {
     Breaks,
 }
 
-/// Compares where the last connection ended with where the new one is.
-pub(super) fn resumption(from: Ticks, to: Ticks) -> Resumption {
+/// Compares an end with a start.
+fn resumption(from: Ticks, to: Ticks) -> Resumption {
     let step = to - from;
     if (-LONGEST_OVERLAP..=Ticks::ZERO).contains(&step) {
         Resumption::Overlaps
@@ -376,5 +411,22 @@ mod tests {
         timeline.break_off();
         let again = place(&mut timeline, Track::Video, 700_000, 700_000);
         assert_eq!((again.step, again.broke), (None, None));
+    }
+    #[test]
+    fn a_source_that_is_started_for_each_connection_does_not_repeat() {
+        let mut timeline = Timeline::new(Track::Video);
+        for seconds in 0..30 {
+            let dts = 126_000 + seconds * 90_000;
+            place(&mut timeline, Track::Video, dts, dts);
+        }
+        let from = timeline.video.last.unwrap();
+        timeline.break_off();
+        assert!(!timeline.starts_anew(from));
+        place(&mut timeline, Track::Video, 129_600, 129_600);
+        assert!(timeline.starts_anew(from));
+        assert!(!timeline.starts_anew(Ticks(126_000 + 90_000)));
+        timeline.break_off();
+        place(&mut timeline, Track::Video, 1_900_000, 1_900_000);
+        assert!(!timeline.starts_anew(from));
     }
 }

@@ -216,6 +216,22 @@ fn a_new_connection_that_repeats_goes_on_without_a_seam() {
 }
 
 #[test]
+fn a_source_that_starts_anew_with_each_connection_is_not_taken_for_a_repetition() {
+    let bytes = usual(4.0);
+    let mut front = FrontEnd::new(FrontEndConfig {
+        audio_language: None,
+        feed: true,
+    });
+    push_all(&mut front, &bytes, 1316);
+    front.reconnect();
+    let mut events = push_all(&mut front, &bytes, 1316);
+    events.extend(front.finish());
+    let is_jump = |event: &FrontEvent| matches!(event, FrontEvent::Jump { .. });
+    assert!(events.iter().any(is_jump));
+    assert_eq!(units(&events, Track::Video).len(), 100);
+}
+
+#[test]
 fn a_new_connection_elsewhere_is_a_jump() {
     let mut front = FrontEnd::new(FrontEndConfig {
         audio_language: None,
