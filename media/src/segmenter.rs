@@ -98,7 +98,7 @@ impl Segmenter {
             moment: Moment::before_all(Duration::ZERO),
             plan: Plan::new(settings.media_sequence, settings.discontinuity_sequence),
             timeline: Timeline::default(),
-            source: SourceTimeline::default(),
+            source: SourceTimeline::new(settings.rules.limit()),
             audio: AudioQueue::default(),
             followers: Vec::new(),
             publisher: Publisher::new(settings.media_sequence),

@@ -32,7 +32,8 @@ pub struct CutRules {
 }
 
 impl CutRules {
-    fn limit(&self) -> Ticks {
+    /// No segment is longer.
+    pub(super) fn limit(&self) -> Ticks {
         self.target_duration + ROUNDING
     }
 }

@@ -144,7 +144,7 @@ impl Segmenter {
             return;
         };
         self.close_generation();
-        self.source = SourceTimeline::default();
+        self.source = SourceTimeline::new(self.settings.rules.limit());
         self.moment = Moment::before_all(self.moment.now);
         self.change_renditions(id, &opening);
         self.active = Some(Generation::new(id, opening));

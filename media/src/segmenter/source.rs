@@ -4,8 +4,6 @@
 use crate::time::Ticks;
 use crate::unit::{AccessUnit, RandomAccess, Track};
 
-/// A forward step of the leading track longer than this is not the same timeline.
-const LONGEST_STEP: Ticks = Ticks::from_milliseconds(5000);
 /// So many units in a row that lie in the past mean that the clock was set back.
 const STALE_UNITS: u32 = 100;
 /// A step of so many times the one before is a hole: pictures were lost.
@@ -26,8 +24,10 @@ pub(super) enum Admission {
 }
 
 /// What was seen of one timeline.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct SourceTimeline {
+    /// A forward step of the leading track longer than this is a jump: no segment could hold it.
+    longest_step: Ticks,
     video: Option<Ticks>,
     audio: Option<Ticks>,
     step: Option<Ticks>,
@@ -37,6 +37,18 @@ pub(super) struct SourceTimeline {
 }
 
 impl SourceTimeline {
+    /// A timeline of which nothing was seen.
+    pub(super) fn new(longest_step: Ticks) -> Self {
+        Self {
+            longest_step,
+            video: None,
+            audio: None,
+            step: None,
+            stale: 0,
+            floor: None,
+        }
+    }
+
     /// Judges the next unit. `leads` says whether its track decides the cuts.
     pub(super) fn admit(&mut self, unit: &AccessUnit, leads: bool) -> Admission {
         let last = match unit.track {
@@ -48,7 +60,7 @@ impl SourceTimeline {
             if step <= Ticks::ZERO {
                 return self.past(leads);
             }
-            if leads && step > LONGEST_STEP {
+            if leads && step > self.longest_step {
                 return Admission::Jump;
             }
             if unit.track == Track::Video {
@@ -92,7 +104,7 @@ impl SourceTimeline {
     /// Whether a picture decoded at this time would be dropped.
     pub(super) fn is_past(&self, dts: Ticks) -> bool {
         self.video
-            .is_none_or(|last| dts <= last || dts - last > LONGEST_STEP)
+            .is_none_or(|last| dts <= last || dts - last > self.longest_step)
     }
 
     /// The latest time seen.

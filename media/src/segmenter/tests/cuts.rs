@@ -312,3 +312,31 @@ fn a_wrong_presentation_time_does_not_hold_up_the_cuts() {
     run.finish();
     assert_eq!(run.durations(), [2.0; 10]);
 }
+
+#[test]
+fn rare_pictures_do_not_let_the_list_fall_behind_the_source() {
+    for step in [30, 70, 105] {
+        let mut units = Source {
+            group: 1,
+            frames: 30,
+            audio_delay: None,
+            ..Source::PLAIN
+        }
+        .units();
+        for (index, unit) in (0..).zip(&mut units) {
+            let time = Ticks(Source::PLAIN.start + index * step * FRAME);
+            (unit.pts, unit.dts, unit.arrival) = (time, time, time);
+        }
+        let mut run = Run::new(Opening {
+            audio: None,
+            ..pass_through()
+        });
+        run.source(&units);
+        let last = *run.segments().last().unwrap();
+        let end = last.program_date_time - DATE + last.duration.0 / 90;
+        let played = 29 * step * 40;
+        assert!(played - end <= 4490, "{step}: {end} of {played}");
+        assert!(run.segments().iter().all(|segment| !segment.discontinuity));
+        assert!(run.durations().iter().all(|seconds| *seconds <= 4.49));
+    }
+}
