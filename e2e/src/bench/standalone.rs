@@ -45,6 +45,7 @@ impl Standalone {
         let mut child = Command::new(program)
             .arg("--playlist")
             .arg(&list)
+            .args(["--preset", "source", "--mode", "Copy"])
             .args(["--listen", "127.0.0.1:0", "--idle-timeout-seconds"])
             .arg(idle.as_secs().to_string())
             .arg("--directory")
