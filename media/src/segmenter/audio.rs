@@ -20,12 +20,23 @@ const LONGEST_WAIT: Ticks = Ticks::from_milliseconds(3000);
 const START_WAIT: Ticks = Ticks::from_milliseconds(1500);
 /// An encoder may take this long in the caller's time.
 const ENCODER_WAIT: Duration = Duration::from_secs(3);
+/// An encoder that is given audio may take this long to bring the first of it: on a busy node it starts slowly.
+const ENCODER_START: Duration = Duration::from_secs(8);
 /// What may be held for segments to come, in bytes: a minute of the fattest audio there is.
 const MAX_BYTES: usize = 16 << 20;
 /// What a unit costs besides its payload.
 const UNIT_COST: usize = 128;
 /// Steps longer than this are a hole, not the length of a unit.
 const LONGEST_UNIT: Ticks = Ticks::from_milliseconds(700);
+
+/// What is known about the audio of a generation when one of its segments asks for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Prospect {
+    /// No more of it can come.
+    pub(super) is_over: bool,
+    /// The source has sent some of its own.
+    pub(super) source_has_audio: bool,
+}
 
 /// The answer to a segment that asks for its audio.
 #[derive(Debug, PartialEq, Eq)]
@@ -92,8 +103,13 @@ impl AudioQueue {
         self.generation > generation || (self.generation == generation && self.last.is_some())
     }
 
-    /// Decides the audio of a segment that has ended. `is_over` says that no more of its generation's audio can come.
-    pub(super) fn decide(&mut self, planned: &Planned, is_over: bool, moment: Moment) -> Answer {
+    /// Decides the audio of a segment that has ended.
+    pub(super) fn decide(
+        &mut self,
+        planned: &Planned,
+        prospect: Prospect,
+        moment: Moment,
+    ) -> Answer {
         let Some(end) = planned.end else {
             return Answer::Wait;
         };
@@ -101,13 +117,14 @@ impl AudioQueue {
             return Answer::Take(Vec::new());
         };
         let origin = announced.origin;
-        let is_over = is_over || self.generation > planned.generation;
+        let is_over = prospect.is_over || self.generation > planned.generation;
         let starts_within = self
             .units
             .iter()
             .any(|(generation, unit)| *generation == planned.generation && unit.pts < end.at);
         if planned.opens && !starts_within && !is_over {
-            return self.decide_first(planned, origin, moment);
+            let waits_for_source = origin == Origin::Source || !prospect.source_has_audio;
+            return self.decide_first(planned, waits_for_source, moment);
         }
         if is_over || self.reaches(end.at - TAIL) || self.is_overdue(end, origin, moment) {
             return Answer::Take(self.take(planned, end));
@@ -116,7 +133,12 @@ impl AudioQueue {
     }
 
     /// The first segment must have audio, or none may be announced: players build their decoders from it.
-    fn decide_first(&mut self, planned: &Planned, origin: Origin, moment: Moment) -> Answer {
+    fn decide_first(
+        &mut self,
+        planned: &Planned,
+        waits_for_source: bool,
+        moment: Moment,
+    ) -> Answer {
         if self.has_started(planned.generation) {
             let first = self
                 .units
@@ -131,9 +153,10 @@ impl AudioQueue {
             }
             return Answer::Take(unit.into_iter().collect());
         }
-        let is_absent = match origin {
-            Origin::Source => moment.clock >= planned.began.clock + START_WAIT,
-            Origin::Encoded => moment.now >= planned.began.now + ENCODER_WAIT,
+        let is_absent = if waits_for_source {
+            moment.clock >= planned.began.clock + START_WAIT
+        } else {
+            moment.now >= planned.began.now + ENCODER_START
         };
         if is_absent {
             Answer::Absent

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Segmenter;
-use super::audio::Answer;
+use super::audio::{Answer, Prospect};
 use super::follower::{Follower, Standing};
 use super::io::{FinishedSegment, GenerationId, LateSegment, Origin, Output, RenditionSegment};
 use super::plan::{Ended, Planned};
@@ -75,8 +75,8 @@ impl Segmenter {
         let mut number = self.publisher.next;
         while let Some(planned) = self.plan.get(number) {
             if planned.audio.is_none() {
-                let is_over = self.audio_is_over(planned);
-                match self.audio.decide(planned, is_over, self.moment) {
+                let prospect = self.prospect(planned);
+                match self.audio.decide(planned, prospect, self.moment) {
                     Answer::Wait => return,
                     Answer::Absent => {
                         let generation = planned.generation;
@@ -94,11 +94,14 @@ impl Segmenter {
         }
     }
 
-    fn audio_is_over(&self, planned: &Planned) -> bool {
+    fn prospect(&self, planned: &Planned) -> Prospect {
         let origin = planned.announced.as_ref().map(|audio| audio.origin);
-        match origin {
-            Some(Origin::Encoded) => self.encoders_ended >= Some(planned.generation),
-            _ => self.generation_is_over(planned.generation),
+        Prospect {
+            is_over: match origin {
+                Some(Origin::Encoded) => self.encoders_ended >= Some(planned.generation),
+                _ => self.generation_is_over(planned.generation),
+            },
+            source_has_audio: self.source.has_audio(),
         }
     }
 

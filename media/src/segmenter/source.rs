@@ -107,6 +107,11 @@ impl SourceTimeline {
             .is_none_or(|last| dts <= last || dts - last > self.longest_step)
     }
 
+    /// Whether audio has come.
+    pub(super) fn has_audio(&self) -> bool {
+        self.audio.is_some()
+    }
+
     /// The latest time seen.
     pub(super) fn latest(&self) -> Option<Ticks> {
         self.video.max(self.audio)

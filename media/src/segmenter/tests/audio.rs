@@ -5,7 +5,7 @@ use crate::segmenter::io::{
     GenerationId, Input, Opening, Origin, Output, RenditionId, RenditionPlan,
 };
 use crate::time::Ticks;
-use crate::unit::AccessUnit;
+use crate::unit::{AccessUnit, Track};
 
 const SECOND: i64 = 90_000;
 
@@ -71,7 +71,7 @@ fn audio_in_step_with_the_video_delays_nothing() {
 fn audio_that_stops_holds_segments_up_for_a_bounded_time_and_not_more_and_more() {
     let mut units = Source::PLAIN.units();
     let stop = Ticks(Source::PLAIN.start + 5 * SECOND);
-    units.retain(|unit| unit.track == crate::unit::Track::Video || unit.pts < stop);
+    units.retain(|unit| unit.track == Track::Video || unit.pts < stop);
     let run = run(&units);
     let waits: Vec<i64> = run
         .published()
@@ -109,7 +109,7 @@ fn announced_audio_that_never_comes_is_left_out_after_a_second_and_a_half() {
 fn audio_that_was_left_out_comes_back_behind_a_discontinuity() {
     let mut units = Source::PLAIN.units();
     let from = Ticks(Source::PLAIN.start + 7 * SECOND);
-    units.retain(|unit| unit.track == crate::unit::Track::Video || unit.pts >= from);
+    units.retain(|unit| unit.track == Track::Video || unit.pts >= from);
     let mut run = run(&units);
     run.finish();
     assert_eq!(
@@ -141,7 +141,7 @@ fn the_first_segment_has_audio_even_when_the_audio_begins_later_than_it_ends() {
     }
     .units();
     let from = Ticks(Source::PLAIN.start + 2 * SECOND + SECOND / 10);
-    units.retain(|unit| unit.track == crate::unit::Track::Video || unit.pts >= from);
+    units.retain(|unit| unit.track == Track::Video || unit.pts >= from);
     let run = run(&units);
     assert_eq!(contents(run.segments()[0], "source").audio.len(), 1);
     assert_eq!(run.remarks().len(), 1);
@@ -176,8 +176,8 @@ fn encoded_audio_is_waited_for_and_is_the_same_in_every_segment_it_belongs_to() 
         run.at(unit.arrival);
         let clock = unit.arrival;
         let input = match unit.track {
-            crate::unit::Track::Video => Input::Source(unit),
-            crate::unit::Track::Audio => Input::EncodedAudio {
+            Track::Video => Input::Source(unit),
+            Track::Audio => Input::EncodedAudio {
                 generation: GenerationId(0),
                 unit: AccessUnit {
                     // What a pipe's own demultiplexer believes of the time before the wrap.
@@ -194,6 +194,55 @@ fn encoded_audio_is_waited_for_and_is_the_same_in_every_segment_it_belongs_to() 
     run.handle(Input::EncoderEnded(GenerationId(0)), Ticks::ZERO);
     assert_whole(&run, &source.audio());
     assert!(run.segmenter.is_drained());
+}
+
+#[test]
+fn an_encoder_that_starts_slowly_is_not_taken_for_missing_audio() {
+    let source = Source {
+        group: 25,
+        ..Source::PLAIN
+    };
+    let mut run = Run::new(Opening {
+        audio: Some(aac(Origin::Encoded)),
+        ..pass_through()
+    });
+    let mut waiting: Vec<AccessUnit> = Vec::new();
+    for unit in source.units() {
+        run.at(unit.arrival);
+        let clock = unit.arrival;
+        run.handle(Input::Source(unit.clone()), clock);
+        if unit.track == Track::Audio {
+            waiting.push(unit);
+        }
+        // The encoder brings nothing for five seconds.
+        if clock >= Ticks(source.start + 5 * SECOND) {
+            for unit in waiting.drain(..) {
+                let generation = GenerationId(0);
+                run.handle(Input::EncodedAudio { generation, unit }, clock);
+            }
+        }
+    }
+    assert_eq!(run.remarks().len(), 1);
+    assert_whole(
+        &run,
+        &source.audio()[..joined(&run.segments(), "source").audio.len()],
+    );
+}
+
+#[test]
+fn encoded_audio_of_a_source_that_sends_none_is_left_out_as_soon_as_its_own_would_be() {
+    let source = Source {
+        audio_delay: None,
+        ..Source::PLAIN
+    };
+    let mut run = Run::new(Opening {
+        audio: Some(aac(Origin::Encoded)),
+        ..pass_through()
+    });
+    run.source(&source.units());
+    assert_eq!(run.remarks()[1..], [&Output::AudioLeftOut(GenerationId(0))]);
+    let (_, at) = run.published().next().unwrap();
+    assert_eq!(at, Ticks(source.start + 2 * SECOND));
 }
 
 #[test]
