@@ -30,7 +30,7 @@ use crate::events::Events;
 use crate::live_stream::pod::Fleet;
 use crate::live_stream::{Context, Triggers};
 use crate::metrics::Metrics;
-use crate::settings::{ReleaseSettings, RunSettings, Settings, SweepSettings};
+use crate::settings::{ReleaseSettings, RunSettings, Settings, SweepSettings, UninstallSettings};
 
 /// How long tasks may take to end after a signal.
 const SHUTDOWN: Duration = Duration::from_secs(4);
@@ -56,11 +56,7 @@ pub async fn start(settings: Settings, shutdown: CancellationToken) -> Result<()
             run(client, presence, &settings, shutdown).await
         }
         Settings::Sweep(settings) => sweep(client, &settings, shutdown).await,
-        Settings::Uninstall(settings) => {
-            let ended = uninstall::run(&client, &settings);
-            let ended = shutdown.run_until_cancelled(ended).await;
-            Ok(ended.unwrap_or(Err(uninstall::Error::Cancelled))?)
-        }
+        Settings::Uninstall(settings) => uninstall(client, &settings, shutdown).await,
     }
 }
 
@@ -136,6 +132,21 @@ pub async fn sweep(
     sweeper::start(&mut tasks, &client, settings, &readiness, &mut registry)?;
     serve_admin(&mut tasks, listener, registry, readiness);
     Ok(tasks.run(SHUTDOWN).await?)
+}
+
+/// Stops every stream of the namespace, and waits until their pods are gone.
+///
+/// # Errors
+/// When the cluster refuses, pods do not end in time, or the process is told to end before.
+pub async fn uninstall(
+    client: Client,
+    settings: &UninstallSettings,
+    shutdown: CancellationToken,
+) -> Result<(), ProcessError> {
+    let stopped = shutdown
+        .run_until_cancelled(uninstall::run(&client, settings))
+        .await;
+    Ok(stopped.unwrap_or(Err(uninstall::Error::Cancelled))?)
 }
 
 fn fleet(settings: &RunSettings) -> Fleet {

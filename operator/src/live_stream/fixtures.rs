@@ -1,10 +1,26 @@
 //! What tests start from. The stream's name differs from every label value, so that swaps are caught.
 
-use api::LiveStreamSpec;
-use api::job::StreamIdentity;
-use api::live_stream::Source;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
+use api::condition::Reason;
+use api::control::{JobPhase, JobStatus, MediaMode, MediaStatus, SourceStatus};
+use api::job::{ResumeFloor, StreamIdentity};
+use api::live_stream::{PodIntent, Source};
+use api::{LiveStreamSpec, LiveStreamStatus, names};
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
+use k8s_openapi::jiff::Timestamp;
+use presence::{Fence, StoreTime, StreamPresence};
+
+use super::collect::{PresenceFacts, PresenceView};
+use super::memory::Recollection;
+use super::observe::{Observed, Polled, StreamFacts};
+use super::plan::plan;
 use super::pod::Fleet;
+use super::pods::{PodFacts, PodState};
+use crate::class::{ClassState, effective, idle_rule};
 use crate::settings::TranscoderSettings;
 
 pub(crate) const NAME: &str = "news-one";
@@ -44,4 +60,135 @@ pub(crate) fn fleet() -> Fleet {
         log_filter: "info".to_owned(),
         log_format: "json",
     }
+}
+
+/// The moment at which tests happen: 2026-03-01T10:00:00Z.
+pub(crate) const NOW: i64 = 1_772_359_200;
+
+pub(crate) fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+pub(crate) fn now() -> Timestamp {
+    at(NOW)
+}
+
+/// A stream that is wanted and for which nothing has been done yet.
+pub(crate) fn observed() -> Observed {
+    let class = ClassState::Missing;
+    let owner = OwnerReference {
+        api_version: "headend.dev/v1alpha1".to_owned(),
+        kind: "LiveStream".to_owned(),
+        name: NAME.to_owned(),
+        uid: UID.to_owned(),
+        controller: Some(true),
+        block_owner_deletion: None,
+    };
+    Observed {
+        stream: StreamFacts {
+            identity: identity(),
+            owner,
+            object: ObjectReference::default(),
+            generation: Some(4),
+            resource_version: "77".to_owned(),
+            created: at(NOW - 10_000),
+            deleting: false,
+            suspend: false,
+            replicas: 1,
+            idle: idle_rule(&spec(), &class),
+            status: LiveStreamStatus::default(),
+        },
+        effective: effective(&spec(), &class),
+        pods: Vec::new(),
+        polled: Polled::default(),
+        mount_trouble: None,
+        presence: watched(5, 3),
+        gateways: vec!["gateway-1".to_owned()],
+        recollection: Recollection::default(),
+        fleet: Arc::new(fleet()),
+        resync: Duration::from_secs(400),
+    }
+}
+
+/// A store that knows of a touch so many seconds ago.
+pub(crate) fn watched(seconds_ago: u64, viewers: u32) -> PresenceView {
+    let now = StoreTime(1_000_000_000);
+    PresenceView::Known(PresenceFacts {
+        stream: StreamPresence {
+            now,
+            last: Some(StoreTime(now.0 - seconds_ago * 1000)),
+            fence: Fence::Open,
+            viewers,
+        },
+        flushes: BTreeMap::new(),
+    })
+}
+
+/// A pod of the stream, running and ready.
+pub(crate) fn pod(attempt: i32) -> PodFacts {
+    PodFacts {
+        name: names::pod_name(NAME, UID, attempt),
+        uid: format!("pod-uid-{attempt}"),
+        stream: NAME.to_owned(),
+        stream_uid: UID.to_owned(),
+        owner_uid: Some(UID.to_owned()),
+        attempt,
+        terminating: false,
+        address: Some("10.0.0.7".parse().unwrap()),
+        state: PodState::Running,
+        unready_since: None,
+        scheduled_since: Some(at(NOW - 100)),
+    }
+}
+
+pub(crate) fn intent(attempt: i32, seen: bool) -> PodIntent {
+    PodIntent {
+        name: names::pod_name(NAME, UID, attempt),
+        uid: seen.then(|| format!("pod-uid-{attempt}")),
+        attempt,
+        endpoint: seen.then(|| "10.0.0.7:8080".to_owned()),
+    }
+}
+
+/// What a pod says of itself.
+pub(crate) fn job(attempt: i32, phase: JobPhase) -> JobStatus {
+    JobStatus {
+        version: 1000,
+        stream_uid: UID.to_owned(),
+        attempt,
+        phase,
+        source: SourceStatus {
+            index: 0,
+            since_unix_milliseconds: (NOW - 50) * 1000,
+            healthy: Some(true),
+            reason: Reason::Receiving,
+            message: "receiving from source.example".to_owned(),
+            connected: true,
+        },
+        media: Some(MediaStatus {
+            video: Some("h264 High@4.0 1920x1080 25.000".to_owned()),
+            audio: Some("aac LC 48000 Hz 2 ch".to_owned()),
+            mode: MediaMode::Copy,
+            reason: "players can take it as it is".to_owned(),
+            renditions: vec!["source".to_owned()],
+        }),
+        first_segment_milliseconds: Some(1800),
+        next: ResumeFloor {
+            media_sequence: 500,
+            discontinuity_sequence: 2,
+        },
+        troubles: Vec::new(),
+    }
+}
+
+/// A stream whose first attempt is live, and whose status says so.
+pub(crate) fn live() -> Observed {
+    let mut observed = observed();
+    observed.stream.status.pod = Some(intent(1, true));
+    observed.stream.status.last_attempt = 1;
+    observed.stream.status.started_time = Some(Time(at(NOW - 1000)));
+    observed.pods = vec![pod(1)];
+    observed.polled.status = Some(job(1, JobPhase::Live));
+    observed.stream.status = plan(&observed, at(NOW - 900)).status;
+    observed
 }

@@ -37,12 +37,9 @@ pub(super) async fn run(
     context: Arc<Context>,
     streams: Store<Guarded>,
     mut gone: mpsc::UnboundedReceiver<Gone>,
-    synced: [watch::Receiver<bool>; 2],
+    synced: Vec<watch::Receiver<bool>>,
 ) {
     watches::all(synced).await;
-    if streams.wait_until_ready().await.is_err() {
-        return;
-    }
     let mut compare = interval(COMPARE);
     compare.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

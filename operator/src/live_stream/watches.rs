@@ -62,12 +62,15 @@ pub(crate) fn start(
         readiness: readiness.clone(),
     };
     let (gone, gone_streams) = mpsc::unbounded_channel();
-    let (pods_synced, classes_synced) = (watch::Sender::new(false), watch::Sender::new(false));
-    let synced = [pods_synced.subscribe(), classes_synced.subscribe()];
+    let [streams_synced, pods_synced, classes_synced] = [(); 3].map(|()| watch::Sender::new(false));
+    let for_controller = vec![pods_synced.subscribe(), classes_synced.subscribe()];
+    let mut for_orphans = for_controller.clone();
+    for_orphans.push(streams_synced.subscribe());
     let streams = streams(
         Api::namespaced(client.clone(), namespace),
         gone,
         readiness.clone(),
+        streams_synced,
     );
     register(registry, &streams.store, context);
     let pods = Api::namespaced(client.clone(), namespace);
@@ -75,7 +78,7 @@ pub(crate) fn start(
     let classes = Api::namespaced(client.clone(), namespace);
     let classes = listener.watch_classes(classes, streams.store.clone(), classes_synced);
     let store = streams.store.clone();
-    let orphans = orphans::run(context.clone(), store, gone_streams, synced.clone());
+    let orphans = orphans::run(context.clone(), store, gone_streams, for_orphans);
     let token = tasks.token();
     tasks.spawn("watch of pods", until(token.clone(), pods));
     tasks.spawn("watch of streamclasses", until(token.clone(), classes));
@@ -83,7 +86,11 @@ pub(crate) fn start(
     let context = context.clone();
     tasks.spawn("controller", async move {
         // Reconciles only with pods and classes known, so that nothing is judged by what has not been read yet.
-        if token.run_until_cancelled(all(synced)).await.is_some() {
+        if token
+            .run_until_cancelled(all(for_controller))
+            .await
+            .is_some()
+        {
             control_streams(streams, triggered, context, token).await;
         }
         Ok::<_, std::convert::Infallible>(())
@@ -99,27 +106,36 @@ async fn until(
 }
 
 /// Waits until every watch has been complete once.
-pub(super) async fn all(synced: [watch::Receiver<bool>; 2]) {
+pub(super) async fn all(synced: Vec<watch::Receiver<bool>>) {
     for mut one in synced {
         // A sender that is gone went with the process.
         let _ = one.wait_for(|complete| *complete).await;
     }
 }
 
-fn streams(api: Api<Guarded>, gone: mpsc::UnboundedSender<Gone>, readiness: Readiness) -> Streams {
+fn streams(
+    api: Api<Guarded>,
+    gone: mpsc::UnboundedSender<Gone>,
+    readiness: Readiness,
+    synced: watch::Sender<bool>,
+) -> Streams {
     let (store, writer) = reflector::store();
     let changes = watcher(api, watcher::Config::default())
         .default_backoff()
         .modify(trim)
+        .reflect(writer)
+        // Behind the store, which itself would wake only one of those who wait for it.
         .inspect_ok(move |event| match event {
-            Event::InitDone => readiness.set(WATCHES[0], true),
+            Event::InitDone => {
+                readiness.set(WATCHES[0], true);
+                synced.send_replace(true);
+            }
             Event::Delete(stream) => {
                 // Nobody listens only while the process ends.
                 let _ = gone.send(Gone::of(stream));
             }
             Event::Init | Event::InitApply(_) | Event::Apply(_) => {}
         })
-        .reflect(writer)
         .applied_objects()
         .predicate_filter(
             predicates::generation

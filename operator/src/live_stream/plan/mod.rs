@@ -123,9 +123,9 @@ fn dismissal(
 ) -> Option<Dismissal> {
     let told = observed.recollection.stopped.contains(&pod.uid);
     if pod.terminating {
-        // Its successor plays; it would serve nobody until its grace ends.
-        let leftover = !is_named && pod.listens() && !told && is_live(observed, course);
-        return leftover.then(|| Dismissal {
+        // Its successor plays, or nothing is to run: it would produce for nobody until its grace ends.
+        let useless = matches!(course, Course::Rest(_)) || !is_named && is_live(observed, course);
+        return (useless && pod.listens() && !told).then(|| Dismissal {
             pod: pod.clone(),
             stop: true,
             delete: false,

@@ -1,1 +1,261 @@
-//! The poller against a pod that answers, lags, lies and is away.
+//! The poller, and control HTTP itself, against a transcoder that answers, lags, lies and is away.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use api::control::{FinishAnswer, JobPhase};
+use api::job::ResumeFloor;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use http::StatusCode;
+use kube::runtime::reflector::ObjectRef;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use super::*;
+use crate::live_stream::Guarded;
+use crate::live_stream::fixtures::{NAME, NAMESPACE, UID, job};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// A transcoder, as far as its control HTTP goes.
+#[derive(Clone)]
+struct Transcoder {
+    says: watch::Sender<JobStatus>,
+    stops: Arc<AtomicUsize>,
+}
+
+#[derive(serde::Deserialize)]
+struct After {
+    after: u64,
+}
+
+impl Transcoder {
+    async fn start(status: JobStatus) -> (Self, SocketAddr) {
+        let transcoder = Self {
+            says: watch::Sender::new(status),
+            stops: Arc::default(),
+        };
+        let router = Router::new()
+            .route("/v1/streams/{uid}/{attempt}/status", get(Self::status))
+            .route("/v1/streams/{uid}/{attempt}/finish", post(Self::finish))
+            .route("/v1/streams/{uid}/{attempt}/stop", post(Self::stop))
+            .with_state(transcoder.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        (transcoder, address)
+    }
+
+    async fn status(
+        State(transcoder): State<Self>,
+        Path((uid, attempt)): Path<(String, i32)>,
+        Query(After { after }): Query<After>,
+    ) -> Response {
+        if uid != UID || attempt != 1 {
+            return StatusCode::MISDIRECTED_REQUEST.into_response();
+        }
+        let mut says = transcoder.says.subscribe();
+        let status = says.wait_for(|status| status.version > after).await;
+        Json(status.unwrap().clone()).into_response()
+    }
+
+    async fn finish() -> Json<FinishAnswer> {
+        let next = ResumeFloor {
+            media_sequence: 520,
+            discontinuity_sequence: 3,
+        };
+        Json(FinishAnswer { next })
+    }
+
+    async fn stop(State(transcoder): State<Self>) -> StatusCode {
+        transcoder.stops.fetch_add(1, Ordering::SeqCst);
+        StatusCode::NO_CONTENT
+    }
+
+    fn say(&self, version: u64, phase: JobPhase) {
+        let mut status = job(1, phase);
+        status.version = version;
+        self.says.send_replace(status);
+    }
+}
+
+struct Operator {
+    polls: Polls,
+    triggers: mpsc::UnboundedReceiver<ObjectRef<Guarded>>,
+}
+
+impl Operator {
+    fn new() -> Self {
+        let (sender, triggers) = Triggers::new(NAMESPACE);
+        let metrics = Metrics::new(&mut Registry::default());
+        Self {
+            polls: Polls::new(Control::new().unwrap(), sender, metrics),
+            triggers,
+        }
+    }
+
+    async fn triggered(&mut self) -> ObjectRef<Guarded> {
+        let triggered = timeout(SOON, self.triggers.recv()).await;
+        triggered.expect("bounded wait").unwrap()
+    }
+}
+
+fn target(address: SocketAddr) -> Target {
+    Target {
+        stream: NAME.to_owned(),
+        stream_uid: UID.to_owned(),
+        attempt: 1,
+        endpoint: address.to_string(),
+    }
+}
+
+/// An address at which nobody listens.
+async fn nobody() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap()
+}
+
+#[tokio::test]
+async fn what_a_pod_says_is_heard_and_triggers_its_stream() {
+    let (transcoder, address) = Transcoder::start(job(1, JobPhase::Starting)).await;
+    let mut operator = Operator::new();
+    assert_eq!(operator.polls.follow(target(address)), Polled::default());
+    let stream = operator.triggered().await;
+    assert_eq!(stream, ObjectRef::new(NAME).within(NAMESPACE));
+    let heard = operator.polls.follow(target(address));
+    assert_eq!(heard.status, Some(job(1, JobPhase::Starting)));
+    transcoder.say(2000, JobPhase::Live);
+    operator.triggered().await;
+    let heard = operator.polls.follow(target(address)).status.unwrap();
+    assert_eq!((heard.version, heard.phase), (2000, JobPhase::Live));
+    assert_eq!(operator.polls.counts(), (1, 0));
+}
+
+#[tokio::test]
+async fn the_last_word_of_a_pod_stands_when_it_is_asked_no_more() {
+    let (transcoder, address) = Transcoder::start(job(1, JobPhase::Live)).await;
+    let mut operator = Operator::new();
+    operator.polls.follow(target(address));
+    operator.triggered().await;
+    let word = operator.polls.last_word(UID, 1);
+    assert_eq!(word.status, Some(job(1, JobPhase::Live)));
+    assert_eq!(operator.polls.counts(), (0, 0));
+    transcoder.say(2000, JobPhase::Failed);
+    let word = operator.polls.last_word(UID, 1);
+    assert_eq!(word.status, Some(job(1, JobPhase::Live)));
+    assert_eq!(operator.polls.last_word(UID, 2), Polled::default());
+    assert_eq!(operator.polls.last_word(UID, 1), Polled::default());
+}
+
+#[tokio::test]
+async fn an_answer_of_another_stream_is_none() {
+    let mut other = job(1, JobPhase::Live);
+    other.stream_uid = "another".to_owned();
+    let (_transcoder, address) = Transcoder::start(other).await;
+    let control = Control::new().unwrap();
+    let refused = control.status(&target(address), 0).await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        format!("failed to ask {address}: it is of another stream or attempt")
+    );
+    let mut later = target(address);
+    later.attempt = 2;
+    let refused = control.status(&later, 0).await.unwrap_err();
+    assert!(refused.to_string().contains("another stream or attempt"));
+}
+
+#[tokio::test]
+async fn a_pod_that_does_not_answer_is_unreachable_and_nothing_else() {
+    let mut operator = Operator::new();
+    let target = target(nobody().await);
+    operator.polls.follow(target.clone());
+    let unreachable = async {
+        loop {
+            let heard = operator.polls.follow(target.clone());
+            if heard.unreachable_for > Duration::ZERO {
+                return heard;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let heard = timeout(SOON, unreachable).await.expect("bounded wait");
+    assert_eq!(heard.status, None);
+    assert_eq!(operator.polls.counts(), (1, 1));
+    assert!(
+        operator.triggers.try_recv().is_err(),
+        "it may come any moment"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_stays_away_triggers_its_stream_once() {
+    let mut operator = Operator::new();
+    let target = target(nobody().await);
+    operator.polls.follow(target.clone());
+    timeout(Duration::from_secs(60), operator.triggers.recv())
+        .await
+        .unwrap();
+    let heard = operator.polls.follow(target);
+    assert!(heard.unreachable_for >= UNREACHABLE_AFTER);
+    let again = timeout(Duration::from_secs(600), operator.triggers.recv()).await;
+    assert!(again.is_err(), "one trigger is enough");
+}
+
+#[tokio::test]
+async fn a_pod_that_comes_back_is_news_even_if_it_says_the_same() {
+    let said = Said::default();
+    assert!(said.answered(job(1, JobPhase::Live)));
+    assert!(!said.answered(job(1, JobPhase::Live)));
+    said.failed();
+    assert!(said.answered(job(1, JobPhase::Live)));
+    assert_eq!(said.polled().unreachable_for, Duration::ZERO);
+}
+
+#[tokio::test]
+async fn numbers_that_grow_with_every_segment_are_kept_and_are_no_news() {
+    let said = Said::default();
+    said.answered(job(1, JobPhase::Live));
+    let mut later = job(1, JobPhase::Live);
+    later.next.media_sequence += 10;
+    assert!(!said.answered(later.clone()));
+    assert_eq!(said.polled().status, Some(later));
+}
+
+#[tokio::test]
+async fn a_pod_is_told_to_finish_and_to_stop() {
+    let (transcoder, address) = Transcoder::start(job(1, JobPhase::Live)).await;
+    let control = Control::new().unwrap();
+    let next = control.finish(&target(address)).await.unwrap();
+    assert_eq!((next.media_sequence, next.discontinuity_sequence), (520, 3));
+    control.stop(&target(address)).await.unwrap();
+    assert_eq!(transcoder.stops.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_hangs_holds_nobody_up_for_long() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let started = Instant::now();
+    let told = Control::new().unwrap().stop(&target(address)).await;
+    assert!(told.is_err());
+    assert!(started.elapsed() <= Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_refused() {
+    let router = Router::new().fallback(|| async { "x".repeat(1 << 20) });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let refused = Control::new().unwrap().status(&target(address), 0).await;
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        format!("failed to read the answer of {address}: it is too long")
+    );
+}

@@ -1,0 +1,139 @@
+//! The operator is lost after its n-th write, for every n of a way; another comes; the end is the same, and at no moment did a stream
+//! have two pods that were not ending.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::api_server::Objects;
+use crate::world::{SOON, World, pods, runs, status};
+
+/// More writes than any of these ways has.
+const MOST: usize = 12;
+
+/// Walks a way with the operator lost after each of its writes in turn.
+async fn at_every_write(begin: impl Fn(&World), end: impl Fn(&Objects) -> bool + Copy) {
+    for lost_after in 1..=MOST {
+        let world = World::new();
+        begin(&world);
+        world.api.lose_after(lost_after);
+        let operator = world.operator();
+        let ended = tokio::select! {
+            () = world.api.lost.notified() => false,
+            () = world.until("the end", end) => true,
+        };
+        operator.kill().await;
+        world.api.revive();
+        let operator = world.operator();
+        world
+            .until(&format!("the end, lost after {lost_after} writes"), end)
+            .await;
+        operator.stop().await.unwrap();
+        never_two(&world);
+        if ended {
+            assert!(lost_after > 2, "the way has more writes than that");
+            return;
+        }
+    }
+    panic!("the way has more than {MOST} writes");
+}
+
+/// What must have held after each change.
+fn never_two(world: &World) {
+    let mut pods: BTreeMap<String, Value> = BTreeMap::new();
+    for (name, pod) in world.api.history("pods") {
+        match pod {
+            Some(pod) => pods.insert(name, pod),
+            None => pods.remove(&name),
+        };
+        let mut by_stream: BTreeMap<&str, usize> = BTreeMap::new();
+        for pod in pods.values() {
+            let ending = !pod["metadata"]["deletionTimestamp"].is_null();
+            let stream = pod["metadata"]["labels"]["headend.dev/stream-uid"]
+                .as_str()
+                .unwrap();
+            *by_stream.entry(stream).or_default() += usize::from(!ending);
+        }
+        assert!(by_stream.values().all(|count| *count <= 1), "{pods:#?}");
+    }
+}
+
+#[tokio::test]
+async fn during_a_start() {
+    let begin = |world: &World| world.create("news-one", &json!({"replicas": 1}));
+    at_every_write(begin, |objects| runs(objects, "news-one")).await;
+}
+
+#[tokio::test]
+async fn during_a_replacement() {
+    let begin = |world: &World| {
+        world.create("news-one", &json!({"replicas": 1}));
+        // The first pod ends as soon as it runs.
+        world.api.before(|objects, _, _| {
+            let first = objects.all("pods").find(|pod| {
+                pod["metadata"]["labels"]["headend.dev/attempt"] == "1"
+                    && pod["status"]["phase"] == "Running"
+            });
+            let name = first.map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned());
+            if let Some(name) = name {
+                objects.change("pods", &name, &json!({"status": {"phase": "Failed"}}));
+            }
+        });
+    };
+    let end = |objects: &Objects| {
+        runs(objects, "news-one") && status(objects, "news-one", "/pod/attempt") == 2
+    };
+    at_every_write(begin, end).await;
+}
+
+#[tokio::test]
+async fn during_a_collection_by_deletion() {
+    let begin = |world: &World| {
+        world.create(
+            "news-one",
+            &json!({"replicas": 1, "whenIdle": "Delete", "idleTimeoutSeconds": 0}),
+        );
+    };
+    let end = |objects: &Objects| {
+        objects.get("livestreams", "news-one").is_none() && objects.all("pods").next().is_none()
+    };
+    at_every_write(begin, end).await;
+}
+
+#[tokio::test]
+async fn during_a_scale_to_zero() {
+    let begin = |world: &World| {
+        world.create("news-one", &json!({"replicas": 1, "idleTimeoutSeconds": 0}));
+    };
+    let end = |objects: &Objects| {
+        status(objects, "news-one", "/phase") == "Idle" && pods(objects).is_empty()
+    };
+    at_every_write(begin, end).await;
+}
+
+#[tokio::test]
+async fn two_operators_at_once_make_one_pod() {
+    let world = World::new();
+    let operators = [world.operator(), world.operator()];
+    for round in 0..5 {
+        world.create(&format!("news-{round}"), &json!({"replicas": 1}));
+    }
+    let all_run = |objects: &Objects| {
+        let endpoints =
+            (0..5).map(|round| status(objects, &format!("news-{round}"), "/pod/endpoint"));
+        endpoints.into_iter().all(Value::is_string) && pods(objects).len() == 5
+    };
+    world.until("all run", all_run).await;
+    for operator in operators {
+        timeout(SOON, operator.stop()).await.unwrap().unwrap();
+    }
+    never_two(&world);
+    let attempts = world.api.with(|objects| {
+        let streams = objects
+            .all("livestreams")
+            .map(|stream| stream["status"]["lastAttempt"].clone());
+        streams.collect::<Vec<_>>()
+    });
+    assert_eq!(attempts, vec![json!(1); 5]);
+}

@@ -1,0 +1,13 @@
+//! The whole operator against an API server in memory: lives, crashes, races, sweeping, uninstalling.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of a test file are outside of #[test] functions"
+)]
+
+mod api_server;
+mod crash;
+mod life;
+mod sweep;
+mod uninstall;
+mod world;

@@ -1,0 +1,68 @@
+//! The release goes: its streams stop, and the process waits for their pods.
+
+use clap::Parser;
+use operator::settings::{Settings, UninstallSettings};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::api_server::ApiServer;
+use crate::world::{World, runs};
+
+fn settings(seconds: &str) -> UninstallSettings {
+    let words = [
+        "headend-operator",
+        "uninstall",
+        "--namespace",
+        "tv",
+        "--instance",
+        "release",
+        "--uninstall-timeout-seconds",
+        seconds,
+    ];
+    match Settings::try_parse_from(words).unwrap() {
+        Settings::Uninstall(settings) => settings,
+        other => panic!("not the settings of uninstall: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn streams_of_gateways_are_deleted_and_those_of_people_suspended() {
+    let world = World::new();
+    let operator = world.operator();
+    world.create("by-hand", &json!({"replicas": 1}));
+    world
+        .until("it runs", |objects| runs(objects, "by-hand"))
+        .await;
+    let stream = json!({
+        "metadata": {"name": "by-gateway", "generation": 1, "labels": {"headend.dev/origin": "gateway"}},
+        "spec": {"className": "default", "sources": [{"url": "http://source.example/one.ts"}]},
+    });
+    world.api.with(|objects| objects.put("livestreams", stream));
+    let token = CancellationToken::new();
+    operator::uninstall(world.api.client(), &settings("20"), token)
+        .await
+        .unwrap();
+    world.api.with(|objects| {
+        assert_eq!(objects.all("pods").count(), 0);
+        assert_eq!(objects.get("livestreams", "by-gateway"), None);
+        let by_hand = objects.get("livestreams", "by-hand").unwrap();
+        assert_eq!(by_hand["spec"]["suspend"], true);
+    });
+    operator.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn pods_that_do_not_end_are_named() {
+    let api = ApiServer::new();
+    let labels = json!({"app.kubernetes.io/component": "transcoder", "app.kubernetes.io/instance": "release"});
+    let pod = json!({"metadata": {"name": "news-one-00000000-1", "labels": labels}, "spec": {}});
+    api.with(|objects| objects.put("pods", pod));
+    let token = CancellationToken::new();
+    let error = operator::uninstall(api.client(), &settings("1"), token)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.message(),
+        "failed to see the pods [\"news-one-00000000-1\"] end within 1 s"
+    );
+}

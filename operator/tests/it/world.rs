@@ -1,0 +1,190 @@
+//! A release in miniature: an API server in memory, a presence store in memory, a kubelet, and operators that come and go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use operator::settings::{RunSettings, Settings};
+use presence::memory::MemoryPresence;
+use runtime::exit::ProcessError;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::api_server::{ApiServer, Objects};
+
+/// Everything that is waited for comes within this.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+/// An address at which nobody answers: what pods say of themselves is not what these tests are about.
+const POD_ADDRESS: &str = "127.255.255.254";
+
+pub(crate) struct World {
+    pub(crate) api: ApiServer,
+    pub(crate) presence: Arc<MemoryPresence>,
+    kubelet: JoinHandle<()>,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.kubelet.abort();
+    }
+}
+
+pub(crate) struct Operator {
+    shutdown: CancellationToken,
+    task: JoinHandle<Result<(), ProcessError>>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let api = ApiServer::new();
+        let kubelet = tokio::spawn(kubelet(api.clone()));
+        Self {
+            api,
+            presence: Arc::default(),
+            kubelet,
+        }
+    }
+
+    pub(crate) fn operator(&self) -> Operator {
+        let shutdown = CancellationToken::new();
+        let (client, presence) = (self.api.client(), self.presence.clone());
+        let token = shutdown.clone();
+        let settings = settings();
+        let task =
+            tokio::spawn(async move { operator::run(client, presence, &settings, token).await });
+        Operator { shutdown, task }
+    }
+
+    /// Waits until what there is meets a condition.
+    pub(crate) async fn until(&self, what: &str, met: impl Fn(&Objects) -> bool) {
+        let mut changes = self.api.changes();
+        let wait = async {
+            while !self.api.with(|objects| met(objects)) {
+                changes.changed().await.unwrap();
+            }
+        };
+        if timeout(SOON, wait).await.is_err() {
+            let state = self.api.with(|objects| format!("{:#?}", objects.objects));
+            panic!(
+                "not in time: {what}\nwrites: {:#?}\n{state}",
+                self.api.writes()
+            );
+        }
+    }
+
+    pub(crate) fn create(&self, name: &str, spec: &Value) {
+        let spec = merged(
+            &json!({"className": "default", "sources": [{"url": "http://source.example/one.ts"}]}),
+            spec,
+        );
+        let stream = json!({"metadata": {"name": name, "generation": 1}, "spec": spec});
+        self.api.with(|objects| objects.put("livestreams", stream));
+    }
+}
+
+fn merged(one: &Value, other: &Value) -> Value {
+    let fields = [one, other]
+        .into_iter()
+        .flat_map(|value| value.as_object().unwrap());
+    Value::Object(
+        fields
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+    )
+}
+
+impl Operator {
+    /// A signal; the process ends in time.
+    pub(crate) async fn stop(self) -> Result<(), ProcessError> {
+        self.shutdown.cancel();
+        timeout(Duration::from_secs(5), self.task)
+            .await
+            .expect("ends in time")
+            .unwrap()
+    }
+
+    /// Power off.
+    pub(crate) async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+}
+
+fn settings() -> RunSettings {
+    let words = [
+        "headend-operator",
+        "run",
+        "--namespace",
+        "tv",
+        "--instance",
+        "release",
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--transcoder-image",
+        "transcoder:1",
+        "--output-claim",
+        "output",
+    ];
+    match Settings::try_parse_from(words).unwrap() {
+        Settings::Run(settings) => settings,
+        other => panic!("not the settings of run: {other:?}"),
+    }
+}
+
+/// Runs what is created and ends what is deleted, like a node would.
+async fn kubelet(api: ApiServer) {
+    let mut changes = api.changes();
+    loop {
+        api.with(|objects| {
+            let pods: Vec<_> = objects.all("pods").cloned().collect();
+            for pod in pods {
+                let name = pod["metadata"]["name"].as_str().unwrap();
+                if !pod["metadata"]["deletionTimestamp"].is_null() {
+                    objects.remove("pods", name);
+                } else if pod["status"]["phase"].is_null() {
+                    objects.change("pods", name, &running());
+                }
+            }
+        });
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn running() -> Value {
+    json!({"status": {
+        "phase": "Running", "podIP": POD_ADDRESS,
+        "conditions": [
+            {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-03-01T10:00:00Z"},
+            {"type": "Ready", "status": "True", "lastTransitionTime": "2026-03-01T10:00:00Z"},
+        ],
+    }})
+}
+
+/// The names of the pods there are, those that are ending left out.
+pub(crate) fn pods(objects: &Objects) -> Vec<String> {
+    let pods = objects
+        .all("pods")
+        .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+    pods.map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// A field of the status of a stream.
+pub(crate) fn status<'a>(objects: &'a Objects, stream: &str, path: &str) -> &'a Value {
+    let stream = objects.get("livestreams", stream);
+    stream
+        .and_then(|stream| stream["status"].pointer(path))
+        .unwrap_or(&Value::Null)
+}
+
+/// Whether the status names a pod that runs, and says where.
+pub(crate) fn runs(objects: &Objects, stream: &str) -> bool {
+    let named = status(objects, stream, "/pod/name");
+    let endpoint = status(objects, stream, "/pod/endpoint");
+    let pods = pods(objects);
+    endpoint == &json!(format!("{POD_ADDRESS}:8080")) && pods.len() == 1 && *named == json!(pods[0])
+}
