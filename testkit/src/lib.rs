@@ -2,4 +2,5 @@
 
 pub mod checker;
 pub mod source;
+pub mod tls;
 mod ts;

@@ -55,6 +55,8 @@ pub(crate) struct Control {
 impl Control {
     /// A client that goes to pods directly: no proxy, no redirect.
     pub(crate) fn new() -> Result<Self, reqwest::Error> {
+        // Every client asks for a provider of cryptography, this one too, which speaks no TLS.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .connect_timeout(CONNECT_LIMIT)
             .no_proxy()

@@ -105,6 +105,7 @@ pub(crate) async fn follow(shared: Arc<Shared>, base: usize) -> FollowedBase {
 }
 
 fn client(settings: &CheckSettings) -> reqwest::Result<reqwest::Client> {
+    crate::tls::choose_provider();
     let agent = settings.user_agent.as_deref();
     reqwest::Client::builder()
         .user_agent(agent.unwrap_or("headend-testkit"))

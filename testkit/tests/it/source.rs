@@ -13,6 +13,7 @@ use testkit::source::{
 const BOUND: Duration = Duration::from_secs(30);
 
 async fn source(channels: Vec<ChannelSettings>) -> LiveSource {
+    testkit::tls::choose_provider();
     let settings = SourceSettings::loopback(channels);
     LiveSource::start(settings).await.unwrap()
 }
