@@ -5,6 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// Things to say that wait for the terminal; more are dropped.
 const WAITING: usize = 256;
@@ -79,10 +80,14 @@ impl Narrator {
     }
 }
 
-/// Prints what is told until nobody can tell anything any more.
-pub(crate) async fn print(mut lines: mpsc::Receiver<String>) {
-    while let Some(line) = lines.recv().await {
-        say(&line);
+/// Prints what is told until `end` is cancelled, and what was told before that.
+pub(crate) async fn print(mut lines: mpsc::Receiver<String>, end: CancellationToken) {
+    loop {
+        tokio::select! {
+            biased;
+            Some(line) = lines.recv() => say(&line),
+            () = end.cancelled() => return,
+        }
     }
 }
 

@@ -96,12 +96,12 @@ pub async fn start(settings: Settings, shutdown: CancellationToken) -> Result<()
     tasks.spawn("collector", collector.run(token.clone()));
     let running = gateway::run(listener, gateway, limits.clone(), readiness, token);
     tasks.spawn("gateway", running);
-    let printing = tokio::spawn(narrator::print(lines));
+    let told = CancellationToken::new();
+    let printing = tokio::spawn(narrator::print(lines, told.clone()));
     let outcome = tasks.run(limits.end()).await;
     streams.shutdown().await;
-    // Dropping the last who can tell something ends the printing.
-    drop(streams);
-    let _ = tokio::time::timeout(DRAIN, printing).await;
+    told.cancel();
+    let _ = printing.await;
     Ok(outcome?)
 }
 
@@ -260,7 +260,9 @@ fn introduce(channels: &Channels, address: SocketAddr) {
     let Some(token) = &channels.guest_token else {
         return;
     };
-    say(&format!("The token is {token}"));
+    say(&format!(
+        "The page there lists and plays them; the token is {token}"
+    ));
     for channel in listed.iter().take(LISTED) {
         let slug = &channel.slug;
         say(&format!(
@@ -269,10 +271,7 @@ fn introduce(channels: &Channels, address: SocketAddr) {
         ));
     }
     if count > LISTED {
-        say(&format!(
-            "  and {} more; the page at http://{address}/ lists them all",
-            count - LISTED
-        ));
+        say(&format!("  and {} more", count - LISTED));
     }
     say("A channel starts when somebody plays it, and stops when nobody has watched for a while.");
 }

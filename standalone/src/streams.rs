@@ -119,9 +119,6 @@ impl LocalStreams {
             slug: slug.to_owned(),
             reason,
         };
-        if self.0.tasks.is_closed() {
-            return Err(failed("the process is ending".to_owned()));
-        }
         let stream = Stream::new(slug, entry.clone()).map_err(|error| failed(error.to_string()))?;
         let stream = Arc::new(stream);
         self.0.context.narrator.tell(slug, &Event::Starting);
@@ -215,6 +212,8 @@ impl StreamDirectory for LocalStreams {
                 stream.edit(entry);
                 Ok(())
             }
+            // The process is ending, and with it whoever waits.
+            None if self.0.tasks.is_closed() => Ok(()),
             None => self.start(slug, name, entry),
         }
     }
