@@ -53,6 +53,7 @@ impl Viewer {
             .unwrap_or_default();
         let master = Url::parse(&format!("{gateway}/live/{channel}/master.m3u8{query}"))
             .expect("a gateway has an address");
+        testkit::tls::choose_provider();
         let client = Client::builder()
             .timeout(REQUEST)
             .user_agent("headend-e2e")

@@ -119,6 +119,7 @@ async fn a_pod_answers_only_for_the_stream_that_it_runs() -> Result<()> {
             api::control::stream_path(uid, attempt)
         )
     };
+    testkit::tls::choose_provider();
     let client = reqwest::Client::builder().no_proxy().build()?;
     let own = client
         .get(path(plain.metadata.uid.as_deref().unwrap(), pod.attempt))

@@ -13,13 +13,21 @@ use testkit::source::{
 const BOUND: Duration = Duration::from_secs(30);
 
 async fn source(channels: Vec<ChannelSettings>) -> LiveSource {
-    testkit::tls::choose_provider();
     let settings = SourceSettings::loopback(channels);
     LiveSource::start(settings).await.unwrap()
 }
 
 async fn small() -> LiveSource {
     source(vec![ChannelSettings::small("one")]).await
+}
+
+fn client() -> reqwest::Client {
+    testkit::tls::choose_provider();
+    reqwest::Client::new()
+}
+
+async fn get(url: impl reqwest::IntoUrl) -> reqwest::Result<Response> {
+    client().get(url).send().await
 }
 
 /// The next chunk of a body: `None` at its end.
@@ -29,7 +37,7 @@ async fn chunk(response: &mut Response) -> Result<Option<bytes::Bytes>, reqwest:
 
 /// Reads until `enough` bytes are there; the rest of the stream is left.
 async fn read(url: &str, enough: usize) -> Vec<u8> {
-    let mut response = reqwest::get(url).await.unwrap();
+    let mut response = get(url).await.unwrap();
     assert_eq!(response.status(), 200, "{url}");
     let mut bytes = Vec::new();
     while bytes.len() < enough {
@@ -40,9 +48,7 @@ async fn read(url: &str, enough: usize) -> Vec<u8> {
 
 /// Reads what a client gets of so many seconds of the past, from a key picture on.
 pub(crate) async fn read_burst(url: &str, seconds: u32) -> Vec<u8> {
-    let mut response = reqwest::get(format!("{url}?burst={seconds}&phase=0"))
-        .await
-        .unwrap();
+    let mut response = get(format!("{url}?burst={seconds}&phase=0")).await.unwrap();
     let mut bytes = Vec::new();
     let mut first = None;
     loop {
@@ -170,7 +176,7 @@ async fn a_client_joins_at_the_phase_of_the_gop_it_asks_for() {
 async fn a_cut_ends_the_clients_there_are_and_new_ones_may_come() {
     let source = small().await;
     for (how, clean) in [(Cut::Clean, true), (Cut::Abort, false)] {
-        let mut response = reqwest::get(source.url("one")).await.unwrap();
+        let mut response = get(source.url("one")).await.unwrap();
         chunk(&mut response).await.unwrap().unwrap();
         source.cut("one", how).unwrap();
         let end = loop {
@@ -191,7 +197,7 @@ async fn a_cut_ends_the_clients_there_are_and_new_ones_may_come() {
 #[tokio::test]
 async fn silence_keeps_the_connection_and_loses_what_passes() {
     let source = small().await;
-    let mut response = reqwest::get(source.url("one")).await.unwrap();
+    let mut response = get(source.url("one")).await.unwrap();
     let mut bytes = Vec::new();
     while clocks(&bytes).is_empty() {
         bytes.extend(chunk(&mut response).await.unwrap().unwrap());
@@ -221,6 +227,7 @@ async fn silence_keeps_the_connection_and_loses_what_passes() {
 #[tokio::test]
 async fn refusals_are_given_as_asked() {
     let source = small().await;
+    testkit::tls::choose_provider();
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
     let client = client.build().unwrap();
     let get = |query: &str| client.get(format!("{}?{query}", source.url("one"))).send();
@@ -248,7 +255,7 @@ async fn refusals_are_given_as_asked() {
         get("colour=red").await.unwrap().status(),
         StatusCode::BAD_REQUEST
     );
-    let unknown = reqwest::get(source.url("two")).await.unwrap();
+    let unknown = client.get(source.url("two")).send().await.unwrap();
     assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
     source.shutdown().await;
 }
@@ -297,7 +304,7 @@ async fn faults_and_counts_are_reachable_over_http() {
     settings.faults.malformed = Some(Malformed::Html);
     let source = source(vec![settings]).await;
     let base = format!("http://{}", source.address());
-    let client = reqwest::Client::new();
+    let client = client();
     let fault = format!("{base}/admin/one/fault");
 
     let before: Faults = client
