@@ -56,6 +56,8 @@ pub struct JobOptions {
     pub allow_loopback: bool,
     /// How long the stream goes on after the shutdown began, unless it is told to stop.
     pub grace: Duration,
+    /// When every source was tried and nothing came for this long, the attempt gives up.
+    pub give_up_after: Duration,
     /// How long an attempt that gave up can still be asked why.
     pub linger: Duration,
     /// Bytes of segments that may wait in memory for the volume.
@@ -167,7 +169,7 @@ impl Attempt {
         let outcome = match self.connect() {
             Ok(source) => self.play(source).await,
             Err(failure) => Outcome::Failed {
-                reason: api::condition::Reason::ConnectFailed,
+                reason: failure.reason(),
                 message: failure.to_string(),
             },
         };
@@ -217,6 +219,7 @@ impl Attempt {
             metrics: self.metrics.clone(),
             shutdown: self.shutdown.clone(),
             grace: self.options.grace,
+            give_up_after: self.options.give_up_after,
         });
         let outcome = Box::pin(pipeline.run()).await;
         let packaged: Result<(), JoinError> = packaging.await;

@@ -24,12 +24,13 @@ use crate::metrics::StreamMetrics;
 use crate::packager;
 use crate::source::{Source, SourceEvent};
 use crate::status::{StatusBoard, unix_milliseconds};
-use flow::{Effect, Flow, Now};
+use flow::Flow;
+use flow::effect::{Effect, Now};
 use plan::{MediaPlan, Unusable};
 use processes::{Failures, Processes};
 use sources::{Next, Sources};
 
-pub(crate) use flow::Start;
+pub(crate) use flow::effect::Start;
 
 /// The segmenter hears of the time this often, when nothing else happens.
 const TICK: Duration = Duration::from_millis(250);
@@ -72,6 +73,8 @@ pub(crate) struct Parts {
     pub(crate) shutdown: CancellationToken,
     /// How long it goes on after that, unless it is told to stop.
     pub(crate) grace: Duration,
+    /// How long nothing may come before it gives up.
+    pub(crate) give_up_after: Duration,
 }
 
 /// The attempt as it runs.
@@ -97,7 +100,7 @@ impl Pipeline {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
             flow: Flow::new(parts.job.class.clone(), parts.start),
-            sources: Sources::new(&parts.job.sources),
+            sources: Sources::new(&parts.job.sources, parts.give_up_after),
             processes: Processes::new(parts.ffmpeg.clone()),
             failures: Failures::default(),
             restart_at: None,

@@ -19,6 +19,8 @@ use crate::settings::Settings;
 const NAME: &str = "headend-transcoder";
 /// Before the grace ends, this much is kept for ending.
 const END: Duration = Duration::from_secs(5);
+/// After this long without media from any source a new attempt may be luckier; the reason is told, not hidden by trying on.
+const GIVE_UP: Duration = Duration::from_secs(60);
 /// How long an attempt that gave up can still be asked why.
 const LINGER: Duration = Duration::from_secs(5);
 /// Threads for files: a hanging volume takes one for writing and a few for reading.
@@ -64,6 +66,7 @@ async fn supervise(settings: &Settings, job: TranscodeJob) -> Result<(), Process
         ffmpeg: settings.ffmpeg.clone(),
         allow_loopback: settings.allow_loopback,
         grace: Duration::from_secs(settings.grace_seconds).saturating_sub(END),
+        give_up_after: GIVE_UP,
         linger: LINGER,
         memory_bytes: settings.memory_mebibytes << 20,
         metrics,

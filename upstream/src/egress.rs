@@ -2,9 +2,13 @@
 //! Every connection goes to an address that was checked here; a name is never looked up a second time after its check.
 
 use std::fmt;
+use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use hyper_util::client::legacy::connect::dns::Name;
+use tower::{BoxError, Service};
 use url::{Host, Url};
 
 /// Addresses of one name that are looked at; the rest is ignored.
@@ -120,13 +124,20 @@ impl EgressPolicy {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CheckedResolver(pub(crate) EgressPolicy);
 
-impl Resolve for CheckedResolver {
-    fn resolve(&self, name: Name) -> Resolving {
+impl Service<Name> for CheckedResolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
         let policy = self.0;
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let admitted = policy.admit(name.as_str(), found)?;
-            Ok(Box::new(admitted.into_iter()) as Addrs)
+            Ok(policy.admit(name.as_str(), found)?.into_iter())
         })
     }
 }

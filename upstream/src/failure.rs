@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::time::Duration;
 
+use api::condition::Reason;
+
 use crate::egress::Refused;
 
 const DETAIL_MAXIMUM: usize = 200;
@@ -69,6 +71,18 @@ pub enum SourceFailure {
 }
 
 impl SourceFailure {
+    /// Its name in conditions.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::InvalidRequest { .. } | Self::ConnectFailed { .. } => Reason::ConnectFailed,
+            Self::EgressRefused { .. } => Reason::EgressRefused,
+            Self::HttpStatus { .. } | Self::BadAnswer { .. } => Reason::HttpError,
+            Self::Silent { .. } => Reason::Silent,
+            Self::EndOfStream { .. } => Reason::EndOfStream,
+        }
+    }
+
     /// How long the source asks to be left alone.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
@@ -80,16 +94,14 @@ impl SourceFailure {
 }
 
 /// What opening a connection failed with.
-pub(crate) fn opening(origin: &str, error: &reqwest::Error) -> SourceFailure {
+pub(crate) fn opening(origin: &str, error: &hyper_util::client::legacy::Error) -> SourceFailure {
     let origin = origin.to_owned();
     if let Some(refused) = find::<Refused>(error) {
         let refused = refused.clone();
         return SourceFailure::EgressRefused { origin, refused };
     }
     let detail = innermost(error);
-    if error.is_builder() {
-        SourceFailure::InvalidRequest { detail }
-    } else if error.is_connect() {
+    if error.is_connect() {
         SourceFailure::ConnectFailed { origin, detail }
     } else {
         SourceFailure::BadAnswer { origin, detail }
@@ -97,14 +109,14 @@ pub(crate) fn opening(origin: &str, error: &reqwest::Error) -> SourceFailure {
 }
 
 /// What reading a body failed with: the connection broke under it.
-pub(crate) fn reading(origin: &str, error: &reqwest::Error) -> SourceFailure {
+pub(crate) fn reading(origin: &str, error: &hyper::Error) -> SourceFailure {
     SourceFailure::EndOfStream {
         origin: origin.to_owned(),
         detail: Some(innermost(error)),
     }
 }
 
-fn find<E: Error + 'static>(error: &reqwest::Error) -> Option<&E> {
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut cause = error.source();
     while let Some(error) = cause {
         if let Some(found) = error.downcast_ref::<E>() {
@@ -115,15 +127,14 @@ fn find<E: Error + 'static>(error: &reqwest::Error) -> Option<&E> {
     None
 }
 
-/// The innermost cause: the outer ones repeat the URL.
-fn innermost(error: &reqwest::Error) -> String {
-    let Some(mut cause) = error.source() else {
-        return "unknown cause".to_owned();
-    };
-    while let Some(inner) = cause.source() {
-        cause = inner;
+/// The innermost cause: the outer ones say less.
+fn innermost(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = inner.to_string();
+        cause = inner.source();
     }
-    let text = cause.to_string();
     let printable = text.chars().filter(|letter| !letter.is_control());
     printable.take(DETAIL_MAXIMUM).collect()
 }

@@ -1,7 +1,9 @@
 //! Talks to sources over the network under the egress policy; knows nothing of what the bytes mean.
 //! Every wait and every count is bounded, and no message carries a secret of an address.
 
+mod client;
 pub mod egress;
 pub mod failure;
+mod login;
 mod redirect;
 pub mod source;

@@ -1,25 +1,27 @@
 //! Opens a source and reads it as a stream of bytes without end. Redirects are followed here, so that each is checked.
 //! Never reads a body whole, never waits without a limit, never reuses a connection.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{
+    ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT,
+};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
 use jiff::Timestamp;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
-use reqwest::redirect::Policy;
-use reqwest::{Response, StatusCode};
-use rustls::ClientConfig;
-use rustls::RootCertStore;
-use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
-use rustls_platform_verifier::Verifier;
-use std::sync::Arc;
 use tokio::sync::OnceCell;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use crate::egress::{CheckedResolver, EgressPolicy};
+use crate::client::{Client, client, trusting_nobody, trusting_the_system};
+use crate::egress::EgressPolicy;
 use crate::failure::{self, SourceFailure};
+use crate::login;
 use crate::redirect;
 
 const REDIRECTS_MAXIMUM: usize = 10;
@@ -77,8 +79,8 @@ pub struct Opener {
 struct Shared {
     policy: EgressPolicy,
     patience: Patience,
-    plain: reqwest::Client,
-    secure: OnceCell<reqwest::Client>,
+    plain: Client,
+    secure: OnceCell<Client>,
     roots: Vec<CertificateDer<'static>>,
 }
 
@@ -96,13 +98,10 @@ impl Opener {
         patience: Patience,
         roots: Vec<CertificateDer<'static>>,
     ) -> Result<Self, SourceFailure> {
-        let without_roots = tls_builder()?
-            .with_root_certificates(RootCertStore::empty())
-            .with_no_client_auth();
         let shared = Shared {
             policy,
             patience,
-            plain: client(policy, patience, without_roots)?,
+            plain: client(policy, patience.connect, trusting_nobody()?),
             secure: OnceCell::new(),
             roots,
         };
@@ -131,7 +130,7 @@ impl Opener {
             let Some(next) = next_hop(&url, &origin, &answer)? else {
                 return Ok(SourceStream {
                     origin,
-                    response: answer,
+                    body: answer.into_body(),
                     silence: self.shared.patience.silence,
                     deadline: Some(deadline),
                     waiting_since: Some(started),
@@ -146,7 +145,11 @@ impl Opener {
         })
     }
 
-    async fn ask(&self, url: &Url, headers: &HeaderMap) -> Result<Response, SourceFailure> {
+    async fn ask(
+        &self,
+        url: &Url,
+        headers: &HeaderMap,
+    ) -> Result<Response<Incoming>, SourceFailure> {
         let origin = redirect::origin(url);
         if !redirect::is_http(url) {
             let detail = "the address is not http or https".to_owned();
@@ -158,68 +161,44 @@ impl Opener {
         };
         self.shared.policy.check_literal(url).map_err(refuse)?;
         let client = self.client(url).await?;
-        let request = client.get(url.clone()).headers(headers.clone());
-        let sent = request.send().await;
+        let sent = client.request(ask_for(url, headers)?).await;
         sent.map_err(|error| failure::opening(&origin, &error))
     }
 
-    async fn client(&self, url: &Url) -> Result<&reqwest::Client, SourceFailure> {
+    async fn client(&self, url: &Url) -> Result<&Client, SourceFailure> {
         let shared = &self.shared;
         if url.scheme() == "http" {
             return Ok(&shared.plain);
         }
         let build = || async {
             let roots = shared.roots.clone();
-            let config = tokio::task::spawn_blocking(|| trusting_the_system(roots))
-                .await
-                .map_err(|error| unusable(&error))??;
-            client(shared.policy, shared.patience, config)
+            let loading = spawn_blocking(|| trusting_the_system(roots));
+            let config = loading.await.map_err(|error| {
+                let detail = format!("the certificates of the system cannot be read: {error}");
+                SourceFailure::InvalidRequest { detail }
+            })??;
+            Ok(client(shared.policy, shared.patience.connect, config))
         };
         shared.secure.get_or_try_init(build).await
     }
 }
 
-fn tls_builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, SourceFailure>
-{
-    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| unusable(&error))
-}
-
-fn trusting_the_system(roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig, SourceFailure> {
-    let provider = Arc::new(ring::default_provider());
-    let verifier =
-        Verifier::new_with_extra_roots(roots, provider).map_err(|error| unusable(&error))?;
-    Ok(tls_builder()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth())
-}
-
-fn client(
-    policy: EgressPolicy,
-    patience: Patience,
-    tls: ClientConfig,
-) -> Result<reqwest::Client, SourceFailure> {
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .dns_resolver(CheckedResolver(policy))
-        // A proxy of the environment would connect to what was never checked.
-        .no_proxy()
-        .redirect(Policy::none())
-        .referer(false)
-        .http1_only()
-        .http1_ignore_invalid_headers_in_responses(true)
-        .connect_timeout(patience.connect)
-        .pool_max_idle_per_host(0)
-        .build()
-        .map_err(|error| unusable(&error))
-}
-
-fn unusable(error: &dyn std::error::Error) -> SourceFailure {
-    SourceFailure::InvalidRequest {
-        detail: format!("the HTTP client cannot be used: {error}"),
+fn ask_for(url: &Url, headers: &HeaderMap) -> Result<Request<Empty<Bytes>>, SourceFailure> {
+    let mut bare = url.clone();
+    // What is not sent: the fragment, and the login, which becomes a header.
+    bare.set_fragment(None);
+    let _ = bare.set_username("");
+    let _ = bare.set_password(None);
+    let mut request = Request::get(bare.as_str())
+        .body(Empty::new())
+        .map_err(|error| SourceFailure::InvalidRequest {
+            detail: format!("the address cannot be asked for: {error}"),
+        })?;
+    *request.headers_mut() = headers.clone();
+    if let Some(login) = login::basic(url) {
+        request.headers_mut().insert(AUTHORIZATION, login);
     }
+    Ok(request)
 }
 
 fn headers(request: &SourceRequest) -> Result<HeaderMap, SourceFailure> {
@@ -232,6 +211,7 @@ fn headers(request: &SourceRequest) -> Result<HeaderMap, SourceFailure> {
     let agent = HeaderValue::from_str(agent)
         .map_err(|_| invalid("the user agent has characters that no header may have".to_owned()))?;
     headers.insert(USER_AGENT, agent);
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     for (position, (name, value)) in request.headers.iter().enumerate() {
         let name: HeaderName = name
             .parse()
@@ -248,7 +228,11 @@ fn headers(request: &SourceRequest) -> Result<HeaderMap, SourceFailure> {
 }
 
 /// The next address when the answer is a redirect, `None` when it delivers.
-fn next_hop(url: &Url, origin: &str, answer: &Response) -> Result<Option<Url>, SourceFailure> {
+fn next_hop(
+    url: &Url,
+    origin: &str,
+    answer: &Response<Incoming>,
+) -> Result<Option<Url>, SourceFailure> {
     let status = answer.status();
     let header = |name| answer.headers().get(name).map(HeaderValue::as_bytes);
     match (status, header(LOCATION)) {
@@ -277,7 +261,7 @@ fn next_hop(url: &Url, origin: &str, answer: &Response) -> Result<Option<Url>, S
 #[derive(Debug)]
 pub struct SourceStream {
     origin: String,
-    response: Response,
+    body: Incoming,
     silence: Duration,
     /// Until when the first byte must have come; `None` once it has.
     deadline: Option<Instant>,
@@ -299,27 +283,26 @@ impl SourceStream {
     pub async fn next(&mut self) -> Result<Bytes, SourceFailure> {
         let since = *self.waiting_since.get_or_insert_with(Instant::now);
         let deadline = self.deadline.unwrap_or(since + self.silence);
+        let ended = |detail| SourceFailure::EndOfStream {
+            origin: self.origin.clone(),
+            detail,
+        };
         loop {
-            let chunk = timeout_at(deadline, self.response.chunk())
+            let silent = |_| SourceFailure::Silent {
+                origin: self.origin.clone(),
+                waited: since.elapsed(),
+            };
+            let frame = timeout_at(deadline, self.body.frame())
                 .await
-                .map_err(|_| SourceFailure::Silent {
-                    origin: self.origin.clone(),
-                    waited: since.elapsed(),
-                })?
-                .map_err(|error| failure::reading(&self.origin, &error))?;
-            match chunk {
-                Some(bytes) if bytes.is_empty() => {}
-                Some(bytes) => {
-                    self.deadline = None;
-                    self.waiting_since = None;
-                    return Ok(bytes);
-                }
-                None => {
-                    return Err(SourceFailure::EndOfStream {
-                        origin: self.origin.clone(),
-                        detail: None,
-                    });
-                }
+                .map_err(silent)?;
+            let frame = frame.ok_or_else(|| ended(None))?;
+            let frame = frame.map_err(|error| failure::reading(&self.origin, &error))?;
+            if let Ok(bytes) = frame.into_data()
+                && !bytes.is_empty()
+            {
+                self.deadline = None;
+                self.waiting_since = None;
+                return Ok(bytes);
             }
         }
     }

@@ -15,6 +15,8 @@ use super::{Control, Ours};
 
 const PLAYLIST_TYPE: &str = "application/vnd.apple.mpegurl";
 const SEGMENT_TYPE: &str = "video/mp2t";
+/// A name stands for its bytes for good.
+const SEGMENT_CACHE: &str = "max-age=3600, immutable";
 
 /// The routes below `…/hls`.
 pub(super) fn router() -> Router<Control> {
@@ -57,7 +59,11 @@ async fn segment(
     let ours = parse_segment_name(&path.segment).filter(|(attempt, _)| *attempt == job.attempt());
     let (_, number) = ours.ok_or(Refusal::NotFound)?;
     let bytes = job.segment(&path.rendition, number).await?;
-    Ok(([(header::CONTENT_TYPE, SEGMENT_TYPE)], bytes).into_response())
+    let headers = [
+        (header::CONTENT_TYPE, SEGMENT_TYPE),
+        (header::CACHE_CONTROL, SEGMENT_CACHE),
+    ];
+    Ok((headers, bytes).into_response())
 }
 
 #[derive(serde::Deserialize)]

@@ -6,7 +6,7 @@ use api::condition::Reason;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::flow::{EncoderId, Now};
+use super::flow::effect::{EncoderId, Now};
 use super::processes::Restart;
 use super::{Outcome, Pipeline};
 use crate::encoder::{EncoderEvent, Exit};

@@ -1,28 +1,23 @@
 //! From the bytes of the source to segments, without waiting for anything: front end, plan, encoders' media, segmenter.
 //! Synchronous and without a clock: what is to be done besides is answered as effects.
 
+pub(crate) mod effect;
 mod encoders;
 mod held;
 
 use std::time::Duration;
 
 use api::condition::Reason;
-use api::job::{JobClass, ResumeFloor};
-use api::playlists::Resolution;
+use api::job::JobClass;
 use api::stream_class::TranscodeMode;
 use bytes::Bytes;
-use media::ffmpeg::args::Encode;
 use media::front_end::{FrontEnd, FrontEndConfig, FrontEvent, Malformed, SourceFacts, Stage};
 use media::segmenter::Segmenter;
-use media::segmenter::cutter::CutRules;
-use media::segmenter::io::{
-    FinishedSegment, GenerationId, Input, Opening, Output, RenditionId, Settings,
-};
+use media::segmenter::io::{GenerationId, Input, Opening, Output};
 use media::time::Ticks;
 
 use super::plan::{self, MediaPlan, Unusable};
-use crate::packager::rates::RenditionFacts;
-pub(crate) use encoders::EncoderId;
+use effect::{Effect, EncoderId, Now, Start};
 use encoders::Encoders;
 use held::Held;
 
@@ -30,60 +25,6 @@ use held::Held;
 const WAITING_MAXIMUM: usize = 20_000;
 /// Two cuts without a key within this: passing the video through has proved wrong.
 const FORCED_CUTS: Duration = Duration::from_secs(60);
-
-/// Where the numbers of an attempt start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Start {
-    /// The first segment's numbers.
-    pub(crate) numbers: ResumeFloor,
-    /// Another attempt has published before this one.
-    pub(crate) after_another: bool,
-}
-
-/// The time, as a caller sees it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Now {
-    /// Since the attempt began.
-    pub(crate) monotonic: Duration,
-    /// Unix milliseconds.
-    pub(crate) unix_milliseconds: i64,
-}
-
-/// What follows.
-#[derive(Debug)]
-pub(crate) enum Effect {
-    /// Media arrive: the source is well.
-    Delivering,
-    /// The source is of no use.
-    Unusable(Unusable),
-    /// This is what is played from now on.
-    Planned(Box<MediaPlan>),
-    /// What the master says of the segments that follow.
-    Renditions(Vec<RenditionFacts>),
-    /// A number is complete.
-    Segment(FinishedSegment),
-    /// A segment ended without a key.
-    ForcedCut,
-    /// An encoder is needed.
-    StartEncoder {
-        /// What it is called from now on.
-        id: EncoderId,
-        /// What it makes.
-        encode: Encode,
-    },
-    /// Input for an encoder.
-    Feed {
-        /// Which.
-        id: EncoderId,
-        /// Its next bytes.
-        bytes: Bytes,
-    },
-    /// Nothing more follows for an encoder.
-    CloseEncoder {
-        /// Which.
-        id: EncoderId,
-    },
-}
 
 /// The flow of one attempt, over all its sources.
 #[derive(Debug)]
@@ -117,7 +58,7 @@ impl Flow {
         Self {
             front: front_end(&class),
             held: Held::default(),
-            segmenter: Segmenter::new(settings(&class, start)),
+            segmenter: Segmenter::new(start.settings(&class)),
             encoders: Encoders::default(),
             facts: None,
             plan: None,
@@ -436,24 +377,11 @@ impl Flow {
         if !std::mem::replace(&mut self.unannounced, false) {
             return;
         }
-        let Some(plan) = &self.plan else { return };
-        let audio = plan.audio_codecs.as_deref().filter(|_| self.has_audio);
-        let facts = plan.facts.iter().map(|facts| {
-            let made = self.encoders.parameters(&RenditionId::new(&facts.id));
-            let video = made.map_or(facts.codecs.as_str(), |made| made.codecs.as_str());
-            let video = Some(video).filter(|codecs| !codecs.is_empty());
-            let codecs: Vec<&str> = video.into_iter().chain(audio).collect();
-            let resolution = made.map(|made| Resolution {
-                width: made.dimensions.width,
-                height: made.dimensions.height,
-            });
-            RenditionFacts {
-                codecs: codecs.join(","),
-                resolution: resolution.or(facts.resolution),
-                ..facts.clone()
-            }
-        });
-        self.effects.push(Effect::Renditions(facts.collect()));
+        if let Some(plan) = &self.plan {
+            let encoders = &self.encoders;
+            let facts = plan.announced(self.has_audio, |id| encoders.parameters(id));
+            self.effects.push(Effect::Renditions(facts));
+        }
     }
 }
 
@@ -462,18 +390,4 @@ fn front_end(class: &JobClass) -> FrontEnd {
         audio_language: class.audio_language.clone(),
         feed: class.mode != TranscodeMode::Copy,
     })
-}
-
-fn settings(class: &JobClass, start: Start) -> Settings {
-    let seconds = |seconds: i32| Ticks::from_seconds(i64::from(seconds));
-    let number = |number: i64| u64::try_from(number).unwrap_or(0);
-    Settings {
-        rules: CutRules {
-            segment_duration: seconds(class.segment_duration_seconds),
-            target_duration: seconds(class.target_duration_seconds),
-        },
-        media_sequence: number(start.numbers.media_sequence),
-        discontinuity_sequence: number(start.numbers.discontinuity_sequence),
-        after_another: start.after_another,
-    }
 }

@@ -5,7 +5,7 @@ use api::control::{MediaMode, MediaStatus};
 use api::job::JobClass;
 use api::playlists::Resolution;
 use api::stream_class::Rung;
-use media::codec::video::FrameRate;
+use media::codec::video::{Dimensions, FrameRate, VideoParameters};
 use media::decide::{self, Decision, Policy, Treatment, Undeliverable, decide};
 use media::ffmpeg::args::Encode;
 use media::front_end::{AudioFacts, SourceFacts, VideoFacts};
@@ -54,6 +54,28 @@ impl MediaPlan {
     pub(crate) fn passes_video_through(&self) -> bool {
         let mut renditions = self.renditions.iter();
         renditions.any(|one| one.origin == Origin::Source && one.video.is_some())
+    }
+
+    /// What the master says of it: as planned, and as the encoders really `made` it.
+    pub(crate) fn announced<'a>(
+        &self,
+        has_audio: bool,
+        made: impl Fn(&RenditionId) -> Option<&'a VideoParameters>,
+    ) -> Vec<RenditionFacts> {
+        let audio = self.audio_codecs.as_deref().filter(|_| has_audio);
+        let of = |facts: &RenditionFacts| {
+            let made = made(&RenditionId::new(&facts.id));
+            let video = made.map_or(facts.codecs.as_str(), |made| made.codecs.as_str());
+            let video = Some(video).filter(|codecs| !codecs.is_empty());
+            let codecs: Vec<&str> = video.into_iter().chain(audio).collect();
+            let size = made.map(|made| made.dimensions);
+            RenditionFacts {
+                codecs: codecs.join(","),
+                resolution: size.map(resolution).or(facts.resolution),
+                ..facts.clone()
+            }
+        };
+        self.facts.iter().map(of).collect()
     }
 
     /// Whether the same bytes would come out of both.
@@ -198,10 +220,7 @@ fn rendition_facts(planned: &PlannedRendition, video: Option<&VideoFacts>) -> Re
             video
                 .and_then(|video| video.codecs.clone())
                 .unwrap_or_default(),
-            size.map(|size| Resolution {
-                width: size.width,
-                height: size.height,
-            }),
+            size.map(resolution),
             None,
         ),
         Picture::Encode(encoding) => (
@@ -222,6 +241,13 @@ fn rendition_facts(planned: &PlannedRendition, video: Option<&VideoFacts>) -> Re
             .and_then(|video| video.frame_rate)
             .map(thousandths),
         ceiling,
+    }
+}
+
+fn resolution(size: Dimensions) -> Resolution {
+    Resolution {
+        width: size.width,
+        height: size.height,
     }
 }
 
@@ -279,7 +305,7 @@ fn status(planned: &[PlannedRendition], decision: &Decision, facts: &SourceFacts
 #[cfg(test)]
 mod tests {
     use api::stream_class::{Preset, TranscodeMode};
-    use media::codec::video::{Chroma, Dimensions, Scan};
+    use media::codec::video::{Chroma, Scan};
 
     use super::*;
     use crate::fixtures;

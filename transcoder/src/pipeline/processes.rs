@@ -9,7 +9,7 @@ use bytes::Bytes;
 use media::ffmpeg::args::Encode;
 use tokio::sync::mpsc;
 
-use super::flow::EncoderId;
+use super::flow::effect::EncoderId;
 use crate::encoder::{Encoder, EncoderCommand, EncoderEvent, Exit, FeedFull, Reports};
 
 /// Failures within this are counted together.

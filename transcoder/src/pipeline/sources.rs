@@ -11,8 +11,8 @@ use upstream::failure::SourceFailure;
 
 use super::plan::Unusable;
 
-/// When every source was tried and nothing came for this long, the attempt gives up: a new one may be luckier, and says so.
-const GIVE_UP: Duration = Duration::from_secs(60);
+/// A source may ask to be left alone for so long at most.
+const RETRY_AFTER_MAXIMUM: Duration = Duration::from_secs(60);
 
 /// A source that was lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,11 +48,11 @@ pub(super) struct Sources {
 
 impl Sources {
     /// Nothing has happened; the first one is current.
-    pub(super) fn new(sources: &[JobSource]) -> Self {
+    pub(super) fn new(sources: &[JobSource], give_up_after: Duration) -> Self {
         let account =
             |source: &JobSource| source.grant.as_ref().map(|grant| grant.provider.clone());
         Self {
-            history: History::new(sources.iter().map(account).collect(), GIVE_UP),
+            history: History::new(sources.iter().map(account).collect(), give_up_after),
             sources: sources.to_vec(),
         }
     }
@@ -89,25 +89,25 @@ impl Sources {
 /// Waits as long as decided, or as long as the source asks for.
 fn wait(at: Duration, now: Duration, asked: Duration) -> Next {
     Next::Connect {
-        after: at.saturating_sub(now).max(asked.min(GIVE_UP)),
+        after: at.saturating_sub(now).max(asked.min(RETRY_AFTER_MAXIMUM)),
     }
 }
 
 /// What a failed connection means.
 pub(super) fn named(failure: &SourceFailure) -> Lost {
-    let (reason, kind) = match failure {
+    let kind = match failure {
         SourceFailure::InvalidRequest { .. } | SourceFailure::ConnectFailed { .. } => {
-            (Reason::ConnectFailed, Failure::Connect)
+            Failure::Connect
         }
-        SourceFailure::EgressRefused { .. } => (Reason::EgressRefused, Failure::EgressRefused),
-        SourceFailure::HttpStatus { status, .. } => (Reason::HttpError, Failure::Http(*status)),
+        SourceFailure::EgressRefused { .. } => Failure::EgressRefused,
+        SourceFailure::HttpStatus { status, .. } => Failure::Http(*status),
         // Like the answer of a server that is broken.
-        SourceFailure::BadAnswer { .. } => (Reason::HttpError, Failure::Http(500)),
-        SourceFailure::Silent { .. } => (Reason::Silent, Failure::Silent),
-        SourceFailure::EndOfStream { .. } => (Reason::EndOfStream, Failure::EndOfStream),
+        SourceFailure::BadAnswer { .. } => Failure::Http(500),
+        SourceFailure::Silent { .. } => Failure::Silent,
+        SourceFailure::EndOfStream { .. } => Failure::EndOfStream,
     };
     Lost {
-        reason,
+        reason: failure.reason(),
         message: failure.to_string(),
         failure: kind,
         retry_after: failure.retry_after().unwrap_or_default(),
@@ -162,10 +162,11 @@ mod tests {
 
     #[test]
     fn a_source_that_is_gone_gives_way_to_the_next_and_all_of_them_are_given_up_in_bounded_time() {
-        let mut sources = Sources::new(&[
+        let both = [
             fixtures::source(0, "http://a"),
             fixtures::source(1, "http://b"),
-        ]);
+        ];
+        let mut sources = Sources::new(&both, at(60));
         let gone = http(404, None);
         assert_eq!(sources.lost(&gone, at(0)), Next::Connect { after: at(0) });
         assert_eq!(sources.index(), 1);
@@ -181,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_source_that_asks_for_time_gets_it() {
-        let mut sources = Sources::new(&[fixtures::source(0, "http://a")]);
+        let mut sources = Sources::new(&[fixtures::source(0, "http://a")], at(60));
         let busy = http(503, Some(at(7)));
         assert_eq!(sources.lost(&busy, at(0)), Next::Connect { after: at(7) });
     }

@@ -8,6 +8,8 @@ use tokio::sync::mpsc;
 
 use crate::egress::{Refused, Scope};
 
+use rustls::crypto::ring;
+
 use super::*;
 
 const LOCAL: EgressPolicy = EgressPolicy {

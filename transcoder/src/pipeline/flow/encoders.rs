@@ -12,14 +12,10 @@ use media::time::Ticks;
 use media::unit::AccessUnit;
 
 use super::super::plan::MediaPlan;
-use super::Effect;
+use super::effect::{Effect, EncoderId};
 
 /// An encoder process is replaced after this: at the second meeting with the wrap of its clock it loses its place.
 const RENEWAL: Duration = Duration::from_secs(24 * 3600);
-
-/// Which encoder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct EncoderId(pub(crate) u64);
 
 /// Every encoder that runs or still drains, oldest first.
 #[derive(Debug, Default)]

@@ -1,0 +1,118 @@
+//! Sources that are encoded, wholly or in part: renditions stay aligned, and a failing encoder costs no stream.
+
+use std::os::unix::fs::PermissionsExt;
+
+use api::condition::Reason;
+use api::control::MediaMode;
+use api::stream_class::TranscodeMode;
+use rustix::process::{Pid, Signal, kill_process};
+use testkit::source::{AudioFormat, ChannelSettings, VideoFormat};
+
+use crate::attempt::{Setup, told};
+
+#[tokio::test]
+async fn encoded_rungs_below_a_source_that_is_passed_through_break_no_rule() {
+    let setup = Setup::auto(ChannelSettings::small("ladder")).with_ladder(&[180, 144]);
+    let attempt = setup.start().await;
+    let report = attempt.check(16, 0).await;
+    assert_eq!(told(&report), "");
+    let status = attempt.live().await;
+    let media = status.media.unwrap();
+    assert_eq!(media.mode, MediaMode::Transcode);
+    assert_eq!(media.renditions, ["180p", "144p"]);
+    attempt.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_ladder_with_its_audio_breaks_no_rule() {
+    let mpeg2 = ChannelSettings {
+        codec: VideoFormat::Mpeg2,
+        audio: AudioFormat::Ac3,
+        interlaced: true,
+        ..ChannelSettings::small("mpeg2")
+    };
+    let attempt = Setup::auto(mpeg2).with_ladder(&[180, 144]).start().await;
+    let report = attempt.check(16, 0).await;
+    assert_eq!(told(&report), "");
+    let media = attempt.live().await.media.unwrap();
+    assert_eq!(media.mode, MediaMode::Transcode);
+    attempt.stop().await;
+}
+
+#[tokio::test]
+async fn audio_alone_is_encoded_where_only_audio_does_not_fit() {
+    let mp2 = ChannelSettings {
+        audio: AudioFormat::Mp2,
+        ..ChannelSettings::small("mp2")
+    };
+    let attempt = Setup::auto(mp2).start().await;
+    let report = attempt.check(14, 0).await;
+    assert_eq!(told(&report), "");
+    let media = attempt.live().await.media.unwrap();
+    assert_eq!(media.mode, MediaMode::AudioTranscode);
+    assert_eq!(media.reason, "the audio is mpeg audio");
+    attempt.stop().await;
+}
+
+#[tokio::test]
+async fn a_class_that_says_transcode_encodes_what_would_fit() {
+    let mut setup = Setup::copy(ChannelSettings::small("forced"));
+    setup.job.class.mode = TranscodeMode::Transcode;
+    let attempt = setup.start().await;
+    let report = attempt.check(14, 0).await;
+    assert_eq!(told(&report), "");
+    let media = attempt.live().await.media.unwrap();
+    assert_eq!(media.mode, MediaMode::Transcode);
+    assert_eq!(media.reason, "the class says Transcode");
+    attempt.stop().await;
+}
+
+#[tokio::test]
+async fn an_encoder_that_is_killed_is_replaced_and_the_source_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("ffmpeg");
+    let pids = directory.path().join("pids");
+    let script = format!(
+        "#!/bin/sh\necho $$ >> {}\nexec ffmpeg \"$@\"\n",
+        pids.display()
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut setup = Setup::auto(ChannelSettings::small("killed")).with_ladder(&[180, 144]);
+    setup.options.ffmpeg = program;
+    let attempt = setup.start().await;
+    attempt.live().await;
+    let started =
+        |text: String| -> Vec<i32> { text.lines().map(|line| line.parse().unwrap()).collect() };
+    let first = started(std::fs::read_to_string(&pids).unwrap());
+    assert_eq!(first.len(), 1);
+    kill_process(Pid::from_raw(first[0]).unwrap(), Signal::KILL).unwrap();
+    let has = |status: &api::control::JobStatus| {
+        status
+            .troubles
+            .iter()
+            .any(|trouble| trouble.reason == Reason::EncoderTooSlow)
+    };
+    let status = attempt.status(has).await;
+    assert_eq!(status.source.healthy, Some(true));
+    let last = attempt
+        .read::<api::playlists::Playlists>("playlists")
+        .await
+        .next
+        .media_sequence;
+    let healed = attempt
+        .playlists(|playlists| {
+            let newest = playlists.segments.last().unwrap();
+            newest.number > u64::try_from(last).unwrap() && newest.gaps.is_empty()
+        })
+        .await;
+    assert!(
+        healed
+            .segments
+            .iter()
+            .all(|entry| !entry.gaps.contains(&"180p".to_owned()))
+    );
+    assert!(healed.segments.iter().all(|entry| !entry.discontinuity));
+    assert_eq!(started(std::fs::read_to_string(&pids).unwrap()).len(), 2);
+    attempt.stop().await;
+}

@@ -1,0 +1,16 @@
+//! Whole attempts on real media: a live source with faults in front, FFmpeg inside, the playlist checker behind.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests may fail loudly"
+)]
+
+mod attempt;
+mod bad;
+mod encode;
+mod ends;
+mod faults;
+mod output;
+mod play;
+mod process;

@@ -1,0 +1,106 @@
+//! The HTTP client below: connects only to checked addresses, trusts what the system trusts, keeps no connection and little memory.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Uri;
+use http_body_util::Empty;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
+use rustls_platform_verifier::Verifier;
+use tokio::time::timeout;
+use tower::{BoxError, Service};
+
+use crate::egress::{CheckedResolver, EgressPolicy};
+use crate::failure::SourceFailure;
+
+/// What a connection reads ahead at most: a fraction of a second of any stream.
+const READ_AHEAD: usize = 128 << 10;
+
+type Https = HttpsConnector<HttpConnector<CheckedResolver>>;
+
+/// A client that connects anew for each request.
+pub(crate) type Client = legacy::Client<Connector, Empty<Bytes>>;
+
+/// Lookup, connection and TLS, in bounded time.
+#[derive(Clone)]
+pub(crate) struct Connector {
+    https: Https,
+    patience: Duration,
+}
+
+impl Service<Uri> for Connector {
+    type Response = <Https as Service<Uri>>::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.https.poll_ready(context)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = timeout(self.patience, self.https.call(uri));
+        let seconds = self.patience.as_secs();
+        Box::pin(async move {
+            let late = |_| BoxError::from(format!("no connection within {seconds} s"));
+            connecting.await.map_err(late)?
+        })
+    }
+}
+
+/// A client under a policy; lookup, connection and TLS together may take so long.
+pub(crate) fn client(policy: EgressPolicy, patience: Duration, tls: ClientConfig) -> Client {
+    let mut http = HttpConnector::new_with_resolver(CheckedResolver(policy));
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    let https = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(http);
+    legacy::Client::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(0)
+        .http1_max_buf_size(READ_AHEAD)
+        .http1_ignore_invalid_headers_in_responses(true)
+        .build(Connector { https, patience })
+}
+
+/// For plain HTTP, where loading certificates would be a waste of time and memory.
+pub(crate) fn trusting_nobody() -> Result<ClientConfig, SourceFailure> {
+    let builder = builder()?.with_root_certificates(RootCertStore::empty());
+    Ok(builder.with_no_client_auth())
+}
+
+/// What the system trusts, and these. Reads files.
+pub(crate) fn trusting_the_system(
+    roots: Vec<CertificateDer<'static>>,
+) -> Result<ClientConfig, SourceFailure> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier =
+        Verifier::new_with_extra_roots(roots, provider).map_err(|error| unusable(&error))?;
+    Ok(builder()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth())
+}
+
+fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, SourceFailure> {
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable(&error))
+}
+
+fn unusable(error: &rustls::Error) -> SourceFailure {
+    SourceFailure::InvalidRequest {
+        detail: format!("TLS cannot be used: {error}"),
+    }
+}
