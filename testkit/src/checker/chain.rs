@@ -170,14 +170,19 @@ impl Chain {
     fn duration(&mut self, found: &mut Found, segment: &Segment, facts: &SegmentFacts) {
         let (starts, tolerance) = starts(facts);
         if let Some(previous) = &self.previous {
-            let errors = previous.starts.iter().flat_map(|from| {
-                starts
-                    .iter()
-                    .map(move |to| difference(*to, *from) - previous.duration)
+            let ways = previous.starts.iter().flat_map(|from| {
+                let starts = starts.iter();
+                starts.map(move |to| difference(*to, *from))
             });
-            if let Some(error) = errors.min_by_key(|error| error.abs())
-                && error.abs() > tolerance
-            {
+            let (shortest, longest) = (ways.clone().min(), ways.max());
+            // Where pictures are reordered across a cut without a key, renditions share the cut and not the pictures beside it.
+            let promised = previous.duration;
+            let error = match (shortest, longest) {
+                (Some(shortest), _) if promised < shortest => shortest - promised,
+                (_, Some(longest)) if promised > longest => longest - promised,
+                _ => 0,
+            };
+            if error.abs() > tolerance {
                 let detail = format!("media last {} ms longer than EXTINF", error / 90);
                 found.add(Rule::SegmentDuration, previous.number, detail);
             }

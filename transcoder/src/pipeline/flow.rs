@@ -49,6 +49,7 @@ pub(crate) struct Flow {
     has_audio: bool,
     demoted: bool,
     forced_cut: Option<Duration>,
+    finishing: bool,
     effects: Vec<Effect>,
 }
 
@@ -71,6 +72,7 @@ impl Flow {
             has_audio: true,
             demoted: false,
             forced_cut: None,
+            finishing: false,
             effects: Vec::new(),
             class,
         }
@@ -133,6 +135,7 @@ impl Flow {
     /// Nothing of the source follows: closes what is open. Encoders may still bring what they have.
     pub(crate) fn finish(&mut self, now: Now) -> Vec<Effect> {
         self.release(now);
+        self.finishing = true;
         self.encoders.close(&mut self.effects);
         self.tell(Input::Finish, now);
         self.effects()
@@ -339,6 +342,8 @@ impl Flow {
 
     fn hear(&mut self, output: Output, now: Now) {
         match output {
+            // A key had begun and will not come: the number is left to the next attempt.
+            Output::Segment(segment) if self.finishing && segment.renditions.is_empty() => {}
             Output::Segment(segment) => {
                 self.announce();
                 self.effects.push(Effect::Segment(segment));

@@ -6,7 +6,7 @@ use api::condition::Reason;
 use api::control::MediaMode;
 use api::stream_class::TranscodeMode;
 use rustix::process::{Pid, Signal, kill_process};
-use testkit::source::{AudioFormat, ChannelSettings, VideoFormat};
+use testkit::source::{AudioFormat, ChannelSettings};
 
 use crate::attempt::{Setup, told};
 
@@ -25,13 +25,15 @@ async fn encoded_rungs_below_a_source_that_is_passed_through_break_no_rule() {
 
 #[tokio::test]
 async fn a_full_ladder_with_its_audio_breaks_no_rule() {
-    let mpeg2 = ChannelSettings {
-        codec: VideoFormat::Mpeg2,
+    let interlaced = ChannelSettings {
         audio: AudioFormat::Ac3,
         interlaced: true,
-        ..ChannelSettings::small("mpeg2")
+        ..ChannelSettings::small("interlaced")
     };
-    let attempt = Setup::auto(mpeg2).with_ladder(&[180, 144]).start().await;
+    let attempt = Setup::auto(interlaced)
+        .with_ladder(&[180, 144])
+        .start()
+        .await;
     let report = attempt.check(16, 0).await;
     assert_eq!(told(&report), "");
     let media = attempt.live().await.media.unwrap();

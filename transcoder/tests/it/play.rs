@@ -28,7 +28,7 @@ async fn a_plain_source_is_passed_through_and_breaks_no_rule() {
         (media.mode, media.renditions),
         (MediaMode::Copy, vec!["source".to_owned()])
     );
-    assert_eq!(media.video.as_deref(), Some("h264 High@1.3 320x180 25.000"));
+    assert_eq!(media.video.as_deref(), Some("h264 High@1.2 320x180 25.000"));
     assert_eq!(attempt.source.stats("plain").unwrap().clients_total, 1);
     attempt.stop().await;
 }
