@@ -76,7 +76,7 @@ pub(crate) fn effective(spec: &LiveStreamSpec, class: &ClassState) -> Result<Eff
     let (sources, files) = sources(&spec.sources)?;
     let byte_limit = u64::try_from(class.output_limit_mebibytes).unwrap_or(0) << 20;
     Ok(Effective {
-        class: job_class(spec, &class),
+        class: JobClass::resolve(spec, &class),
         sources,
         files,
         byte_limit,
@@ -98,26 +98,6 @@ fn find(name: &str, class: &ClassState) -> Result<StreamClassSpec, Refusal> {
             reason: Reason::InvalidSpec,
             message: format!("the StreamClass {name:?} cannot be read: {error}"),
         }),
-    }
-}
-
-fn job_class(spec: &LiveStreamSpec, class: &StreamClassSpec) -> JobClass {
-    // A stream that names a preset of its own means it, so the class's ladder does not apply to it.
-    let ladder = match spec.preset {
-        Some(_) => Vec::new(),
-        None => class.ladder.clone(),
-    };
-    let language = spec.audio_language.as_ref();
-    JobClass {
-        mode: class.mode,
-        preset: spec.preset.unwrap_or(class.preset),
-        ladder,
-        segment_duration_seconds: class.segment_duration_seconds,
-        target_duration_seconds: class.target_duration_seconds,
-        playlist_duration_seconds: class.playlist_duration_seconds,
-        start_deadline_seconds: class.start_deadline_seconds,
-        audio_language: language.or(class.audio_language.as_ref()).cloned(),
-        egress: class.egress,
     }
 }
 
@@ -246,32 +226,24 @@ mod tests {
     }
 
     #[test]
-    fn the_stream_has_the_last_word_over_its_class() {
-        let class = StreamClassSpec {
-            preset: Preset::High,
-            ladder: vec![Rung {
-                height: 540,
-                video_kilobits_per_second: 1500,
-            }],
-            audio_language: Some("eng".to_owned()),
+    fn the_streams_own_timeout_comes_before_its_classs() {
+        let class = ClassState::Found(StreamClassSpec {
             idle_timeout_seconds: 60,
             ..StreamClassSpec::default()
-        };
-        let class = ClassState::Found(class);
-        let plain = effective(&spec(), &class).unwrap().class;
-        assert_eq!((plain.preset, plain.ladder.len()), (Preset::High, 1));
-        assert_eq!(plain.audio_language.as_deref(), Some("eng"));
-        assert_eq!(idle_rule(&spec(), &class).timeout, Duration::from_secs(60));
+        });
         let own = LiveStreamSpec {
-            preset: Some(Preset::Low),
-            audio_language: Some("deu".to_owned()),
             idle_timeout_seconds: Some(20),
+            when_idle: WhenIdle::Delete,
             ..spec()
         };
-        let changed = effective(&own, &class).unwrap().class;
-        assert_eq!((changed.preset, changed.ladder), (Preset::Low, Vec::new()));
-        assert_eq!(changed.audio_language.as_deref(), Some("deu"));
-        assert_eq!(idle_rule(&own, &class).timeout, Duration::from_secs(20));
+        let rule = |when_idle, seconds| IdleRule {
+            when_idle,
+            timeout: Duration::from_secs(seconds),
+        };
+        assert_eq!(idle_rule(&spec(), &class), rule(WhenIdle::ScaleToZero, 60));
+        assert_eq!(idle_rule(&own, &class), rule(WhenIdle::Delete, 20));
+        let default = rule(WhenIdle::ScaleToZero, 300);
+        assert_eq!(idle_rule(&spec(), &ClassState::Missing), default);
     }
 
     #[test]
