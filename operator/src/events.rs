@@ -26,6 +26,8 @@ pub(crate) struct Notice {
     pub(crate) reason: String,
     pub(crate) action: &'static str,
     pub(crate) note: String,
+    /// The pod it is about, besides the stream: what happens to another pod is another event.
+    pub(crate) pod: Option<String>,
 }
 
 /// Where events are handed in.
@@ -69,6 +71,7 @@ impl Events {
                 reason: "Collected".to_owned(),
                 action: "Collect",
                 note: format!("nobody has watched for {seconds} s"),
+                pod: None,
             },
         );
     }
@@ -84,6 +87,7 @@ impl Events {
                 note: clipped(&format!(
                     "the object cannot be read and is left alone: {error}"
                 )),
+                pod: None,
             },
         );
     }
@@ -101,7 +105,7 @@ impl Publisher {
         while let Some(Some((stream, notice))) =
             shutdown.run_until_cancelled(self.receiver.recv()).await
         {
-            let event = event(&notice);
+            let event = event(&notice, &stream);
             let publish = self.recorder.publish(&event, &stream);
             match tokio::time::timeout(LIMIT, publish).await {
                 Ok(Ok(())) => {}
@@ -114,7 +118,14 @@ impl Publisher {
     }
 }
 
-fn event(notice: &Notice) -> Event {
+fn event(notice: &Notice, stream: &ObjectReference) -> Event {
+    let pod = notice.pod.as_ref().map(|name| ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Pod".to_owned()),
+        name: Some(name.clone()),
+        namespace: stream.namespace.clone(),
+        ..ObjectReference::default()
+    });
     Event {
         type_: if notice.warning {
             EventType::Warning
@@ -124,7 +135,7 @@ fn event(notice: &Notice) -> Event {
         reason: notice.reason.clone(),
         note: Some(notice.note.clone()),
         action: notice.action.to_owned(),
-        secondary: None,
+        secondary: pod,
     }
 }
 
@@ -142,7 +153,9 @@ pub(crate) fn notices(old: &LiveStreamStatus, new: &LiveStreamStatus) -> Vec<Not
         });
         let told = |notices: &[Notice]| notices.iter().any(|one| one.reason == condition.reason);
         if !same && !told(&notices) {
-            notices.extend(of_condition(condition, new));
+            let pod = old.pod.as_ref().or(new.pod.as_ref());
+            let pod = pod.map(|pod| pod.name.clone());
+            notices.extend(of_condition(condition, new, pod));
         }
     }
     notices
@@ -166,10 +179,15 @@ fn of_pod(old: &LiveStreamStatus, new: &LiveStreamStatus) -> Option<Notice> {
         reason: reason.to_owned(),
         action: "Run",
         note,
+        pod: new.pod.as_ref().map(|pod| pod.name.clone()),
     })
 }
 
-fn of_condition(condition: &Condition, new: &LiveStreamStatus) -> Option<Notice> {
+fn of_condition(
+    condition: &Condition,
+    new: &LiveStreamStatus,
+    pod: Option<String>,
+) -> Option<Notice> {
     let warning = WARNINGS.iter().any(|one| one.as_str() == condition.reason);
     let streaming = condition.reason == Reason::Streaming.as_str();
     if !warning && !streaming {
@@ -185,6 +203,7 @@ fn of_condition(condition: &Condition, new: &LiveStreamStatus) -> Option<Notice>
         reason: condition.reason.clone(),
         action: "Run",
         note: clipped(&note),
+        pod,
     })
 }
 
@@ -279,6 +298,7 @@ mod tests {
                 reason: "ClassNotFound".to_owned(),
                 action: "Run",
                 note: "no class".to_owned(),
+                pod: None,
             }]
         );
         assert_eq!(notices(&new, &new), []);
@@ -309,6 +329,7 @@ mod tests {
                 reason: "Streaming".to_owned(),
                 action: "Run",
                 note: "segments are published; the first came after 2100 ms".to_owned(),
+                pod: Some("news-one-1".to_owned()),
             }]
         );
         assert_eq!(reasons(&live, &idle), [(false, "Stopped".to_owned())]);

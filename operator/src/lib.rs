@@ -112,6 +112,13 @@ pub async fn run(
         Ok::<_, std::convert::Infallible>(())
     });
     serve_admin(&mut tasks, listener, registry, readiness);
+    let (namespace, instance) = (&release.namespace, &release.instance);
+    tracing::info!(
+        namespace,
+        instance,
+        version = runtime::build::version(),
+        "reconciling"
+    );
     Ok(tasks.run(SHUTDOWN).await?)
 }
 
@@ -131,6 +138,8 @@ pub async fn sweep(
     let mut tasks = Tasks::new(shutdown);
     sweeper::start(&mut tasks, &client, settings, &readiness, &mut registry)?;
     serve_admin(&mut tasks, listener, registry, readiness);
+    let directory = settings.output_directory.display();
+    tracing::info!(%directory, version = runtime::build::version(), "sweeping");
     Ok(tasks.run(SHUTDOWN).await?)
 }
 

@@ -8,7 +8,7 @@ use api::live_stream::WhenIdle;
 
 use super::course::{Cause, Course, Rest};
 use super::describe::Case;
-use crate::live_stream::backoff::attempt_delay;
+use crate::live_stream::backoff::{Failure, attempt_delay};
 use crate::live_stream::collect::Collect;
 use crate::live_stream::observe::UNREACHABLE_AFTER;
 use crate::live_stream::pods::PodState;
@@ -94,16 +94,56 @@ impl Case<'_> {
                 refusal.reason,
                 refusal.message.clone(),
             ),
-            Course::BackOff | Course::Start { .. } if self.failures.is_some() => {
-                let last = &self.failures?.last;
-                (ConditionStatus::False, last.reason, last.message.clone())
-            }
             Course::BackOff | Course::Start { .. } | Course::Create | Course::Finish(_) => {
-                not_yet(fresh)
+                self.not_yet(fresh)
             }
             Course::Keep(_) => self.ready_by_job(fresh)?,
         };
         Some(finding(ConditionType::Ready, status, reason, message))
+    }
+
+    /// Why nothing is playable yet. Until an attempt is live, the failure of the one before it stays in sight.
+    fn not_yet(&self, fresh: &LiveStreamStatus) -> (ConditionStatus, Reason, String) {
+        let fresh_run = matches!(
+            self.course,
+            Course::Start {
+                cause: Cause::Wanted | Cause::HandOver,
+                ..
+            }
+        );
+        let before = self.observed.recollection.failures.as_ref();
+        let failures = self.failures.or(before.filter(|_| !fresh_run));
+        if let Some(failures) = failures {
+            let Failure { reason, message } = failures.last.clone();
+            return (ConditionStatus::False, reason, message);
+        }
+        let (reason, message) = if fresh.first_segment_milliseconds.is_some() {
+            (Reason::Replacing, "the pod is being replaced")
+        } else {
+            (
+                Reason::WaitingForFirstSegment,
+                "no segment is published yet",
+            )
+        };
+        let message = match self.obstacle() {
+            Some(obstacle) => format!("{message}: {obstacle}"),
+            None => message.to_owned(),
+        };
+        (ConditionStatus::False, reason, message)
+    }
+
+    /// What another condition says is in the way: one message column has to do for `kubectl get`.
+    fn obstacle(&self) -> Option<String> {
+        let provisioned = self.provisioned();
+        let usual = matches!(
+            provisioned.reason,
+            Reason::PodRunning | Reason::PodPending | Reason::PodFailed
+        );
+        if !usual {
+            return Some(provisioned.message);
+        }
+        let source = &self.job()?.source;
+        (source.healthy == Some(false)).then(|| clipped(&source.message))
     }
 
     fn ready_by_job(&self, fresh: &LiveStreamStatus) -> Option<(ConditionStatus, Reason, String)> {
@@ -122,8 +162,8 @@ impl Case<'_> {
         match polled.status.as_ref() {
             // What an operator before this one wrote stands until the pod says something newer.
             None if self.is_known_ready() => None,
-            None => Some(not_yet(fresh)),
-            Some(job) => Some(ready_by_phase(job, fresh)),
+            None => Some(self.not_yet(fresh)),
+            Some(job) => Some(ready_by_phase(job).unwrap_or_else(|| self.not_yet(fresh))),
         }
     }
 
@@ -245,19 +285,8 @@ fn finding(
     }
 }
 
-fn not_yet(fresh: &LiveStreamStatus) -> (ConditionStatus, Reason, String) {
-    let (reason, message) = if fresh.first_segment_milliseconds.is_some() {
-        (Reason::Replacing, "the pod is being replaced")
-    } else {
-        (
-            Reason::WaitingForFirstSegment,
-            "no segment is published yet",
-        )
-    };
-    (ConditionStatus::False, reason, message.to_owned())
-}
-
-fn ready_by_phase(job: &JobStatus, fresh: &LiveStreamStatus) -> (ConditionStatus, Reason, String) {
+/// What the job's phase means for viewers, if it means anything yet.
+fn ready_by_phase(job: &JobStatus) -> Option<(ConditionStatus, Reason, String)> {
     let mut stalls = job.troubles.iter();
     let stalls = stalls.find(|trouble| {
         matches!(
@@ -265,7 +294,7 @@ fn ready_by_phase(job: &JobStatus, fresh: &LiveStreamStatus) -> (ConditionStatus
             Reason::OutputStalled | Reason::EncoderTooSlow
         )
     });
-    match (job.phase, stalls) {
+    Some(match (job.phase, stalls) {
         (JobPhase::Live, Some(trouble)) => (
             ConditionStatus::True,
             trouble.reason,
@@ -281,8 +310,8 @@ fn ready_by_phase(job: &JobStatus, fresh: &LiveStreamStatus) -> (ConditionStatus
             job.source.reason,
             clipped(&job.source.message),
         ),
-        _ => not_yet(fresh),
-    }
+        _ => return None,
+    })
 }
 
 fn rest_reason(rest: Rest) -> Reason {

@@ -589,3 +589,51 @@ fn a_volume_that_cannot_be_mounted_is_told_with_its_reason() {
     assert_eq!(provisioned.status, ConditionStatus::False.as_str());
     assert_eq!(provisioned.reason, "ReferenceNotFound");
 }
+
+#[test]
+fn what_is_in_the_way_is_told_where_people_look_first() {
+    let ready = |observed: &Observed| {
+        let status = plan(observed, now()).status;
+        let ready = find_condition(&status.conditions, ConditionType::Ready).unwrap();
+        format!("{}: {}", ready.reason, ready.message)
+    };
+    let mut starting = live();
+    starting.stream.status.first_segment_milliseconds = None;
+    let mut says = job(1, JobPhase::Starting);
+    says.source.healthy = Some(false);
+    says.source.reason = Reason::HttpError;
+    says.source.message = "source.example answered with HTTP status 404".to_owned();
+    starting.polled.status = Some(says);
+    assert_eq!(
+        ready(&starting),
+        "WaitingForFirstSegment: no segment is published yet: source.example answered with HTTP status 404"
+    );
+    let mut unschedulable = live();
+    unschedulable.polled.status = None;
+    unschedulable.stream.status = Default::default();
+    unschedulable.stream.status.pod = Some(intent(1, false));
+    unschedulable.pods[0].state = PodState::Pending {
+        reason: Reason::PodUnschedulable,
+        message: "0/2 nodes are available".to_owned(),
+    };
+    assert_eq!(
+        ready(&unschedulable),
+        "WaitingForFirstSegment: no segment is published yet: 0/2 nodes are available"
+    );
+    // While attempts fail one after the other, the failure stays in sight.
+    let mut failing = starting;
+    let last = Failure {
+        reason: Reason::TranscoderFailed,
+        message: "the transcoder gave up: no keyframe".to_owned(),
+    };
+    failing.recollection.failures = Some(Failures {
+        count: 3,
+        attempt: 0,
+        at: at(NOW - 5),
+        last,
+    });
+    assert_eq!(
+        ready(&failing),
+        "TranscoderFailed: the transcoder gave up: no keyframe"
+    );
+}
