@@ -24,8 +24,6 @@ pub(super) fn container(fleet: &Fleet, order: &Order<'_>, pod_name: &str) -> Con
         readiness_probe: Some(probe("/readyz", 2, 3)),
         resources: Some(resources::resources(order.effective)),
         security_context: Some(security::container()),
-        // The last words of a supervisor that gave up; its log if it had none.
-        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         volume_mounts: Some(volumes::mounts(order, pod_name)),
         ..Container::default()
     }
