@@ -103,9 +103,25 @@ pub struct Source {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub user_agent: Option<String>,
+    /// Further request headers that are no secret, such as `Referer`; others belong in `headersSecretRef`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub headers: Vec<RequestHeader>,
     /// The Secret whose key holds further request headers, one `Name: value` a line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub headers_secret_ref: Option<SecretKeyReference>,
+}
+
+/// A request header.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestHeader {
+    /// Its name.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_-]+$"))]
+    pub name: String,
+    /// Its value: one line.
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[^\r\n]+$"))]
+    pub value: String,
 }
 
 /// A key of a Secret in the LiveStream's namespace.

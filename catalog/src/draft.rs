@@ -21,6 +21,9 @@ const URL_MAXIMUM: usize = 2048;
 const NAME_MAXIMUM: usize = 256;
 const USER_AGENT_MAXIMUM: usize = 512;
 const CLASS_MAXIMUM: usize = 63;
+const HEADERS_MAXIMUM: usize = 16;
+const HEADER_NAME_MAXIMUM: usize = 64;
+const HEADER_VALUE_MAXIMUM: usize = 1024;
 
 /// Where a row stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,17 +209,27 @@ fn source_fault(source: &ChannelSource) -> Option<String> {
             "a user agent has 1 to {USER_AGENT_MAXIMUM} characters"
         ));
     }
-    let values = source.headers.iter().map(|(_, value)| value.as_str());
-    if values
-        .chain([user_agent])
-        .any(|value| value.chars().any(char::is_control))
-    {
-        return Some("a header has a control character".to_owned());
+    if user_agent.chars().any(char::is_control) {
+        return Some("the user agent has a control character".to_owned());
     }
+    if source.headers.len() > HEADERS_MAXIMUM {
+        return Some(format!("a source has at most {HEADERS_MAXIMUM} headers"));
+    }
+    source.headers.iter().find_map(header_fault)
+}
+
+/// Headers may be secret too: no fault repeats a value.
+fn header_fault((name, value): &(String, String)) -> Option<String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    let bad = |(name, _): &&(String, String)| name.is_empty() || !name.bytes().all(plain);
-    let (name, _) = source.headers.iter().find(bad)?;
-    Some(format!("{name:?} is no name of a header"))
+    if !(1..=HEADER_NAME_MAXIMUM).contains(&name.len()) || !name.bytes().all(plain) {
+        return Some(format!("{name:?} is no name of a header"));
+    }
+    if !(1..=HEADER_VALUE_MAXIMUM).contains(&value.len()) || value.chars().any(char::is_control) {
+        return Some(format!(
+            "the header {name} is not one line of 1 to {HEADER_VALUE_MAXIMUM} characters"
+        ));
+    }
+    None
 }
 
 fn user_fault(user: &User) -> Option<String> {
@@ -320,7 +333,7 @@ mod tests {
         assert!(refusal(language).contains("ISO 639-2"));
         let mut header = channel("one");
         header.sources[0].headers = vec![("A".to_owned(), "b\r\nc: d".to_owned())];
-        assert!(refusal(header).contains("control character"));
+        assert!(refusal(header).contains("the header A is not one line"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! From a catalog's channel to the stream that is made for it. Pure, and the same on every replica.
 
 use api::LiveStreamSpec;
-use api::live_stream::{Source, WhenIdle};
+use api::live_stream::{RequestHeader, Source, WhenIdle};
 use api::stream_class::DEFAULT_CLASS;
 use catalog::{Channel, ChannelSource};
 use sha2::{Digest, Sha256};
@@ -39,7 +39,15 @@ fn source(source: &ChannelSource) -> Source {
     Source {
         url: Some(source.url.clone()),
         user_agent: source.user_agent.clone(),
+        headers: source.headers.iter().map(header).collect(),
         ..Source::default()
+    }
+}
+
+fn header((name, value): &(String, String)) -> RequestHeader {
+    RequestHeader {
+        name: name.clone(),
+        value: value.clone(),
     }
 }
 
@@ -54,7 +62,7 @@ mod tests {
             sources: vec![ChannelSource {
                 url: "http://source.example/one.ts".to_owned(),
                 user_agent: Some("VLC".to_owned()),
-                headers: vec![],
+                headers: vec![("Referer".to_owned(), "http://portal.example/".to_owned())],
             }],
             ..Channel::default()
         }
@@ -67,7 +75,7 @@ mod tests {
             spec,
             serde_json::json!({
                 "className": "default", "displayName": "News One", "replicas": 1, "suspend": false, "whenIdle": "Delete",
-                "sources": [{ "url": "http://source.example/one.ts", "userAgent": "VLC" }]
+                "sources": [{ "url": "http://source.example/one.ts", "userAgent": "VLC", "headers": [{ "name": "Referer", "value": "http://portal.example/" }] }]
             })
         );
     }

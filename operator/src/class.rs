@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use api::condition::Reason;
 use api::job::{JobClass, JobSource, SourceAddress};
-use api::live_stream::{Source, WhenIdle};
+use api::live_stream::{RequestHeader, Source, WhenIdle};
 use api::names::SOURCES_MOUNT;
 use api::stream_class::{DEFAULT_CLASS, PodSettings, Preset, TranscodeMode};
 use api::{LiveStreamSpec, StreamClassSpec};
@@ -149,9 +149,13 @@ fn job_source(
         address,
         user_agent: source.user_agent.clone(),
         headers_file: headers.map(|secret| mounted(secret, "headers")),
-        headers: Vec::new(),
+        headers: source.headers.iter().map(header).collect(),
         grant: None,
     })
+}
+
+fn header(header: &RequestHeader) -> (String, String) {
+    (header.name.clone(), header.value.clone())
 }
 
 fn invalid(message: String) -> Refusal {

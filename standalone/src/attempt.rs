@@ -6,7 +6,7 @@ use api::job::{
     JOB_VERSION, JobClass, JobOutput, JobSource, ResumeFloor, SourceAddress, StreamIdentity,
     TranscodeJob,
 };
-use api::live_stream::Source;
+use api::live_stream::{RequestHeader, Source};
 use api::names;
 use api::{LiveStreamSpec, StreamClassSpec};
 
@@ -54,9 +54,13 @@ fn source((index, source): (usize, &Source)) -> Option<JobSource> {
         address: SourceAddress::Url(source.url.clone()?),
         user_agent: source.user_agent.clone(),
         headers_file: None,
-        headers: Vec::new(),
+        headers: source.headers.iter().map(header).collect(),
         grant: None,
     })
+}
+
+fn header(header: &RequestHeader) -> (String, String) {
+    (header.name.clone(), header.value.clone())
 }
 
 #[cfg(test)]
@@ -74,6 +78,10 @@ mod tests {
             sources: vec![Source {
                 url: Some("http://source.example/one.ts".to_owned()),
                 user_agent: Some("Player/1.0".to_owned()),
+                headers: vec![RequestHeader {
+                    name: "Referer".to_owned(),
+                    value: "http://portal.example/".to_owned(),
+                }],
                 ..Source::default()
             }],
             ..LiveStreamSpec::default()
@@ -95,5 +103,7 @@ mod tests {
         let document = serde_json::to_string(&job).unwrap();
         assert_eq!(TranscodeJob::from_json(&document).unwrap(), job);
         assert_eq!(job.sources[0].user_agent.as_deref(), Some("Player/1.0"));
+        let referer = ("Referer".to_owned(), "http://portal.example/".to_owned());
+        assert_eq!(job.sources[0].headers, [referer]);
     }
 }

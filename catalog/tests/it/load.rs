@@ -38,6 +38,23 @@ fn source(url: &str) -> ChannelSource {
 }
 
 #[test]
+fn the_example_of_the_readme_is_a_catalog() {
+    let readme = include_str!("../../README.md");
+    let example = readme.split("```yaml\n").nth(1).unwrap();
+    let example = example.split("```").next().unwrap();
+    let directory = directory(&[("example.yaml", example)]);
+    let (snapshot, warnings) = load(&[directory.path().to_owned()]).unwrap();
+    assert!(warnings.is_empty(), "{warnings}");
+    let slugs: Vec<_> = snapshot
+        .channels()
+        .iter()
+        .map(|one| one.slug.as_str())
+        .collect();
+    assert_eq!(slugs, ["news-one", "radio-two"]);
+    assert_eq!(snapshot.user_count(), 2);
+}
+
+#[test]
 fn channels_in_yaml_are_read_in_full() {
     let channels = "channels:
   - slug: news-one
