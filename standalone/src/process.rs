@@ -45,6 +45,9 @@ const HOLD: Duration = Duration::from_secs(8);
 /// How long answers under way may take to end with the process.
 const DRAIN: Duration = Duration::from_secs(2);
 
+/// When every source of a stream was tried and nothing came for this long, a new attempt follows after a pause.
+const GIVE_UP: Duration = Duration::from_mins(1);
+
 /// Bytes of segments of one stream that may wait in memory for the disk.
 const MEMORY: u64 = 64 << 20;
 
@@ -126,6 +129,7 @@ fn job_options(settings: &Settings, registry: &mut Registry) -> JobOptions {
         ffmpeg: settings.streams.ffmpeg.clone(),
         allow_loopback: true,
         grace: Duration::ZERO,
+        give_up_after: GIVE_UP,
         linger: Duration::ZERO,
         memory_bytes: MEMORY,
         metrics: Metrics::register(registry),
