@@ -140,15 +140,17 @@ async fn name_pod(
 }
 
 fn remember(context: &Context, observed: &Observed, failures: Option<&Failures>, names_pod: bool) {
+    let known = |uid: &String| observed.pods.iter().any(|pod| pod.uid == *uid);
     let uid = &observed.stream.identity.uid;
-    match failures {
-        Some(failures) => context.memory.update(uid, |stream| {
-            stream.failures = Some(failures.clone());
-        }),
-        // A run that starts for another reason than a failure owes nothing to those before it.
-        None if names_pod => context.memory.update(uid, |stream| stream.failures = None),
-        None => {}
-    }
+    context.memory.update(uid, |stream| {
+        stream.stopped.retain(known);
+        match failures {
+            Some(failures) => stream.failures = Some(failures.clone()),
+            // A run that starts for another reason than a failure owes nothing to those before it.
+            None if names_pod => stream.failures = None,
+            None => {}
+        }
+    });
 }
 
 async fn dismiss_pod(

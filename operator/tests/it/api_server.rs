@@ -44,6 +44,8 @@ struct State {
     objects: Objects,
     /// `POST pods`, `PATCH livestreams/status` …, in order; events left out.
     writes: Vec<String>,
+    /// What they carried.
+    bodies: Vec<Value>,
     /// Writes until the process is lost.
     writes_left: Option<usize>,
     dead: bool,
@@ -203,6 +205,14 @@ impl ApiServer {
         self.state().writes.clone()
     }
 
+    /// What the writes of one kind carried.
+    pub(crate) fn bodies(&self, write: &str) -> Vec<Value> {
+        let state = self.state();
+        let writes = state.writes.iter().zip(&state.bodies);
+        let writes = writes.filter(|(one, _)| *one == write);
+        writes.map(|(_, body)| body.clone()).collect()
+    }
+
     /// The client's process is lost after so many more writes, each of which is done.
     pub(crate) fn lose_after(&self, writes: usize) {
         self.state().writes_left = Some(writes);
@@ -296,6 +306,7 @@ impl ApiServer {
             return Answer::Document(code, document);
         }
         state.writes.push(format!("{} {what}", call.method));
+        state.bodies.push(call.body.clone());
         if let Some(left) = &mut state.writes_left {
             *left -= 1;
             if *left == 0 {

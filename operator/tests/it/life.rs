@@ -392,3 +392,40 @@ async fn a_pod_name_that_somebody_else_has_taken_costs_one_attempt() {
         .with(|objects| assert!(objects.get("pods", &taken).is_some(), "it is left alone"));
     operator.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn every_write_names_the_very_object_and_version_it_means() {
+    let world = World::new();
+    let operator = world.operator();
+    world.create("kept", &json!({"replicas": 1, "idleTimeoutSeconds": 0}));
+    let deleted = json!({"replicas": 1, "whenIdle": "Delete", "idleTimeoutSeconds": 0});
+    world.create("deleted", &deleted);
+    world
+        .until("both are collected", |objects| {
+            let gone = objects.get("livestreams", "deleted").is_none();
+            gone && status(objects, "kept", "/phase") == "Idle"
+                && objects.all("pods").next().is_none()
+        })
+        .await;
+    operator.stop().await.unwrap();
+    let all_strings = |write: &str, pointers: &[&str]| {
+        let bodies = world.api.bodies(write);
+        assert!(!bodies.is_empty(), "{write}");
+        for body in bodies {
+            for pointer in pointers {
+                let value = body.pointer(pointer);
+                assert!(
+                    value.is_some_and(Value::is_string),
+                    "{write} lacks {pointer}: {body}"
+                );
+            }
+        }
+    };
+    let version = ["/metadata/resourceVersion", "/metadata/uid"];
+    all_strings("PATCH livestreams/status", &version);
+    all_strings("PATCH livestreams", &version);
+    let conditions = ["/preconditions/resourceVersion", "/preconditions/uid"];
+    all_strings("DELETE livestreams", &conditions);
+    all_strings("DELETE pods", &["/preconditions/uid"]);
+    all_strings("POST pods", &["/metadata/ownerReferences/0/uid"]);
+}

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api_server::{ApiServer, Objects};
 
 /// Everything that is waited for comes within this.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 /// An address at which nobody answers: what pods say of themselves is not what these tests are about.
 const POD_ADDRESS: &str = "127.255.255.254";
 
