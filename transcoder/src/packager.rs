@@ -161,9 +161,11 @@ impl Packager {
         }
     }
 
-    /// Gives the writer its next order and publishes what may be published.
+    /// Publishes what may be published, then gives the writer its next order: that lists a number which nobody may see yet.
     fn go_on(&mut self) {
         let now = Instant::now();
+        let numbers = self.parts.queue.publishable(now);
+        self.publish(&numbers);
         if !self.parts.writer.is_busy() {
             if let Some(number) = self.parts.queue.next_write(now) {
                 self.write(number);
@@ -172,8 +174,6 @@ impl Packager {
                 self.parts.writer.give(Order::Remove(removals));
             }
         }
-        let numbers = self.parts.queue.publishable(now);
-        self.publish(&numbers);
         self.tell_stall();
     }
 

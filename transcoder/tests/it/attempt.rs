@@ -73,6 +73,7 @@ impl Setup {
 
     /// Starts source and attempt. Channels become the job's sources unless it has some.
     pub(crate) async fn start(mut self) -> Attempt {
+        testkit::tls::choose_provider();
         let names: Vec<String> = self.channels.iter().map(|one| one.name.clone()).collect();
         let source = SourceSettings::loopback(self.channels);
         let source = LiveSource::start(source).await.unwrap();

@@ -7,18 +7,44 @@ use testkit::source::{ChannelSettings, Cut, Faults};
 use crate::attempt::{Setup, told};
 
 #[tokio::test]
-async fn a_connection_that_breaks_is_made_again_on_the_same_timeline() {
-    let attempt = Setup::copy(ChannelSettings::small("cut")).start().await;
-    attempt.live().await;
-    let source = &attempt.source;
+async fn a_connection_that_breaks_is_made_again_and_what_it_repeats_is_played_once() {
+    let repeating = ChannelSettings {
+        faults: Faults {
+            burst: Some(4.0),
+            ..Faults::default()
+        },
+        ..ChannelSettings::small("repeating")
+    };
+    let setup = Setup::auto(repeating).with_ladder(&[180, 144]);
+    let attempt = setup.start().await;
     let cutting = async {
-        attempt.playlists_grow(2).await;
-        source.cut("cut", Cut::Clean).unwrap();
+        attempt.playlists_grow(3).await;
+        attempt.source.cut("repeating", Cut::Abort).unwrap();
         attempt.playlists_grow(3).await;
     };
     let (report, ()) = tokio::join!(attempt.check(16, 0), cutting);
     assert_eq!(told(&report), "");
-    assert_eq!(source.stats("cut").unwrap().clients_total, 2);
+    assert_eq!(attempt.source.stats("repeating").unwrap().clients_total, 2);
+    attempt.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_in_mid_picture_costs_one_discontinuity_at_most() {
+    let attempt = Setup::copy(ChannelSettings::small("cut")).start().await;
+    attempt.playlists_grow(3).await;
+    attempt.source.cut("cut", Cut::Clean).unwrap();
+    let status = attempt
+        .status(|status| status.phase == JobPhase::Interrupted)
+        .await;
+    assert_eq!(status.source.reason, Reason::EndOfStream);
+    attempt.live().await;
+    let playlists = attempt.playlists_grow(2).await;
+    let seams = playlists
+        .segments
+        .iter()
+        .filter(|entry| entry.discontinuity);
+    assert!(seams.count() <= 1, "{playlists:?}");
+    assert_eq!(attempt.source.stats("cut").unwrap().clients_total, 2);
     attempt.stop().await;
 }
 
