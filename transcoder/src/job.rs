@@ -287,7 +287,7 @@ impl Attempt {
                 media_sequence: second
                     .max(floor.media_sequence)
                     .max(state_or_none.media_sequence),
-                discontinuity_sequence: second
+                discontinuity_sequence: first_discontinuity(second)
                     .max(floor.discontinuity_sequence)
                     .max(state_or_none.discontinuity_sequence),
             },
@@ -360,5 +360,27 @@ fn nothing_listed(job: &TranscodeJob, version: i64) -> Playlists {
         renditions: Vec::new(),
         segments: Vec::new(),
         next: job.resume,
+    }
+}
+
+/// Where EXT-X-DISCONTINUITY-SEQUENCE starts when nothing is known of a former attempt: whole hours since 2026. It grows over a stream
+/// that was deleted and made anew, and stays small: hls.js keeps an array as long as that number and walks it, so that Unix seconds
+/// hold a browser up for most of a minute.
+fn first_discontinuity(unix_seconds: i64) -> i64 {
+    const YEAR_2026: i64 = 1_767_225_600;
+    (unix_seconds - YEAR_2026).max(0) / 3600
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_discontinuity;
+
+    #[test]
+    fn the_first_discontinuity_sequence_grows_with_time_and_stays_small_for_players() {
+        let year = 365 * 24 * 3600;
+        assert_eq!(first_discontinuity(1_767_225_600), 0);
+        assert_eq!(first_discontinuity(1_767_225_600 + year), 8760);
+        assert!(first_discontinuity(1_767_225_600 + 20 * year) < 200_000);
+        assert_eq!(first_discontinuity(0), 0, "a clock that is not set");
     }
 }
