@@ -1,0 +1,159 @@
+//! Attempts: their numbers, what they go on from, how soon they follow each other, and when a stream is looked at again.
+
+use super::*;
+
+#[test]
+fn attempts_only_grow_whatever_the_status_names() {
+    let mut observed = observed();
+    observed.stream.status.last_attempt = 7;
+    let plan = plan(&observed, now());
+    assert_eq!(plan.status.pod, Some(intent(8, false)));
+    assert_eq!(plan.status.last_attempt, 8);
+}
+
+#[test]
+fn the_next_attempt_goes_on_from_the_greatest_numbers_that_anybody_said() {
+    let mut observed = live();
+    let floor = |media_sequence, discontinuity_sequence| ResumeFloor {
+        media_sequence,
+        discontinuity_sequence,
+    };
+    observed.stream.status.resume = Some(floor(100, 9));
+    observed.pods[0].terminating = true;
+    observed.recollection.finish = Some(Finish {
+        pod_uid: observed.pods[0].uid.clone(),
+        next: Some(floor(520, 3)),
+    });
+    let plan = plan(&observed, now());
+    assert_eq!(plan.status.resume, Some(floor(520, 9)));
+    let container = &plan.create.unwrap().spec.unwrap().containers[0];
+    let document = container.env.as_ref().unwrap()[0].value.as_ref().unwrap();
+    let job = TranscodeJob::from_json(document).unwrap();
+    assert_eq!((job.attempt, job.resume), (2, floor(520, 9)));
+}
+
+#[test]
+fn numbers_are_kept_when_a_stream_comes_to_rest() {
+    let mut observed = live();
+    observed.stream.replicas = 0;
+    let stopping = plan(&observed, now()).status;
+    assert_eq!(stopping.resume, Some(job(1, JobPhase::Live).next));
+    assert_eq!(
+        stopping.pod,
+        Some(intent(1, true)),
+        "it is named while it is there"
+    );
+    observed.stream.status = stopping;
+    observed.pods.clear();
+    observed.polled = Default::default();
+    let idle = plan(&observed, now()).status;
+    assert_eq!((idle.pod, idle.phase), (None, Some(Phase::Idle)));
+    assert_eq!(idle.resume, Some(job(1, JobPhase::Live).next));
+    assert_eq!(
+        (idle.source, idle.media, idle.started_time),
+        (None, None, None)
+    );
+}
+
+#[test]
+fn a_failed_attempt_is_replaced_at_once_and_the_next_ones_ever_later() {
+    let mut observed = live();
+    observed.polled.status = Some(job(1, JobPhase::Failed));
+    let first = plan(&observed, now());
+    assert_eq!(
+        summary(&first),
+        "name 2, stop delete 1, create 2 → Degraded"
+    );
+    // The same again, a moment later: it fails at once, and so waits for a second.
+    observed.recollection.failures = first.failures;
+    observed.stream.status = first.status;
+    observed.pods = vec![pod(2)];
+    observed.polled.status = Some(job(2, JobPhase::Failed));
+    let second = plan(&observed, now());
+    assert_eq!(summary(&second), "stop delete 2 → Degraded");
+    assert_eq!(second.requeue, Duration::from_secs(1));
+    let provisioned =
+        find_condition(&second.status.conditions, ConditionType::Provisioned).unwrap();
+    assert_eq!(
+        (provisioned.reason.as_str(), provisioned.message.as_str()),
+        (
+            "PodFailed",
+            "the transcoder gave up: receiving from source.example; tried again 1 s after that (2 failures in a row)"
+        )
+    );
+    // Its pod is gone meanwhile; the wait is over.
+    observed.recollection.failures = second.failures;
+    observed.stream.status = second.status;
+    observed.pods.clear();
+    assert_eq!(summary(&plan(&observed, now())), "nothing → Degraded");
+    assert_eq!(
+        summary(&plan(&observed, at(NOW + 1))),
+        "name 3, create 3 → Degraded"
+    );
+}
+
+#[test]
+fn a_stream_that_was_live_for_a_minute_owes_nothing_to_earlier_failures() {
+    let mut observed = live();
+    let last = Failure {
+        reason: Reason::PodFailed,
+        message: "gone".to_owned(),
+    };
+    observed.recollection.failures = Some(Failures {
+        count: 5,
+        attempt: 0,
+        at: at(NOW - 950),
+        last,
+    });
+    observed.polled.status = Some(job(1, JobPhase::Failed));
+    let failures = plan(&observed, now()).failures.unwrap();
+    assert_eq!((failures.count, failures.attempt), (1, 1));
+}
+
+#[test]
+fn a_stream_that_is_kept_running_is_never_collected() {
+    let mut observed = live();
+    observed.stream.idle.when_idle = WhenIdle::KeepRunning;
+    observed.presence = watched(100_000, 0);
+    let plan = plan(&observed, now());
+    assert_eq!(plan.collect, Collect::Nothing);
+    let idle = find_condition(&plan.status.conditions, ConditionType::Idle).unwrap();
+    assert_eq!(
+        (idle.status.as_str(), idle.reason.as_str()),
+        ("True", "KeptRunning")
+    );
+}
+
+#[test]
+fn it_is_looked_at_again_exactly_when_something_may_be_due() {
+    let mut observed = live();
+    observed.presence = watched(290, 0);
+    assert_eq!(
+        plan(&observed, now()).requeue,
+        Duration::from_secs(10),
+        "idle"
+    );
+    observed.presence = watched(5, 1);
+    assert_eq!(plan(&observed, now()).requeue, VIEWERS_RECHECK);
+    observed.polled.unreachable_for = Duration::from_secs(9);
+    assert_eq!(
+        plan(&observed, now()).requeue,
+        Duration::from_secs(6),
+        "lost"
+    );
+    let mut pending = live();
+    let message = "the pod is being started".to_owned();
+    let reason = Reason::PodPending;
+    pending.pods[0].state = PodState::Pending { reason, message };
+    pending.pods[0].scheduled_since = Some(at(NOW - 3));
+    assert_eq!(
+        plan(&pending, now()).requeue,
+        Duration::from_secs(7),
+        "mounts"
+    );
+    let mut idle = live();
+    idle.stream.replicas = 0;
+    idle.pods.clear();
+    idle.presence = PresenceView::NotAsked;
+    assert_eq!(plan(&idle, now()).requeue, idle.resync);
+}
