@@ -34,21 +34,30 @@ pub(crate) struct Arguments {
     /// Which renditions, such as `source` (passed through) or `high` (720p, 480p and 360p)
     #[arg(long, value_name = "PRESET")]
     preset: Option<String>,
+    /// Runs the programs as they were built last
+    #[arg(long)]
+    no_build: bool,
 }
 
 /// Runs the task.
 pub(crate) fn run_demo(arguments: &Arguments) -> Result<()> {
     ensure_ffmpeg()?;
-    if let Err(error) = web::build() {
-        eprintln!("LEFT OUT: the start page's player: {error:#}");
+    if !arguments.no_build {
+        build()?;
     }
-    let packages = ["--package", "standalone", "--package", "testkit", "--bins"];
-    run(cargo(&[&["build"], packages.as_slice()].concat()))?;
     let folder = tempfile::Builder::new().prefix("headend-demo-").tempdir()?;
     let mut children = Children::new()?;
     let outcome = play(arguments, &mut children, folder.path());
     let ended = children.end();
     outcome.and(ended)
+}
+
+fn build() -> Result<()> {
+    if let Err(error) = web::build() {
+        eprintln!("LEFT OUT: the start page's player: {error:#}");
+    }
+    let packages = ["--package", "standalone", "--package", "testkit", "--bins"];
+    run(cargo(&[&["build"], packages.as_slice()].concat()))
 }
 
 fn play(arguments: &Arguments, children: &mut Children, folder: &Path) -> Result<()> {
