@@ -5,6 +5,7 @@
 )]
 
 mod channels;
+mod chart;
 mod cluster;
 mod entry;
 mod failures;

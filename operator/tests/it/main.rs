@@ -6,6 +6,7 @@
 )]
 
 mod api_server;
+mod chart;
 mod crash;
 mod life;
 mod sweep;
