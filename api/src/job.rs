@@ -91,7 +91,7 @@ pub struct JobClass {
     pub mode: TranscodeMode,
     /// Which renditions.
     pub preset: Preset,
-    /// The encoded renditions rung by rung; replaces the preset when not empty.
+    /// The encoded renditions rung by rung, instead of the preset's when not empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ladder: Vec<Rung>,
     /// What segments aim at, in seconds.

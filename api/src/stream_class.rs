@@ -48,7 +48,8 @@ pub struct StreamClassSpec {
     /// Which renditions there are, unless `ladder` says it rung by rung.
     #[serde(default)]
     pub preset: Preset,
-    /// The encoded renditions, highest first; replaces what the preset says. Rungs above the source's height are left out.
+    /// The encoded renditions, highest first, instead of the preset's; with preset `ultra` the source is passed through above them.
+    /// Rungs above the source's height are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 6))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a.height == b.height))").message("every rung needs a height of its own"))]

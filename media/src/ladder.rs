@@ -35,7 +35,7 @@ pub struct Wanted<'a> {
     pub mode: TranscodeMode,
     /// The named set of renditions.
     pub preset: Preset,
-    /// The encoded renditions rung by rung; replaces the preset when not empty.
+    /// The encoded renditions rung by rung, instead of the preset's when not empty.
     pub ladder: &'a [Rung],
 }
 
@@ -135,7 +135,11 @@ fn rungs(wanted: &Wanted<'_>) -> Vec<(u32, u32)> {
 
 /// Whether the source itself is a rendition whatever its height.
 fn has_source(wanted: &Wanted<'_>) -> bool {
-    wanted.ladder.is_empty() && matches!(wanted.preset, Preset::Source | Preset::Ultra)
+    match wanted.preset {
+        Preset::Ultra => true,
+        Preset::Source => wanted.ladder.is_empty(),
+        Preset::Low | Preset::Medium | Preset::High => false,
+    }
 }
 
 /// The rendition that has the source's own size.
@@ -322,7 +326,7 @@ mod tests {
         });
         let wanted = Wanted {
             ladder: &ladder,
-            ..preset(Preset::Ultra)
+            ..preset(Preset::High)
         };
         assert_eq!(
             planned(&wanted, 720, Treatment::Encode),
@@ -331,6 +335,14 @@ mod tests {
         assert_eq!(
             planned(&wanted, 720, Treatment::Copy),
             ["720p=copy", "360p=640x360@500"]
+        );
+        let below = Wanted {
+            preset: Preset::Ultra,
+            ..wanted
+        };
+        assert_eq!(
+            planned(&below, 1080, Treatment::Copy),
+            ["source=copy", "720p=1280x720@3000", "360p=640x360@500"]
         );
     }
 
