@@ -207,3 +207,37 @@ impl Metrics {
         self.ensures.get_or_create(&EnsureLabels { end }).inc();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_registered_under_one_prefix() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        metrics.answered(Surface::Hls, http::StatusCode::OK);
+        metrics.held(HoldEnd::Timeout);
+        metrics.ensured(EnsureEnd::Failed);
+        metrics.segment_bytes.inc_by(7);
+        metrics.start.observe(1.2);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            "headend_gateway_requests_total{surface=\"Hls\",code=\"200\"} 1",
+            "headend_gateway_holding 0",
+            "headend_gateway_holds_total{end=\"Timeout\"} 1",
+            "headend_gateway_segment_cache_hits_total 0",
+            "headend_gateway_segment_cache_misses_total 0",
+            "headend_gateway_segment_bytes_total 7",
+            "headend_gateway_sessions 0",
+            "headend_gateway_streams 0",
+            "headend_gateway_ensures_total{end=\"Failed\"} 1",
+            "headend_gateway_refused_playlists_total 0",
+            "headend_gateway_failed_flushes_total 0",
+            "headend_gateway_start_seconds_bucket{le=\"1.5\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+}

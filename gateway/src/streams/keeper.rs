@@ -297,3 +297,98 @@ impl Keeper {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A stream that runs and is watched.
+    fn running(now: Instant) -> Situation {
+        Situation {
+            phase: StreamPhase::Wanted,
+            wanted: true,
+            followed: true,
+            fenced: false,
+            unasked: false,
+            asking: false,
+            not_before: now,
+        }
+    }
+
+    #[test]
+    fn a_stream_that_viewers_miss_is_asked_for_and_one_that_runs_is_not() {
+        let now = Instant::now();
+        let step = |phase| {
+            next(
+                Situation {
+                    phase,
+                    ..running(now)
+                },
+                now,
+            )
+        };
+        assert_eq!(step(StreamPhase::Absent), Step::Ensure(Urgency::Normal));
+        assert_eq!(step(StreamPhase::Stopped), Step::Ensure(Urgency::Normal));
+        for phase in [
+            StreamPhase::Wanted,
+            StreamPhase::Ending,
+            StreamPhase::Suspended,
+        ] {
+            assert_eq!(step(phase), Step::Rest(now + FRESH), "{phase:?}");
+        }
+    }
+
+    #[test]
+    fn a_fence_or_an_edit_is_a_reason_to_ask_for_a_stream_that_runs() {
+        let now = Instant::now();
+        let fenced = Situation {
+            fenced: true,
+            unasked: true,
+            ..running(now)
+        };
+        assert_eq!(next(fenced, now), Step::Ensure(Urgency::Fenced));
+        let edited = Situation {
+            unasked: true,
+            ..running(now)
+        };
+        assert_eq!(next(edited, now), Step::Ensure(Urgency::Normal));
+        let ending = Situation {
+            phase: StreamPhase::Ending,
+            ..fenced
+        };
+        assert_eq!(next(ending, now), Step::Rest(now + FRESH));
+    }
+
+    #[test]
+    fn nothing_is_asked_for_twice_at_once_too_soon_or_for_nobody() {
+        let now = Instant::now();
+        let missing = Situation {
+            phase: StreamPhase::Absent,
+            ..running(now)
+        };
+        let asking = Situation {
+            asking: true,
+            followed: false,
+            ..missing
+        };
+        assert_eq!(next(asking, now), Step::Rest(now + FOLLOW_AFTER));
+        let soon = Situation {
+            not_before: now + SECOND,
+            ..missing
+        };
+        assert_eq!(next(soon, now), Step::Rest(now + SECOND));
+        let unwanted = Situation {
+            wanted: false,
+            ..missing
+        };
+        assert_eq!(next(unwanted, now), Step::Rest(now + FOLLOW_AFTER));
+        let forgotten = Situation {
+            wanted: false,
+            followed: false,
+            ..missing
+        };
+        assert_eq!(next(forgotten, now), Step::Retire);
+    }
+}

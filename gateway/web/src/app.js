@@ -5,6 +5,9 @@ const element = (id) => document.getElementById(id);
 const video = element("video");
 const STORED = "headend-token";
 
+/** How often a player that stumbles over what it decodes may start over. */
+const REPAIRS = 3;
+
 let token = sessionStorage.getItem(STORED);
 let channels = [];
 let player = null;
@@ -56,16 +59,15 @@ function signOut(message = "") {
 function list() {
   const wanted = element("filter").value.trim().toLowerCase();
   const shown = channels.filter((channel) => `${channel.number ?? ""} ${channel.name}`.toLowerCase().includes(wanted));
+  const numbered = channels.some((channel) => channel.number);
   const rows = [];
   let group;
   for (const channel of shown) {
     if (channel.group !== group) {
       group = channel.group;
-      const title = document.createElement("h3");
-      title.textContent = group ?? "Other channels";
-      rows.push(title);
+      rows.push(heading(group ?? "Other channels"));
     }
-    rows.push(row(channel));
+    rows.push(row(channel, numbered));
   }
   element("channels").replaceChildren(...rows);
   const none = element("no-channels");
@@ -73,27 +75,33 @@ function list() {
   none.textContent = channels.length > 0 ? "No channel has that name." : "There are no channels for this token yet.";
 }
 
-function row(channel) {
+function heading(text) {
+  const title = document.createElement("h3");
+  title.textContent = text;
+  return title;
+}
+
+function row(channel, numbered) {
   const button = document.createElement("button");
   button.type = "button";
   button.dataset.slug = channel.slug;
   button.setAttribute("aria-current", String(channel.slug === current?.slug));
-  const number = document.createElement("span");
-  number.className = "number";
-  number.textContent = channel.number ?? "";
-  const name = document.createElement("span");
-  name.className = "name";
-  name.textContent = channel.name;
-  button.append(number, picture(channel), name);
+  if (numbered) button.append(part("number", channel.number ?? ""));
+  button.append(picture(channel), part("name", channel.name));
   button.addEventListener("click", () => play(channel));
   return button;
 }
 
+function part(kind, text) {
+  const span = document.createElement("span");
+  span.className = kind;
+  span.textContent = text;
+  return span;
+}
+
 function picture(channel) {
-  const initial = document.createElement("span");
-  initial.className = "picture";
+  const initial = part("picture", channel.name.slice(0, 1).toUpperCase());
   initial.setAttribute("aria-hidden", "true");
-  initial.textContent = channel.name.slice(0, 1).toUpperCase();
   if (!channel.logo) return initial;
   const image = document.createElement("img");
   image.className = "picture";
@@ -124,14 +132,16 @@ function play(channel, attempt = 0) {
 }
 
 function playByScript(url, failed) {
+  let repairs = REPAIRS;
   player = new window.Hls({ enableWorker: true, xhrSetup: authorise });
   player.on(window.Hls.Events.ERROR, (_event, problem) => {
     if (!problem.fatal) return;
-    if (problem.type === window.Hls.ErrorTypes.MEDIA_ERROR && problem.details !== "manifestIncompatibleCodecsError") {
-      return player.recoverMediaError();
+    if (problem.type === window.Hls.ErrorTypes.NETWORK_ERROR) {
+      const request = problem.networkDetails;
+      return failed(request?.status ?? problem.response?.code, request?.responseText);
     }
-    const request = problem.networkDetails;
-    failed(request?.status ?? problem.response?.code, request?.responseText);
+    if (repairs-- > 0) return player.recoverMediaError();
+    failed(503, "Player: this browser could not play the channel");
   });
   player.on(window.Hls.Events.LEVEL_SWITCHED, (_event, { level }) => {
     const { height, bitrate } = player.levels[level];
