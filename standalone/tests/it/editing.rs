@@ -1,5 +1,10 @@
 //! Channel lists that change while channels are watched.
 
+use std::path::Path;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
 use crate::standalone::Standalone;
 use crate::viewer::Viewer;
 use crate::{list, source, until};
@@ -48,5 +53,31 @@ async fn a_new_channel_can_be_watched_as_soon_as_it_is_listed() {
         viewer.master().await.0 == 200
     })
     .await;
+    assert!(standalone.end().await.success());
+}
+
+/// A web server that gives this list to everybody.
+async fn web_server(list: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).await;
+            let length = list.len();
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{list}");
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    format!("http://{address}/list.m3u")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_list_from_the_web_is_played() {
+    let source = source(&["one"]).await;
+    let url = web_server(list(&source, &["one"])).await;
+    let standalone = Standalone::start(Path::new(&url), &[]).await;
+    let viewer = Viewer::new(&standalone, "one");
+    assert_eq!(viewer.master().await.0, 200);
     assert!(standalone.end().await.success());
 }
