@@ -25,7 +25,10 @@ enum Bench {
         json: bool,
         /// How often each start is measured
         #[arg(long, default_value_t = 3)]
-        rounds: usize,
+        rounds: u8,
+        /// Measures only this part: `standalone` or `cost`
+        #[arg(long, value_name = "PART")]
+        only: Option<String>,
     },
 }
 
@@ -40,13 +43,16 @@ pub(crate) fn run_bench(arguments: &Arguments) -> Result<()> {
 }
 
 fn bench(bench: &Bench) -> Command {
-    let Bench::Start { json, rounds } = bench;
+    let Bench::Start { json, rounds, only } = bench;
     let mut command = Command::new(built("headend-bench"));
     command
         .arg("start")
         .arg("--standalone")
         .arg(built("headend-standalone"));
     command.arg("--rounds").arg(rounds.to_string());
+    if let Some(part) = only {
+        command.arg("--only").arg(part);
+    }
     if *json {
         command.arg("--json");
     }
@@ -69,6 +75,7 @@ mod tests {
         let command = bench(&Bench::Start {
             json: true,
             rounds: 5,
+            only: Some("cost".to_owned()),
         });
         let words = command
             .get_args()
@@ -79,6 +86,6 @@ mod tests {
             words[2].ends_with("release/headend-standalone"),
             "{words:?}"
         );
-        assert_eq!(words[3..], ["--rounds", "5", "--json"]);
+        assert_eq!(words[3..], ["--rounds", "5", "--only", "cost", "--json"]);
     }
 }

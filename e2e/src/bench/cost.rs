@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::viewer::Viewer;
+use e2e::wait::{Seen, until};
 use futures::future::try_join_all;
 use testkit::source::{ChannelSettings, LiveSource, Size, SourceSettings};
 
@@ -109,13 +110,19 @@ fn reading(product: &Standalone, peers: &[u32]) -> Result<Reading> {
     })
 }
 
-/// Starts a stream and waits until its playlist is full.
+/// Starts a stream and waits until its playlist is full. Segments are not fetched: the peers have no viewers either.
 async fn settled(viewer: &Viewer) -> Result<()> {
     first_segment(viewer, LIMIT).await?;
     let variants = viewer.variants().await?;
     let playlist = variants.first().context("the master lists nothing")?;
-    viewer.play(playlist, SETTLED_SEGMENTS, LIMIT).await?;
-    Ok(())
+    until("fill the playlist", LIMIT, || async {
+        let listed = viewer.look(playlist).await?.segments.len();
+        Ok(match listed >= SETTLED_SEGMENTS {
+            true => Seen::Yes(()),
+            false => Seen::NotYet(format!("{listed} segments")),
+        })
+    })
+    .await
 }
 
 /// Costs of one stream more, from readings one window apart.

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use figure::Figure;
 
@@ -34,9 +34,12 @@ struct StartArguments {
     /// The product in one process
     #[arg(long, value_name = "PROGRAM")]
     standalone: PathBuf,
+    /// Measures only this part
+    #[arg(long, value_enum)]
+    only: Option<Part>,
     /// How often each start is measured
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
+    rounds: u8,
     /// Streams that run at once when costs are measured
     #[arg(long, default_value_t = 20)]
     streams: usize,
@@ -46,6 +49,15 @@ struct StartArguments {
     /// One JSON object per figure instead of a table
     #[arg(long)]
     json: bool,
+}
+
+/// What can be measured by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Time to the first segment, in one process
+    Standalone,
+    /// Processor and memory of running streams
+    Cost,
 }
 
 #[tokio::main]
@@ -62,9 +74,17 @@ async fn main() -> ExitCode {
 }
 
 async fn start(arguments: &StartArguments) -> anyhow::Result<Vec<Figure>> {
-    let window = Duration::from_secs(arguments.window);
-    let mut figures = latency::measure(&arguments.standalone, arguments.rounds).await?;
-    figures.extend(cost::measure(&arguments.standalone, arguments.streams, window).await?);
+    let wanted = |part| arguments.only.is_none_or(|only| only == part);
+    let mut figures = Vec::new();
+    if wanted(Part::Standalone) {
+        figures
+            .extend(latency::measure(&arguments.standalone, usize::from(arguments.rounds)).await?);
+    }
+    if wanted(Part::Cost) {
+        let window = Duration::from_secs(arguments.window);
+        let streams = arguments.streams;
+        figures.extend(cost::measure(&arguments.standalone, streams, window).await?);
+    }
     if arguments.json {
         for figure in &figures {
             println!("{}", serde_json::to_string(figure)?);
