@@ -1,6 +1,7 @@
 //! What the tests on a cluster and the benchmarks share: the installed chart, viewers, waiting for conditions. Never part of the product.
 
 pub mod helm;
+pub mod proxy;
 pub mod suite;
 pub mod viewer;
 pub mod wait;

@@ -2,6 +2,7 @@
 
 mod admission;
 mod idle;
+mod races;
 mod refusals;
 mod replacement;
 mod sources;
