@@ -55,7 +55,7 @@ async fn uninstall_leaves_only_crds_hand_made_objects_and_the_claim_of_redis() -
     for name in ["livestreams", "streamclasses", "providers"] {
         crds.get(&format!("{name}.headend.dev")).await?;
     }
-    drop(suite);
+    suite.source.shutdown().await;
 
     let again = Suite::start().await?;
     again.viewer("plain").start(START + SOON).await?;
