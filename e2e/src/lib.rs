@@ -1,5 +1,6 @@
 //! What the tests on a cluster and the benchmarks share: the installed chart, viewers, waiting for conditions. Never part of the product.
 
+pub mod fence;
 pub mod helm;
 pub mod proxy;
 pub mod suite;

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use testkit::source::{ChannelSettings, LiveSource, SourceSettings};
 
+use crate::fence::{self, Fence};
 use crate::helm;
 use crate::viewer::Viewer;
 use crate::wait::{Seen, until};
@@ -219,6 +220,29 @@ impl Suite {
                 return Ok(Seen::Yes(stream));
             }
             Ok(Seen::NotYet(serde_json::to_string(&stream.status)?))
+        })
+        .await
+    }
+
+    /// Waits until the collection of a stream stands at `wanted`.
+    ///
+    /// # Errors
+    /// When that takes longer than `limit`.
+    pub async fn fence_when(
+        &self,
+        stream: &LiveStream,
+        wanted: Fence,
+        limit: Duration,
+    ) -> Result<()> {
+        let uid = stream.metadata.uid.as_deref().unwrap_or_default();
+        let what = format!("the fence of {} to be {wanted:?}", stream.name_any());
+        until(&what, limit, || async {
+            let fence = fence::of(uid).await?;
+            Ok(if fence == wanted {
+                Seen::Yes(())
+            } else {
+                Seen::NotYet(format!("{fence:?}"))
+            })
         })
         .await
     }

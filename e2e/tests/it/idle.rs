@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use e2e::fence::Fence;
 use e2e::suite::{IDLE_SECONDS, NAMESPACE, RELEASE, Suite};
 use e2e::wait::{Seen, until};
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -214,4 +215,20 @@ async fn directories(suite: &Suite) -> Result<Vec<String>> {
     entries
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect()
+}
+
+#[tokio::test]
+async fn a_viewer_who_comes_back_between_fence_and_deletion_keeps_the_stream_or_gets_it_again()
+-> Result<()> {
+    let suite = Suite::start().await?;
+    let viewer = suite.viewer("plain");
+    viewer.start(START).await?;
+    let stream = suite.streams().get("plain").await?;
+    suite.fence_when(&stream, Fence::Closing, COLLECTED).await?;
+    let playlist = viewer.start(START).await?;
+    viewer.play(&playlist, 8, START).await?;
+    let kept = suite.streams().get("plain").await?;
+    ensure!(kept.metadata.deletion_timestamp.is_none());
+    ensure!(suite.transcoders(Some("plain")).await?.len() == 1);
+    Ok(())
 }

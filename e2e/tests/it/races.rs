@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use e2e::fence::Fence;
 use e2e::proxy::DelayProxy;
 use e2e::suite::{IDLE_SECONDS, NAMESPACE, RELEASE, Suite};
 use e2e::wait::{Seen, until};
@@ -11,12 +12,9 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use crate::{SOON, START};
 
-/// Longer than gateways take to say who is watching.
-const FLUSHED: Duration = Duration::from_secs(8);
 /// Where the operator finds the API server during a race: an address that the API server's certificate names.
 const PROXY: ([u8; 4], u16) = ([198, 18, 0, 1], 18443);
 const API_SERVER: ([u8; 4], u16) = ([198, 18, 0, 1], 6443);
@@ -40,16 +38,6 @@ async fn restart_operator(suite: &Suite, variables: Value) -> Result<()> {
     })
     .await?;
     Ok(())
-}
-
-fn is_collecting(stream: &api::LiveStream) -> bool {
-    let conditions = stream
-        .status
-        .as_ref()
-        .map(|status| status.conditions.as_slice())
-        .unwrap_or_default();
-    let idle = api::condition::find_condition(conditions, api::condition::ConditionType::Idle);
-    idle.is_some_and(|idle| idle.reason == "Collecting")
 }
 
 #[tokio::test]
@@ -90,19 +78,14 @@ async fn race(suite: &Suite, proxy: &DelayProxy) -> Result<()> {
         .uid();
 
     let limit = Duration::from_secs(IDLE_SECONDS) + START;
-    let idle = suite
-        .stream_when("raced", "is being collected", limit, is_collecting)
-        .await?;
+    let idle = suite.streams().get("raced").await?;
+    suite.fence_when(&idle, Fence::Closing, limit).await?;
     proxy.hold();
-    let fenced = Instant::now();
+    suite.fence_when(&idle, Fence::Closed, SOON).await?;
     until(
         "the operator's scale-down to wait in the proxy",
         SOON,
-        || async {
-            // Every gateway has flushed after the fence by then, so the scale-down is what waits.
-            let waits = proxy.held_bytes() > 0 && fenced.elapsed() > FLUSHED;
-            Ok(Seen::when(waits, proxy.held_bytes()))
-        },
+        || async { Ok(Seen::when(proxy.held_bytes() > 0, proxy.held_bytes())) },
     )
     .await?;
     let playlist = viewer.start(SOON).await?;

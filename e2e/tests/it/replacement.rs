@@ -1,6 +1,7 @@
 //! Pods and the operator die; viewers go on.
 
 use anyhow::{Context, Result, ensure};
+use e2e::fence::Fence;
 use e2e::suite::{NAMESPACE, RELEASE, Suite};
 use e2e::viewer::{Look, Viewer};
 use e2e::wait::{Seen, until};
@@ -138,28 +139,8 @@ async fn an_operator_killed_during_a_start_changes_nothing_for_the_viewer() -> R
 async fn an_operator_killed_during_a_collection_finishes_it() -> Result<()> {
     let suite = Suite::start().await?;
     suite.viewer("plain").start(START).await?;
-    suite
-        .stream_when("plain", "is being collected", START, |stream| {
-            let conditions = stream
-                .status
-                .as_ref()
-                .map(|status| status.conditions.as_slice())
-                .unwrap_or_default();
-            conditions
-                .iter()
-                .any(|condition| condition.type_ == "Idle" && condition.reason == "Collecting")
-        })
-        .await
-        .or_else(|error| {
-            if error.to_string().contains("no such stream") {
-                Ok(api::LiveStream::new(
-                    "plain",
-                    api::LiveStreamSpec::default(),
-                ))
-            } else {
-                Err(error)
-            }
-        })?;
+    let stream = suite.streams().get("plain").await?;
+    suite.fence_when(&stream, Fence::Closing, START).await?;
     kill_operator(&suite).await?;
     suite.nothing_left(START * 2).await
 }
