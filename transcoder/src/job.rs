@@ -298,6 +298,7 @@ impl Attempt {
     /// The one line that says how the stream went.
     fn record(&self, outcome: &Outcome) {
         let status = self.board.subscribe().borrow().clone();
+        let totals = self.metrics.totals();
         let (ended, reason) = match outcome {
             Outcome::Stopped => ("stopped", None),
             Outcome::Failed { reason, .. } => ("failed", Some(reason.as_str())),
@@ -308,7 +309,12 @@ impl Attempt {
             duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             first_segment_ms = status.first_segment_milliseconds,
             source.index = status.source.index,
+            source.bytes = totals.source_bytes,
+            source.connections = totals.source_connections,
             media.mode = status.media.as_ref().map(|media| <&str>::from(media.mode)),
+            segments = totals.segments,
+            segment_gaps = totals.segment_gaps,
+            encoder_starts = totals.encoder_starts,
             next.media_sequence = status.next.media_sequence,
             "stream ended"
         );

@@ -108,6 +108,21 @@ impl Metrics {
     }
 }
 
+/// What was counted of a stream over all attempts of this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Totals {
+    /// Bytes read from sources.
+    pub(crate) source_bytes: u64,
+    /// Connections to sources.
+    pub(crate) source_connections: u64,
+    /// Published segments.
+    pub(crate) segments: u64,
+    /// Renditions that published segments lacked.
+    pub(crate) segment_gaps: u64,
+    /// Encoders.
+    pub(crate) encoder_starts: u64,
+}
+
 /// The figures of one stream.
 #[derive(Debug, Clone)]
 pub(crate) struct StreamMetrics {
@@ -116,6 +131,18 @@ pub(crate) struct StreamMetrics {
 }
 
 impl StreamMetrics {
+    /// What was counted so far: for the record of the stream.
+    pub(crate) fn totals(&self) -> Totals {
+        let of = |family: &Family<StreamLabels, Counter>| family.get_or_create(&self.labels).get();
+        Totals {
+            source_bytes: of(&self.metrics.source_bytes),
+            source_connections: of(&self.metrics.source_connections),
+            segments: of(&self.metrics.segments),
+            segment_gaps: of(&self.metrics.segment_gaps),
+            encoder_starts: of(&self.metrics.encoder_starts),
+        }
+    }
+
     /// Bytes came from the source.
     pub(crate) fn source_bytes(&self, count: usize) {
         self.metrics
@@ -191,6 +218,24 @@ impl StreamMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_record_of_a_stream_has_what_was_counted_of_it() {
+        let metrics = Metrics::register(&mut Registry::default());
+        let stream = metrics.stream("one");
+        stream.source_connected();
+        stream.source_bytes(188);
+        stream.segment_published(1);
+        metrics.stream("two").encoder_started();
+        let expected = Totals {
+            source_bytes: 188,
+            source_connections: 1,
+            segments: 1,
+            segment_gaps: 1,
+            encoder_starts: 0,
+        };
+        assert_eq!(stream.totals(), expected);
+    }
 
     #[test]
     fn streams_of_one_process_are_told_apart() {

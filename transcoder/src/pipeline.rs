@@ -16,7 +16,7 @@ use api::control::JobPhase;
 use api::job::{ResumeFloor, TranscodeJob};
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::handle::Command;
@@ -32,8 +32,11 @@ use sources::{Next, Sources};
 
 pub(crate) use flow::effect::Start;
 
-/// The segmenter hears of the time this often, when nothing else happens.
+/// The segmenter hears of the time this often, whatever else happens.
 const TICK: Duration = Duration::from_millis(250);
+
+/// A cut without a key is forgotten after this long without another.
+const LONG_GOP: Duration = Duration::from_secs(60);
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,10 +87,15 @@ pub(crate) struct Pipeline {
     sources: Sources,
     processes: Processes,
     failures: Failures,
+    ticks: Interval,
     /// When an encoder is started in place of one that failed.
     restart_at: Option<Instant>,
     /// Something is passed through, which an encoder's failure leaves alone.
     passes_through: bool,
+    /// Until when it is said that keys do not come.
+    long_gop_until: Option<Instant>,
+    /// The encoder is far behind, and it was said.
+    encoder_lags: bool,
     /// When media must have come over the present connection.
     deadline: Option<Instant>,
     /// When it ends although nobody said stop.
@@ -98,13 +106,18 @@ pub(crate) struct Pipeline {
 impl Pipeline {
     /// A pipeline whose first source is being connected.
     pub(crate) fn new(parts: Parts) -> Self {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
+            ticks,
             flow: Flow::new(parts.job.class.clone(), parts.start),
             sources: Sources::new(&parts.job.sources, parts.give_up_after),
             processes: Processes::new(parts.ffmpeg.clone()),
             failures: Failures::default(),
             restart_at: None,
             passes_through: false,
+            long_gop_until: None,
+            encoder_lags: false,
             deadline: None,
             ends_at: None,
             finished: None,
@@ -129,7 +142,7 @@ impl Pipeline {
             Some((id, event)) = self.processes.next() => self.hear(id, event).await,
             event = self.parts.source.next(), if held_until.is_none() => self.follow(event).await,
             () = until(held_until) => self.advance().await,
-            () = sleep(TICK) => self.advance().await,
+            _ = self.ticks.tick() => self.advance().await,
             () = until(self.restart_at) => self.restart_encoder().await,
             () = until(self.deadline) => self.overdue().await,
             () = self.parts.shutdown.cancelled(), if !is_told => {
@@ -151,6 +164,11 @@ impl Pipeline {
     async fn advance(&mut self) -> Option<Outcome> {
         let now = self.now();
         self.look_at_encoder(now);
+        if self.long_gop_until.is_some_and(|at| at <= Instant::now()) {
+            self.long_gop_until = None;
+            let board = &self.parts.board;
+            board.set_trouble(Reason::LongGop, None);
+        }
         let effects = self.flow.advance(now);
         self.settle(effects).await
     }
@@ -236,8 +254,9 @@ impl Pipeline {
         board.update(|status| status.media = Some(plan.status));
     }
 
-    fn forced_cut(&self) {
+    fn forced_cut(&mut self) {
         self.parts.metrics.forced_cut();
+        self.long_gop_until = Some(Instant::now() + LONG_GOP);
         let message = "no keyframe came within the target duration; segments are cut without";
         self.parts.board.set_trouble(Reason::LongGop, Some(message));
     }

@@ -11,6 +11,10 @@ use super::processes::Restart;
 use super::{Outcome, Pipeline};
 use crate::encoder::{EncoderEvent, Exit};
 
+/// An encoder that is so far behind cannot keep up, however much of its input still fits the queue.
+const LATE: Duration = Duration::from_secs(5);
+/// An encoder that is no further behind than this keeps up.
+const IN_TIME: Duration = Duration::from_secs(2);
 /// Beside a picture that is passed through, an encoder that fails again and again is tried this often.
 const NEXT_TRY: Duration = Duration::from_secs(30);
 
@@ -83,8 +87,19 @@ impl Pipeline {
     pub(super) fn look_at_encoder(&mut self, now: Now) {
         if let Some(delay) = self.flow.encoder_delay() {
             self.parts.metrics.encoder_delay(delay.as_seconds());
+            self.judge_delay(delay.to_duration());
         }
-        if self.failures.are_over(now.monotonic) {
+        if self.failures.are_over(now.monotonic) && !self.encoder_lags {
+            let board = &self.parts.board;
+            board.set_trouble(Reason::EncoderTooSlow, None);
+        }
+    }
+
+    fn judge_delay(&mut self, delay: Duration) {
+        if delay > LATE && !self.encoder_lags {
+            self.encoder_lags = true;
+            self.tell_trouble("the encoder is seconds behind the source; its renditions have gaps");
+        } else if delay < IN_TIME && std::mem::take(&mut self.encoder_lags) {
             let board = &self.parts.board;
             board.set_trouble(Reason::EncoderTooSlow, None);
         }

@@ -1,6 +1,9 @@
 //! The process itself: what it says to people when its job is no good, and how it ends.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 fn transcoder() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headend-transcoder"));
@@ -29,4 +32,45 @@ fn a_missing_job_is_named_with_its_variable() {
     assert_eq!(output.status.code(), Some(2));
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.contains("--job"), "{told}");
+}
+
+#[test]
+fn a_signal_ends_the_process_well_and_its_record_is_one_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let job = serde_json::json!({
+        "version": 1,
+        "stream": { "namespace": "tv", "name": "news-one", "uid": "uid-1" },
+        "attempt": 1,
+        "sources": [{ "index": 0, "address": { "url": "http://127.0.0.1:1/one.ts" } }],
+        "class": {
+            "mode": "Auto", "preset": "source", "segmentDurationSeconds": 2, "targetDurationSeconds": 4,
+            "playlistDurationSeconds": 12, "startDeadlineSeconds": 20
+        },
+        "output": { "directory": directory.path(), "byteLimit": 1_000_000 }
+    });
+    let mut child = transcoder()
+        .env("HEADEND_JOB", job.to_string())
+        .env("HEADEND_GRACE_SECONDS", "5")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut line = |wanted: &str| -> serde_json::Value {
+        let mut parsed = lines
+            .by_ref()
+            .map(|line| serde_json::from_str(&line.unwrap()).unwrap());
+        parsed
+            .find(|line: &serde_json::Value| line["message"] == wanted)
+            .unwrap()
+    };
+    let changed = line("stream state changed");
+    assert_eq!(changed["source.reason"], "EgressRefused");
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    let record = line("stream ended");
+    assert_eq!(
+        (&record["outcome"], &record["segments"]),
+        (&"stopped".into(), &0.into())
+    );
+    assert!(child.wait().unwrap().success());
 }
