@@ -1,13 +1,15 @@
 //! The product as the tests find it: one release of the chart in a namespace of its own, a live source, and clients.
 //! Every test starts from the same installed release and cleans up its streams; none depends on what another left.
 
+mod prepare;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use api::{LiveStream, StreamClass};
+use api::LiveStream;
 use hmac::{Hmac, KeyInit, Mac};
-use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
@@ -75,11 +77,11 @@ impl Suite {
             .await
             .context("failed to find a cluster: run through `cargo xtask test`")?;
         let source = start_source().await?;
-        prepare_namespace(&client).await?;
-        prepare_volumes(&client).await?;
-        prepare_secrets(&client).await?;
+        prepare::namespace(&client).await?;
+        prepare::volumes(&client).await?;
+        prepare::secrets(&client).await?;
         helm::install(NAMESPACE, RELEASE, &values(&source_address()?)).await?;
-        prepare_classes(&client).await?;
+        prepare::classes(&client).await?;
         let gateway = gateway_address(&client).await?;
         let suite = Self {
             client,
@@ -326,83 +328,6 @@ fn token_hash(token: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(TOKEN_KEY).expect("HMAC takes keys of any length");
     mac.update(token.as_bytes());
     format!("hmac-sha256:{}", hex::encode(mac.finalize().into_bytes()))
-}
-
-async fn prepare_namespace(client: &Client) -> Result<()> {
-    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": {
-        "name": NAMESPACE, "labels": { "pod-security.kubernetes.io/enforce": "restricted" }
-    }});
-    Api::<Namespace>::all(client.clone())
-        .patch(
-            NAMESPACE,
-            &PatchParams::apply("e2e").force(),
-            &Patch::Apply(&namespace),
-        )
-        .await
-        .context("failed to create the namespace")?;
-    Ok(())
-}
-
-/// Volumes that an earlier run released are made free again.
-async fn prepare_volumes(client: &Client) -> Result<()> {
-    let volumes: Api<PersistentVolume> = Api::all(client.clone());
-    for volume in volumes.list(&ListParams::default()).await? {
-        let released = volume
-            .status
-            .as_ref()
-            .and_then(|status| status.phase.as_deref())
-            == Some("Released");
-        if released && volume.name_any().starts_with("headend-") {
-            let free = json!({ "spec": { "claimRef": null } });
-            volumes
-                .patch(
-                    &volume.name_any(),
-                    &PatchParams::default(),
-                    &Patch::Merge(&free),
-                )
-                .await?;
-        }
-    }
-    Ok(())
-}
-
-async fn prepare_secrets(client: &Client) -> Result<()> {
-    let keys = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "e2e-keys" }, "stringData": {
-        "session": "e2e: the key that sessions are signed with", "segment": "e2e: the key that segments are signed with",
-        "token": String::from_utf8_lossy(TOKEN_KEY),
-    }});
-    Api::<Secret>::namespaced(client.clone(), NAMESPACE)
-        .patch(
-            "e2e-keys",
-            &PatchParams::apply("e2e").force(),
-            &Patch::Apply(&keys),
-        )
-        .await
-        .context("failed to create the keys")?;
-    Ok(())
-}
-
-async fn prepare_classes(client: &Client) -> Result<()> {
-    let classes: Api<StreamClass> = Api::namespaced(client.clone(), NAMESPACE);
-    let private = json!({ "allowPrivateAddresses": true });
-    let quick =
-        json!({ "idleTimeoutSeconds": IDLE_SECONDS, "startDeadlineSeconds": 8, "egress": private });
-    let ladder = json!({ "idleTimeoutSeconds": 60, "egress": private, "preset": "ultra",
-        "ladder": [{ "height": 360, "videoKilobitsPerSecond": 600 }, { "height": 240, "videoKilobitsPerSecond": 300 }] });
-    let patient =
-        json!({ "idleTimeoutSeconds": 60, "startDeadlineSeconds": 60, "egress": private });
-    for (name, spec) in [("quick", quick), ("ladder", ladder), ("patient", patient)] {
-        let class = json!({ "apiVersion": "headend.dev/v1alpha1", "kind": "StreamClass", "metadata": { "name": name }, "spec": spec });
-        classes
-            .patch(
-                name,
-                &PatchParams::apply("e2e").force(),
-                &Patch::Apply(&class),
-            )
-            .await
-            .with_context(|| format!("failed to create class {name}"))?;
-    }
-    Ok(())
 }
 
 async fn gateway_address(client: &Client) -> Result<String> {
