@@ -8,8 +8,8 @@ use serde_json::json;
 
 use crate::{SOON, START};
 
-/// How many requests for LiveStreams that change something the API server has seen, by its own count.
-async fn writes(suite: &Suite) -> Result<u64> {
+/// Requests that name LiveStreams, reads included, watches and lists left out, by the API server's own count.
+async fn requests(suite: &Suite) -> Result<u64> {
     let request = http::Request::get("/metrics").body(Vec::new())?;
     let text = suite.client.request_text(request).await?;
     let lines = text.lines().filter(|line| {
@@ -28,7 +28,7 @@ async fn writes(suite: &Suite) -> Result<u64> {
 #[tokio::test]
 async fn who_may_not_watch_costs_no_call_to_the_api_server() -> Result<()> {
     let suite = Suite::start().await?;
-    let before = writes(&suite).await?;
+    let before = requests(&suite).await?;
     let gateway = &suite.gateway;
     for (viewer, status) in [
         (Viewer::new(gateway, "plain", None), 401),
@@ -46,7 +46,7 @@ async fn who_may_not_watch_costs_no_call_to_the_api_server() -> Result<()> {
         let answer = viewer.master().await?;
         assert_eq!(answer.status(), status, "{}", viewer.master_url().path());
     }
-    assert_eq!(writes(&suite).await?, before);
+    assert_eq!(requests(&suite).await?, before);
     assert_eq!(
         suite
             .streams()
@@ -148,7 +148,7 @@ async fn a_page_instead_of_a_stream_is_named() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_class_that_does_not_exist_is_named_and_found_when_it_comes() -> Result<()> {
+async fn a_class_that_does_not_exist_is_named_and_starts_no_pod() -> Result<()> {
     let suite = Suite::start().await?;
     assert_eq!(suite.viewer("wrong-class").master().await?.status(), 503);
     suite
