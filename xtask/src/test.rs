@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::cluster::ensure_packages;
-use crate::steps::{cargo, command, root, run};
+use crate::steps::{cargo, root, run};
 use crate::web;
 
 /// Programs that tests of crates run for real.
@@ -72,12 +72,8 @@ fn crates() -> Result<()> {
 
 /// Brings a cluster up, tests on it, and takes it away, also when a test failed.
 fn on_own_cluster(arguments: &Arguments) -> Result<()> {
-    let program = std::env::current_exe().context("failed to find this program's own path")?;
-    let cluster = |words: &[&str]| {
-        let mut command = command(&program.to_string_lossy(), &["cluster"]);
-        command.args(words);
-        command
-    };
+    // By cargo, not by this program's own file: building the tests may have replaced that.
+    let cluster = |words: &[&str]| cargo(&[&["xtask", "cluster"], words].concat());
     run(cluster(&["images"]))?;
     run(cluster(&["up", "--nodes", "2"]))?;
     let tested = run(cluster(&["helm", "lint", "--strict", "charts/headend"]))
