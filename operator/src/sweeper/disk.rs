@@ -4,17 +4,20 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use api::names::PODS_DIRECTORY;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::timeout;
 
 use super::verdict::PodDirectory;
 
 /// How long the volume may take to list or to remove one directory.
 const LIMIT: Duration = Duration::from_secs(60);
+/// How long to wait for the end of the request before. It is over a moment after its answer; one that takes longer hangs.
+const TURN: Duration = Duration::from_secs(1);
 /// Directories read at once; more are read the next time.
 const MOST: usize = 100_000;
 
@@ -38,20 +41,31 @@ enum Request {
     Remove(PodDirectory, oneshot::Sender<Result<(), DiskError>>),
 }
 
+/// A request, and the turn that ends with it.
+type Errand = (Request, OwnedSemaphorePermit);
+
 /// The volume.
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
-    requests: mpsc::SyncSender<Request>,
+    errands: mpsc::Sender<Errand>,
+    /// One at a time: nothing is queued behind a request that hangs, to be done when nobody wants it any more.
+    turns: Arc<Semaphore>,
 }
 
 impl Disk {
     /// The volume that is mounted at `root`. Its thread ends with the last handle, or with the process.
     pub(crate) fn new(root: &Path) -> io::Result<Self> {
-        let (requests, received) = mpsc::sync_channel(0);
+        let (disk, received) = Self::unserved();
         let pods = root.join(PODS_DIRECTORY);
         let thread = thread::Builder::new().name("volume".to_owned());
         thread.spawn(move || serve(&pods, &received))?;
-        Ok(Self { requests })
+        Ok(disk)
+    }
+
+    fn unserved() -> (Self, mpsc::Receiver<Errand>) {
+        let (errands, received) = mpsc::channel();
+        let turns = Arc::new(Semaphore::new(1));
+        (Self { errands, turns }, received)
     }
 
     /// The directories of pods.
@@ -73,34 +87,32 @@ impl Disk {
         answered: oneshot::Receiver<Result<T, DiskError>>,
     ) -> Result<T, DiskError> {
         self.hand_over(request).await?;
-        match tokio::time::timeout(LIMIT, answered).await {
+        match timeout(LIMIT, answered).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(DiskError::Hanging),
             Err(_) => Err(DiskError::Slow),
         }
     }
 
-    /// The thread takes a request only when it has none, which is a moment after it answered the last.
-    async fn hand_over(&self, mut request: Request) -> Result<(), DiskError> {
-        for _ in 0..100 {
-            match self.requests.try_send(request) {
-                Ok(()) => return Ok(()),
-                Err(mpsc::TrySendError::Disconnected(_)) => return Err(DiskError::Hanging),
-                Err(mpsc::TrySendError::Full(back)) => request = back,
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        Err(DiskError::Hanging)
+    async fn hand_over(&self, request: Request) -> Result<(), DiskError> {
+        let turn = timeout(TURN, self.turns.clone().acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else {
+            return Err(DiskError::Hanging);
+        };
+        // Without a receiver the thread is gone, which only a fault of this file brings about.
+        let sent = self.errands.send((request, turn));
+        sent.map_err(|_| DiskError::Hanging)
     }
 }
 
-fn serve(pods: &Path, requests: &mpsc::Receiver<Request>) {
-    while let Ok(request) = requests.recv() {
+fn serve(pods: &Path, errands: &mpsc::Receiver<Errand>) {
+    while let Ok((request, turn)) = errands.recv() {
         // Whoever asked may have stopped waiting.
         match request {
             Request::List(answer) => drop(answer.send(list(pods))),
             Request::Remove(directory, answer) => drop(answer.send(remove(pods, &directory))),
         }
+        drop(turn);
     }
 }
 
@@ -160,6 +172,8 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use tempfile::TempDir;
+    use tokio::task::yield_now;
+    use tokio::time::{Instant, sleep};
 
     use super::*;
 
@@ -230,13 +244,52 @@ mod tests {
         assert!(target.join("source/1-1.ts").exists());
     }
 
+    /// The thread's side of one listing, which finds nothing.
+    fn list_nothing((request, turn): Errand) {
+        match request {
+            Request::List(answer) => drop(answer.send(Ok(Vec::new()))),
+            Request::Remove(..) => panic!("nothing is to be removed"),
+        }
+        drop(turn);
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn a_volume_that_hangs_is_told_and_asked_no_more() {
-        let (requests, _never_answered) = mpsc::sync_channel(1);
-        let disk = Disk { requests };
+    async fn a_volume_that_hangs_is_told_and_asked_no_more_until_it_answers() {
+        let (disk, received) = Disk::unserved();
         let first = disk.list().await.unwrap_err();
         assert!(matches!(first, DiskError::Slow), "{first}");
         let second = disk.list().await.unwrap_err();
         assert!(matches!(second, DiskError::Hanging), "{second}");
+        list_nothing(received.try_recv().unwrap());
+        assert!(received.try_recv().is_err(), "the second never arrived");
+        let (third, ()) = tokio::join!(disk.list(), async {
+            list_nothing(received.try_recv().unwrap());
+        });
+        assert_eq!(third.unwrap(), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_waits_for_the_end_of_the_one_before_and_no_longer() {
+        let (disk, received) = Disk::unserved();
+        let before = disk.turns.clone().acquire_owned().await.unwrap();
+        let began = Instant::now();
+        let end = async {
+            sleep(Duration::from_millis(7)).await;
+            drop(before);
+            yield_now().await;
+            list_nothing(received.try_recv().unwrap());
+        };
+        let (listed, ()) = tokio::join!(disk.list(), end);
+        assert_eq!(listed.unwrap(), []);
+        assert_eq!(began.elapsed(), Duration::from_millis(7));
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_is_gone_is_told_at_once() {
+        let (disk, _) = Disk::unserved();
+        for _ in 0..2 {
+            let error = disk.list().await.unwrap_err();
+            assert!(matches!(error, DiskError::Hanging), "{error}");
+        }
     }
 }
