@@ -1,4 +1,5 @@
 //! Tells what is known of a stream: its status and its events, only what changed, and what matters sooner than what merely reads differently.
+//! Never writes a status that says the same, and never follows every viewer.
 
 use std::time::Duration;
 
@@ -35,12 +36,12 @@ pub(crate) async fn report(
     let Some(change) = status_change(&stream.status, &plan.status) else {
         return Ok(requeue);
     };
-    let pace = pace(&stream.status, &plan.status);
-    let passed = observed
-        .recollection
-        .written
-        .map(|written| age(written, now));
-    let left = passed.map_or(Duration::ZERO, |passed| pace.saturating_sub(passed));
+    let left = left(
+        &stream.status,
+        &plan.status,
+        observed.recollection.written,
+        now,
+    );
     if left > Duration::ZERO {
         return Ok(requeue.min(left));
     }
@@ -60,9 +61,22 @@ pub(crate) async fn report(
     Ok(requeue)
 }
 
+/// How long a change still has to wait.
+fn left(
+    old: &LiveStreamStatus,
+    new: &LiveStreamStatus,
+    written: Option<Timestamp>,
+    now: Timestamp,
+) -> Duration {
+    let passed = written.map(|written| age(written, now));
+    passed.map_or(Duration::ZERO, |passed| {
+        pace(old, new).saturating_sub(passed)
+    })
+}
+
 /// How long after the last write a change has to wait.
 fn pace(old: &LiveStreamStatus, new: &LiveStreamStatus) -> Duration {
-    if essence(old) != essence(new) {
+    if essence(old) != essence(new) || first_viewer(old, new) {
         return Duration::ZERO;
     }
     if (&old.media, &old.source) != (&new.media, &new.source)
@@ -73,7 +87,13 @@ fn pace(old: &LiveStreamStatus, new: &LiveStreamStatus) -> Duration {
     RELAXED
 }
 
-/// What of a status is told at once: everything but viewers, wordings, media, and a source that turns out to be well.
+/// Somebody watches what nobody watched. That the last one is gone is told in its time: so both together are told once in that time.
+fn first_viewer(old: &LiveStreamStatus, new: &LiveStreamStatus) -> bool {
+    old.viewers == 0 && new.viewers > 0
+}
+
+/// What of a status is told at once besides a first viewer: everything but viewers, wordings, media, and a source that turns out to be
+/// well.
 fn essence(status: &LiveStreamStatus) -> LiveStreamStatus {
     let mut essence = status.clone();
     essence.viewers = 0;
@@ -107,10 +127,15 @@ fn source_health(status: &LiveStreamStatus) -> Option<&str> {
 mod tests {
     use ConditionStatus::{False, True, Unknown};
     use api::condition::{ConditionStatus, Finding, Reason, set_condition};
+    use api::control::JobPhase;
     use api::live_stream::{MediaSummary, Phase};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     use super::*;
+    use crate::live_stream::collect::PresenceView;
+    use crate::live_stream::fixtures::{NOW, at, job, live, observed, pod, watched};
+    use crate::live_stream::plan::plan;
+    use crate::live_stream::pods::PodState;
 
     fn with(findings: &[(ConditionType, ConditionStatus, Reason, &str)]) -> LiveStreamStatus {
         let mut status = LiveStreamStatus::default();
@@ -179,14 +204,10 @@ mod tests {
     }
 
     #[test]
-    fn phases_are_told_at_once_media_soon_and_viewers_in_their_time() {
+    fn phases_are_told_at_once_and_media_soon() {
         let old = LiveStreamStatus::default();
         let media = LiveStreamStatus {
             media: Some(MediaSummary::default()),
-            ..old.clone()
-        };
-        let viewers = LiveStreamStatus {
-            viewers: 10,
             ..old.clone()
         };
         let phase = LiveStreamStatus {
@@ -194,7 +215,126 @@ mod tests {
             ..old.clone()
         };
         assert_eq!(pace(&old, &media), SOON);
-        assert_eq!(pace(&old, &viewers), RELAXED);
         assert_eq!(pace(&old, &phase), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_first_viewers_are_told_at_once_and_others_in_their_time() {
+        let viewers = |viewers| LiveStreamStatus {
+            viewers,
+            ..LiveStreamStatus::default()
+        };
+        for (old, new, expected) in [
+            (0, 1, Duration::ZERO),
+            (0, 100, Duration::ZERO),
+            (1, 10, RELAXED),
+            (10, 1, RELAXED),
+            (1, 0, RELAXED),
+        ] {
+            assert_eq!(pace(&viewers(old), &viewers(new)), expected, "{old} {new}");
+        }
+    }
+
+    /// Who brings news: the cluster, which is heard at once, or the presence store, which is asked when its time has come.
+    #[derive(PartialEq)]
+    enum Teller {
+        Cluster,
+        Store,
+    }
+
+    type News = (i64, Teller, fn(&mut Observed));
+
+    /// When the status is written while this happens, in seconds; with the phase and the viewers that it says.
+    fn writes(mut observed: Observed, news: &[News], end: i64) -> Vec<(i64, Phase, i32)> {
+        let mut writes = Vec::new();
+        let mut look = NOW;
+        for second in 0..end {
+            let now = at(NOW + second);
+            for (_, teller, change) in news.iter().filter(|(when, ..)| *when == second) {
+                change(&mut observed);
+                if *teller == Teller::Cluster {
+                    look = now.as_second();
+                }
+            }
+            if now.as_second() < look {
+                continue;
+            }
+            let plan = plan(&observed, now);
+            let old = &observed.stream.status;
+            let waits = left(old, &plan.status, observed.recollection.written, now);
+            let differs = status_change(old, &plan.status).is_some();
+            let mut requeue = plan.requeue;
+            if plan.names_pod || differs && waits.is_zero() {
+                writes.push((second, plan.status.phase.unwrap(), plan.status.viewers));
+                observed.recollection.written = Some(now);
+                observed.stream.status = plan.status;
+            } else if differs {
+                requeue = requeue.min(waits);
+            }
+            look = now.as_second() + i64::try_from(requeue.as_secs()).unwrap();
+        }
+        writes
+    }
+
+    #[test]
+    fn a_whole_life_takes_five_writes_besides_those_of_viewers() {
+        use Teller::{Cluster, Store};
+        let mut wanted = observed();
+        wanted.presence = watched(1, 0);
+        let life: [News; 10] = [
+            (1, Cluster, |observed| {
+                observed.pods = vec![pod(1)];
+                observed.pods[0].address = None;
+                observed.pods[0].state = PodState::Pending {
+                    reason: Reason::PodPending,
+                    message: "the pod is being started".to_owned(),
+                };
+            }),
+            (2, Cluster, |observed| observed.pods = vec![pod(1)]),
+            (3, Cluster, |observed| {
+                observed.polled.status = Some(job(1, JobPhase::Starting));
+            }),
+            (5, Cluster, |observed| {
+                observed.polled.status = Some(job(1, JobPhase::Live));
+            }),
+            (7, Store, |observed| observed.presence = watched(1, 1)),
+            (20, Store, |observed| observed.presence = watched(1, 12)),
+            (600, Store, |observed| observed.presence = watched(40, 0)),
+            (900, Cluster, |observed| {
+                observed.stream.replicas = 0;
+                observed.presence = PresenceView::NotAsked;
+            }),
+            (901, Cluster, |observed| observed.pods[0].terminating = true),
+            (906, Cluster, |observed| observed.pods.clear()),
+        ];
+        assert_eq!(
+            writes(wanted, &life, 2000),
+            [
+                (0, Phase::Pending, 0),
+                (2, Phase::Starting, 0),
+                (5, Phase::Live, 0),
+                // The first viewer is told a flush after having been counted, not a minute after.
+                (10, Phase::Live, 1),
+                (70, Phase::Live, 10),
+                (610, Phase::Live, 0),
+                (900, Phase::Stopping, 0),
+                (906, Phase::Idle, 0),
+            ]
+        );
+    }
+
+    #[test]
+    fn viewers_who_come_and_go_cost_two_writes_a_minute() {
+        let news: Vec<News> = (0..600)
+            .map(|second| {
+                let change: fn(&mut Observed) = match second % 2 {
+                    0 => |observed| observed.presence = watched(1, 0),
+                    _ => |observed| observed.presence = watched(1, 1),
+                };
+                (second, Teller::Cluster, change)
+            })
+            .collect();
+        let writes = writes(live(), &news, 600).len();
+        assert!((18..=20).contains(&writes), "{writes}");
     }
 }

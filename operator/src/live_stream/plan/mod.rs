@@ -22,6 +22,10 @@ use super::pods::{PodFacts, PodState};
 
 /// How soon coarse viewers are looked at again.
 const VIEWERS_RECHECK: Duration = Duration::from_secs(60);
+/// How soon they are, while somebody who just asked for the stream may become the first: gateways tell so often.
+const FIRST_VIEWER_RECHECK: Duration = Duration::from_secs(5);
+/// For how long after a request: it is held for a while, told a flush later, and followed by a playlist, told another flush later.
+const FIRST_VIEWER_WITHIN: Duration = Duration::from_secs(30);
 /// A pod that takes longer than this from node to container has its mounts looked into.
 pub(crate) const MOUNTS_SUSPECT_AFTER: Duration = Duration::from_secs(10);
 
@@ -197,13 +201,27 @@ fn keep_recheck(observed: &Observed, pod: &PodFacts, now: Timestamp) -> Duration
             let left = UNREACHABLE_AFTER.saturating_sub(unreachable_for);
             left.clamp(Duration::from_secs(1), VIEWERS_RECHECK)
         }
-        PodState::Running | PodState::Ended { .. } => VIEWERS_RECHECK,
+        PodState::Running => viewers_recheck(observed),
+        PodState::Ended { .. } => VIEWERS_RECHECK,
         PodState::Pending { .. } => {
             let scheduled_for = pod.scheduled_since.map(|since| age(since, now));
             let left = scheduled_for.map(|passed| MOUNTS_SUSPECT_AFTER.saturating_sub(passed));
             let left = left.filter(|left| !left.is_zero());
             left.unwrap_or(VIEWERS_RECHECK)
         }
+    }
+}
+
+/// When the status may be wrong about viewers for too long.
+fn viewers_recheck(observed: &Observed) -> Duration {
+    let arriving = observed
+        .presence
+        .unwatched_for()
+        .is_some_and(|passed| passed < FIRST_VIEWER_WITHIN);
+    if arriving {
+        FIRST_VIEWER_RECHECK
+    } else {
+        VIEWERS_RECHECK
     }
 }
 

@@ -134,7 +134,15 @@ fn it_is_looked_at_again_exactly_when_something_may_be_due() {
         "idle"
     );
     observed.presence = watched(5, 1);
-    assert_eq!(plan(&observed, now()).requeue, VIEWERS_RECHECK);
+    assert_eq!(plan(&observed, now()).requeue, VIEWERS_RECHECK, "watched");
+    observed.presence = watched(29, 0);
+    assert_eq!(
+        plan(&observed, now()).requeue,
+        FIRST_VIEWER_RECHECK,
+        "asked for"
+    );
+    observed.presence = watched(30, 0);
+    assert_eq!(plan(&observed, now()).requeue, VIEWERS_RECHECK, "unwatched");
     observed.polled.unreachable_for = Duration::from_secs(9);
     assert_eq!(
         plan(&observed, now()).requeue,
