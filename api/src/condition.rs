@@ -94,8 +94,6 @@ pub enum Reason {
     Watched,
     /// Idle: nobody has watched for less than the idle timeout.
     Unwatched,
-    /// Idle: the idle timeout has passed and the stream is being collected.
-    Collecting,
     /// Idle: collection waits, because a gateway has not said who is watching or the presence store is away.
     CollectionPaused,
     /// Idle: `spec.whenIdle` is `KeepRunning`.
