@@ -38,7 +38,8 @@ struct Seen {
 /// What a flush tells, and what the gauges show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Count {
-    /// The streams that were asked for since the last flush that arrived.
+    /// The streams that were asked for since the last flush that arrived, and those with sessions in use: where targets are long, more
+    /// than a flush passes between two requests of a player that is there.
     pub touches: Vec<Touch>,
     /// Sessions in use, over all streams.
     pub sessions: usize,
@@ -79,7 +80,7 @@ impl Viewers {
         }
     }
 
-    /// What was seen since `since`, the moment of the last flush that arrived. Drops what is over.
+    /// What was seen since `since`, the moment of the last flush that arrived, and what is in use. Drops what is over.
     #[must_use]
     pub fn count(&self, since: Option<Instant>, now: Instant) -> Count {
         let moment = self.moment(now);
@@ -93,7 +94,7 @@ impl Viewers {
             let last = seen.last.load(Ordering::Relaxed);
             let age = moment.saturating_sub(last);
             count.sessions += viewers;
-            if last >= since {
+            if last >= since || viewers > 0 {
                 count.touches.push(Touch {
                     stream_uid: stream_uid.clone(),
                     age: Duration::from_millis(age),
@@ -217,6 +218,21 @@ mod tests {
         assert_eq!(viewers.count(None, start + 15 * SECOND).sessions, 1);
         assert_eq!(viewers.count(None, start + 29 * SECOND).sessions, 1);
         assert_eq!(viewers.count(None, start + 30 * SECOND).sessions, 0);
+    }
+
+    #[test]
+    fn a_session_between_two_playlists_is_told_with_the_age_of_the_last_one() {
+        let start = Instant::now();
+        let viewers = Viewers::new(start);
+        viewers.touch_session("one", &[1; 16], 10 * SECOND, start + SECOND);
+        let told = |seconds: u32| {
+            let flush = start + seconds * SECOND;
+            viewers.count(Some(flush - 5 * SECOND), flush).touches
+        };
+        assert_eq!(told(5), [touch("one", 4 * SECOND, 1)]);
+        assert_eq!(told(10), [touch("one", 9 * SECOND, 1)]);
+        assert_eq!(told(30), [touch("one", 29 * SECOND, 1)]);
+        assert_eq!(told(35), []);
     }
 
     #[test]
