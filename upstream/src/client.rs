@@ -12,7 +12,7 @@ use http_body_util::Empty;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
@@ -22,11 +22,12 @@ use tower::{BoxError, Service};
 
 use crate::egress::{CheckedResolver, EgressPolicy};
 use crate::failure::SourceFailure;
+use crate::unhurried::Unhurried;
 
 /// What a connection reads ahead at most: a fraction of a second of any stream.
 const READ_AHEAD: usize = 128 << 10;
 
-type Https = HttpsConnector<HttpConnector<CheckedResolver>>;
+type Https = HttpsConnector<Plain>;
 
 /// A client that connects anew for each request.
 pub(crate) type Client = legacy::Client<Connector, Empty<Bytes>>;
@@ -57,6 +58,25 @@ impl Service<Uri> for Connector {
     }
 }
 
+/// TCP connections to checked addresses.
+#[derive(Clone)]
+pub(crate) struct Plain(HttpConnector<CheckedResolver>);
+
+impl Service<Uri> for Plain {
+    type Response = TokioIo<Unhurried>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(context).map_err(BoxError::from)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = self.0.call(uri);
+        Box::pin(async move { Ok(TokioIo::new(Unhurried::new(connecting.await?.into_inner()))) })
+    }
+}
+
 /// A client under a policy; lookup, connection and TLS together may take so long.
 pub(crate) fn client(policy: EgressPolicy, patience: Duration, tls: ClientConfig) -> Client {
     let mut http = HttpConnector::new_with_resolver(CheckedResolver(policy));
@@ -66,7 +86,7 @@ pub(crate) fn client(policy: EgressPolicy, patience: Duration, tls: ClientConfig
         .with_tls_config(tls)
         .https_or_http()
         .enable_http1()
-        .wrap_connector(http);
+        .wrap_connector(Plain(http));
     legacy::Client::builder(TokioExecutor::new())
         .pool_max_idle_per_host(0)
         .http1_max_buf_size(READ_AHEAD)

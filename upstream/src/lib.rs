@@ -7,3 +7,4 @@ pub mod failure;
 mod login;
 mod redirect;
 pub mod source;
+mod unhurried;

@@ -1,0 +1,275 @@
+//! A TCP connection that, once it has delivered for a while, is looked at in intervals instead of whenever something arrives: a live
+//! source sends hundreds of small packets a second, and waking for each costs more than all the work on them. Never delays a start.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// For so long every packet is taken as it comes: a start is over by then.
+const HURRY: Duration = Duration::from_secs(10);
+/// How often is looked after that. Far less than a segment, and seldom enough that waking up costs next to nothing.
+const INTERVAL: Duration = Duration::from_millis(40);
+/// How often, when there is so much that a socket's buffer could fill up meanwhile.
+const SHORT_INTERVAL: Duration = Duration::from_millis(5);
+/// So much in one interval is much: half of what a receive window starts with.
+const MUCH: usize = 32 << 10;
+
+/// The connection.
+#[derive(Debug)]
+pub(crate) struct Unhurried {
+    hurried_until: Instant,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Woken by the kernel.
+    Hurried(TcpStream),
+    /// Known to no reactor, looked at in intervals.
+    Unhurried(Looked),
+    /// Between the two; stays so only when the change failed.
+    Lost,
+}
+
+#[derive(Debug)]
+struct Looked {
+    stream: std::net::TcpStream,
+    next: Pin<Box<Sleep>>,
+    /// Nothing is left to read until the next look.
+    is_drained: bool,
+    read_since_look: usize,
+}
+
+impl Unhurried {
+    /// The connection, which is in a hurry for now.
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self {
+            hurried_until: Instant::now() + HURRY,
+            state: State::Hurried(stream),
+        }
+    }
+
+    /// Takes the connection from the reactor when its time has come.
+    fn calm_down(&mut self) -> io::Result<()> {
+        if !matches!(self.state, State::Hurried(_)) || Instant::now() < self.hurried_until {
+            return Ok(());
+        }
+        if let State::Hurried(stream) = std::mem::replace(&mut self.state, State::Lost) {
+            self.state = State::Unhurried(Looked {
+                stream: stream.into_std()?,
+                next: Box::pin(sleep_until(Instant::now())),
+                is_drained: false,
+                read_since_look: 0,
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Looked {
+    fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if self.is_drained {
+                ready!(self.next.as_mut().poll(context));
+                self.is_drained = false;
+                self.read_since_look = 0;
+            }
+            let free = buffer.initialize_unfilled();
+            let capacity = free.len();
+            match self.stream.read(free) {
+                Ok(count) => {
+                    buffer.advance(count);
+                    self.read_since_look += count;
+                    if count < capacity {
+                        self.look_later();
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.look_later(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            match (&self.stream).write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.next.is_elapsed() {
+                        self.look_later();
+                    }
+                    ready!(self.next.as_mut().poll(context));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+
+    fn look_later(&mut self) {
+        self.is_drained = true;
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+        let pause = pause(self.read_since_look, since_epoch.unwrap_or_default());
+        self.next.as_mut().reset(Instant::now() + pause);
+    }
+}
+
+/// How long until the next look, after so many bytes. All connections of a process look together, so that it wakes up once for all of them.
+fn pause(read: usize, since_epoch: Duration) -> Duration {
+    let interval = if read < MUCH {
+        INTERVAL
+    } else {
+        SHORT_INTERVAL
+    };
+    let into_interval = since_epoch.as_nanos() % interval.as_nanos();
+    interval.saturating_sub(Duration::from_nanos(
+        u64::try_from(into_interval).unwrap_or(0),
+    ))
+}
+
+fn lost() -> io::Error {
+    io::Error::other("the connection was lost by this process")
+}
+
+impl Connection for Unhurried {
+    fn connected(&self) -> Connected {
+        match &self.state {
+            State::Hurried(stream) => stream.connected(),
+            // Asked for as soon as it is connected, when it is in a hurry still.
+            State::Unhurried(_) | State::Lost => Connected::new(),
+        }
+    }
+}
+
+impl AsyncRead for Unhurried {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.calm_down()?;
+        match &mut self.state {
+            State::Hurried(stream) => Pin::new(stream).poll_read(context, buffer),
+            State::Unhurried(looked) => looked.poll_read(context, buffer),
+            State::Lost => Poll::Ready(Err(lost())),
+        }
+    }
+}
+
+impl AsyncWrite for Unhurried {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.state {
+            State::Hurried(stream) => Pin::new(stream).poll_write(context, bytes),
+            State::Unhurried(looked) => looked.poll_write(context, bytes),
+            State::Lost => Poll::Ready(Err(lost())),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A socket keeps nothing back.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.state {
+            State::Hurried(stream) => Pin::new(stream).poll_shutdown(context),
+            State::Unhurried(looked) => Poll::Ready(looked.stream.shutdown(Shutdown::Write)),
+            State::Lost => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    async fn pair() -> (Unhurried, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap());
+        let (ours, theirs) = tokio::join!(ours, listener.accept());
+        let mut ours = Unhurried::new(ours.unwrap());
+        ours.hurried_until = Instant::now();
+        (ours, theirs.unwrap().0)
+    }
+
+    #[test]
+    fn all_connections_look_at_the_same_moments() {
+        let pause =
+            |read, milliseconds| pause(read, Duration::from_millis(milliseconds)).as_millis();
+        assert_eq!(pause(10, 0), 40);
+        assert_eq!(pause(10, 1_000_001), 39);
+        assert_eq!(pause(10, 1_000_039), 1);
+        assert_eq!(pause(MUCH, 1_000_039), 1);
+        assert_eq!(pause(MUCH, 1_000_036), 4);
+    }
+
+    #[tokio::test]
+    async fn everything_arrives_in_its_order_in_large_and_small_pieces() {
+        let (mut ours, mut theirs) = pair().await;
+        let sent: Vec<u8> = (0..3_000_000_u32)
+            .map(|index| index.to_le_bytes()[0])
+            .collect();
+        let expected = sent.clone();
+        let sending = tokio::spawn(async move {
+            for piece in sent.chunks(70_001) {
+                theirs.write_all(piece).await.unwrap();
+            }
+            // The end is an end here, too.
+            drop(theirs);
+        });
+        let mut got = Vec::new();
+        timeout(Duration::from_secs(60), ours.read_to_end(&mut got))
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(got == expected, "{} bytes", got.len());
+        assert!(matches!(ours.state, State::Unhurried(_)));
+        sending.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_answer_can_still_be_written() {
+        let (mut ours, mut theirs) = pair().await;
+        theirs.write_all(b"ask").await.unwrap();
+        let mut three = [0; 3];
+        ours.read_exact(&mut three).await.unwrap();
+        let sent = vec![7; 5_000_000];
+        let writing = async {
+            ours.write_all(&sent).await.unwrap();
+            ours.shutdown().await.unwrap();
+        };
+        let mut got = Vec::new();
+        let (_, count) = tokio::join!(writing, theirs.read_to_end(&mut got));
+        assert_eq!(count.unwrap(), 5_000_000);
+    }
+
+    #[tokio::test]
+    async fn it_is_in_a_hurry_at_first() {
+        let (mut ours, mut theirs) = pair().await;
+        ours.hurried_until = Instant::now() + HURRY;
+        theirs.write_all(b"now").await.unwrap();
+        let mut three = [0; 3];
+        ours.read_exact(&mut three).await.unwrap();
+        assert!(matches!(ours.state, State::Hurried(_)));
+    }
+}
