@@ -7,7 +7,7 @@ use crate::time::Ticks;
 
 /// The start burst is over when the source has not gained on real time for this long.
 const BURST_PAUSE: Duration = Duration::from_millis(500);
-/// Gaining less than this is jitter.
+/// Gaining less than this is jitter. Nothing is held back for less: a wait for each picture costs more than an even flow is worth.
 const JITTER: Ticks = Ticks::from_milliseconds(100);
 /// A step of the clock longer than this, or backwards, starts a new count.
 const LONGEST_STEP: Ticks = Ticks::from_milliseconds(10_000);
@@ -59,6 +59,9 @@ impl Pacer {
             return now;
         };
         let delay = start.delay(clock, now, longest_delay);
+        if delay < JITTER {
+            return now;
+        }
         now + delay.min(longest_delay).to_duration()
     }
 
@@ -141,6 +144,19 @@ mod tests {
                 .all(|&delay| delay <= 1)
         );
         assert_eq!(pacer.burst(), Duration::ZERO);
+    }
+
+    #[test]
+    fn small_bursts_are_not_worth_a_wait() {
+        let mut pacer = Pacer::new(milliseconds(1000));
+        // Two pictures at once every 80 ms, for longer than a start burst may take; then a second of media at once.
+        let mut arrivals: Vec<_> = (0..100_i64)
+            .map(|index| (index * 40, index.unsigned_abs() / 2 * 80))
+            .collect();
+        arrivals.push((5000, 4000));
+        let delays = delays(&mut pacer, &arrivals);
+        assert!(delays[..100].iter().all(|&delay| delay == 0), "{delays:?}");
+        assert!(delays[100] >= 900, "{delays:?}");
     }
 
     #[test]
