@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use api::control::{FinishAnswer, JobStatus};
 use api::job::ResumeFloor;
@@ -41,7 +40,7 @@ pub struct JobHandle {
     pub(crate) segments: SegmentStore,
     pub(crate) commands: mpsc::Sender<Command>,
     /// The highest version of the status that was given to anybody over HTTP.
-    pub(crate) answered: Arc<AtomicU64>,
+    pub(crate) answered: watch::Sender<u64>,
 }
 
 impl JobHandle {
@@ -111,7 +110,11 @@ impl JobHandle {
 
     /// Notes that a version of the status has been given to somebody.
     pub(crate) fn answered(&self, version: u64) {
-        self.answered.fetch_max(version, Ordering::Relaxed);
+        self.answered.send_if_modified(|highest| {
+            let is_higher = version > *highest;
+            *highest = version.max(*highest);
+            is_higher
+        });
     }
 
     async fn tell<T>(

@@ -5,7 +5,6 @@ use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use api::control::JobPhase;
@@ -18,7 +17,7 @@ use runtime::serve::{ServeLimits, serve};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, spawn_blocking};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
@@ -113,7 +112,7 @@ pub fn start(
         playlists: listed,
         segments: store.clone(),
         commands: tell,
-        answered: Arc::default(),
+        answered: watch::Sender::default(),
     };
     let span = tracing::info_span!(
         "stream",
@@ -123,7 +122,7 @@ pub fn start(
     );
     let attempt = Attempt {
         metrics: options.metrics.stream(&job.stream.name),
-        answered: handle.answered.clone(),
+        answered: handle.answered.subscribe(),
         job,
         options,
         shutdown,
@@ -148,7 +147,7 @@ struct Attempt {
     commands: mpsc::Receiver<Command>,
     store: SegmentStore,
     metrics: StreamMetrics,
-    answered: Arc<AtomicU64>,
+    answered: watch::Receiver<u64>,
 }
 
 /// What a former run of the same attempt left on the volume.
@@ -323,11 +322,8 @@ impl Attempt {
     /// Stays until somebody has been told of the failure, for a bounded time.
     async fn linger(&self) {
         let version = self.board.subscribe().borrow().version;
-        let told = async {
-            while self.answered.load(Ordering::Relaxed) < version {
-                sleep(Duration::from_millis(50)).await;
-            }
-        };
+        let mut answered = self.answered.clone();
+        let told = answered.wait_for(|answered| *answered >= version);
         tokio::select! {
             _ = timeout(self.options.linger, told) => {}
             () = self.shutdown.cancelled() => {}

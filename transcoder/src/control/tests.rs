@@ -74,7 +74,7 @@ fn served() -> Served {
         playlists: listed,
         segments: SegmentStore::new(Volume::new(directory.path())),
         commands: tell,
-        answered: Arc::default(),
+        answered: watch::Sender::default(),
     };
     let closing = CancellationToken::new();
     Served {
