@@ -33,8 +33,8 @@ pub(crate) struct Arguments {
 
 /// Runs the task.
 pub(crate) fn run_all(arguments: &Arguments) -> Result<()> {
+    ensure_packages(PACKAGES)?;
     if arguments.only.is_none() {
-        ensure_packages(PACKAGES)?;
         web::build()?;
         crates()?;
     }
