@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use api::live_stream::Phase;
 use e2e::fence::Fence;
 use e2e::suite::{IDLE_SECONDS, NAMESPACE, RELEASE, Suite};
 use e2e::wait::{Seen, until};
@@ -13,7 +14,7 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::{SOON, START};
+use crate::{SOON, START, phase};
 
 /// Longer than the idle timeout, two flushes, the fence and a pod's end.
 const COLLECTED: Duration = Duration::from_secs(IDLE_SECONDS + 60);
@@ -77,9 +78,11 @@ async fn a_hand_made_stream_is_scaled_to_zero_and_woken_by_a_viewer() -> Result<
         .await?;
     suite
         .stream_when("by-hand", "has no pod", SOON, |stream| {
-            stream.status.as_ref().is_some_and(|status| {
-                status.phase == Some(api::live_stream::Phase::Idle) && status.pod.is_none()
-            })
+            let pod = stream
+                .status
+                .as_ref()
+                .and_then(|status| status.pod.as_ref());
+            phase(stream) == Some(Phase::Idle) && pod.is_none()
         })
         .await?;
     viewer.start(START).await?;
@@ -100,19 +103,13 @@ async fn a_stream_that_is_kept_runs_without_viewers() -> Result<()> {
     suite.apply_stream("kept", spec).await?;
     suite
         .stream_when("kept", "is live", START, |stream| {
-            stream
-                .status
-                .as_ref()
-                .is_some_and(|status| status.phase == Some(api::live_stream::Phase::Live))
+            phase(stream) == Some(Phase::Live)
         })
         .await?;
     suite.apply_stream("kept", json!({ "className": "quick", "sources": [{ "url": suite.source_url("plain")? }], "suspend": true, "whenIdle": "KeepRunning", "replicas": 1 })).await?;
     suite
         .stream_when("kept", "is suspended", SOON, |stream| {
-            stream
-                .status
-                .as_ref()
-                .is_some_and(|status| status.phase == Some(api::live_stream::Phase::Suspended))
+            phase(stream) == Some(Phase::Suspended)
         })
         .await?;
     let refused = suite.viewer("kept").master().await?;

@@ -1,12 +1,24 @@
 //! What is refused, and what the one who asked gets to read.
 
 use anyhow::{Result, ensure};
+use api::LiveStream;
 use e2e::suite::{NARROW_TOKEN, Suite};
 use e2e::viewer::Viewer;
 use kube::api::ListParams;
 use serde_json::json;
 
 use crate::{SOON, START};
+
+/// Whether a condition does not hold for that reason, and says so in words with these in them. Names as scripts and alerts know them.
+fn fails(stream: &LiveStream, kind: &str, reason: &str, words: &str) -> bool {
+    let mut conditions = stream.status.iter().flat_map(|status| &status.conditions);
+    conditions.any(|condition| {
+        condition.type_ == kind
+            && condition.status == "False"
+            && condition.reason == reason
+            && condition.message.contains(words)
+    })
+}
 
 /// Requests that name LiveStreams, reads included, watches and lists left out, by the API server's own count.
 async fn requests(suite: &Suite) -> Result<u64> {
@@ -97,24 +109,9 @@ async fn a_source_that_answers_404_is_named_in_the_status_and_to_the_viewer() ->
     assert_eq!(answer.headers()["cache-control"], "no-store");
     ensure!(answer.headers().contains_key("retry-after"));
     let stream = suite
-        .stream_when(
-            "missing",
-            "says that its source answers 404",
-            START,
-            |stream| {
-                let conditions = stream
-                    .status
-                    .as_ref()
-                    .map(|status| status.conditions.as_slice())
-                    .unwrap_or_default();
-                conditions.iter().any(|condition| {
-                    condition.type_ == "SourceHealthy"
-                        && condition.status == "False"
-                        && condition.reason == "HttpError"
-                        && condition.message.contains("404")
-                })
-            },
-        )
+        .stream_when("missing", "names the 404", START, |stream| {
+            fails(stream, "SourceHealthy", "HttpError", "404")
+        })
         .await?;
     ensure!(stream.status.unwrap().viewers <= 1);
     let told = viewer.master().await?;
@@ -128,21 +125,9 @@ async fn a_page_instead_of_a_stream_is_named() -> Result<()> {
     let suite = Suite::start().await?;
     assert_eq!(suite.viewer("page").master().await?.status(), 503);
     suite
-        .stream_when(
-            "page",
-            "says that it is no transport stream",
-            START,
-            |stream| {
-                let conditions = stream
-                    .status
-                    .as_ref()
-                    .map(|status| status.conditions.as_slice())
-                    .unwrap_or_default();
-                conditions.iter().any(|condition| {
-                    condition.type_ == "SourceHealthy" && condition.reason == "NotTransportStream"
-                })
-            },
-        )
+        .stream_when("page", "names the page", START, |stream| {
+            fails(stream, "SourceHealthy", "NotTransportStream", "")
+        })
         .await?;
     Ok(())
 }
@@ -152,23 +137,9 @@ async fn a_class_that_does_not_exist_is_named_and_starts_no_pod() -> Result<()> 
     let suite = Suite::start().await?;
     assert_eq!(suite.viewer("wrong-class").master().await?.status(), 503);
     suite
-        .stream_when(
-            "wrong-class",
-            "says that the class is missing",
-            SOON,
-            |stream| {
-                let conditions = stream
-                    .status
-                    .as_ref()
-                    .map(|status| status.conditions.as_slice())
-                    .unwrap_or_default();
-                conditions.iter().any(|condition| {
-                    condition.type_ == "Provisioned"
-                        && condition.reason == "ClassNotFound"
-                        && condition.message.contains("no-such-class")
-                })
-            },
-        )
+        .stream_when("wrong-class", "names the class", SOON, |stream| {
+            fails(stream, "Provisioned", "ClassNotFound", "no-such-class")
+        })
         .await?;
     assert_eq!(suite.transcoders(Some("wrong-class")).await?.len(), 0);
     Ok(())

@@ -1,12 +1,13 @@
 //! From the first viewer's click to a playing stream, and the second viewer's.
 
 use anyhow::{Result, ensure};
+use api::live_stream::Phase;
 use e2e::suite::{NAMESPACE, Suite};
 use e2e::viewer::Viewer;
 use futures::future::try_join_all;
 use kube::ResourceExt;
 
-use crate::{SOON, START};
+use crate::{SOON, START, phase};
 
 #[tokio::test]
 async fn a_viewers_click_starts_one_pod_and_a_second_viewer_joins_it() -> Result<()> {
@@ -15,10 +16,7 @@ async fn a_viewers_click_starts_one_pod_and_a_second_viewer_joins_it() -> Result
     let playlist = first.start(START).await?;
     let stream = suite
         .stream_when("plain", "is live", SOON, |stream| {
-            stream
-                .status
-                .as_ref()
-                .is_some_and(|status| status.phase == Some(api::live_stream::Phase::Live))
+            phase(stream) == Some(Phase::Live)
         })
         .await?;
     assert_eq!(
