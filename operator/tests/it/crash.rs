@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::api_server::Objects;
-use crate::world::{SOON, World, pods, runs, status};
+use crate::world::{SOON, World, pods, runs, status, wanted};
 
 /// More writes than any of these ways has.
 const MOST: usize = 12;
@@ -61,14 +61,14 @@ fn never_two(world: &World) {
 
 #[tokio::test]
 async fn during_a_start() {
-    let begin = |world: &World| world.create("news-one", &json!({"replicas": 1}));
+    let begin = |world: &World| world.create("news-one", &wanted());
     at_every_write(begin, |objects| runs(objects, "news-one")).await;
 }
 
 #[tokio::test]
 async fn during_a_replacement() {
     let begin = |world: &World| {
-        world.create("news-one", &json!({"replicas": 1}));
+        world.create("news-one", &wanted());
         // The first pod ends as soon as it runs.
         world.api.before(|objects, _, _| {
             let first = objects.all("pods").find(|pod| {
@@ -117,7 +117,7 @@ async fn two_operators_at_once_make_one_pod() {
     let world = World::new();
     let operators = [world.operator(), world.operator()];
     for round in 0..5 {
-        world.create(&format!("news-{round}"), &json!({"replicas": 1}));
+        world.create(&format!("news-{round}"), &wanted());
     }
     let all_run = |objects: &Objects| {
         let endpoints =

@@ -4,20 +4,11 @@ use http::Method;
 use presence::{Fence, Presence};
 use serde_json::{Value, json};
 
-use crate::world::{World, pods, runs, status};
-
-fn wanted() -> Value {
-    json!({"replicas": 1})
-}
+use crate::world::{World, pods, runs, status, wanted};
 
 #[tokio::test]
 async fn the_status_names_a_pod_before_it_is_created() {
-    let world = World::new();
-    let operator = world.operator();
-    world.create("news-one", &wanted());
-    world
-        .until("it runs", |objects| runs(objects, "news-one"))
-        .await;
+    let (world, operator) = World::running().await;
     assert_eq!(
         world.api.writes(),
         [
@@ -69,12 +60,7 @@ async fn nothing_is_written_while_nothing_changes() {
 
 #[tokio::test]
 async fn suspending_stops_and_resuming_starts_a_new_attempt() {
-    let world = World::new();
-    let operator = world.operator();
-    world.create("news-one", &wanted());
-    world
-        .until("it runs", |objects| runs(objects, "news-one"))
-        .await;
+    let (world, operator) = World::running().await;
     let suspend = |suspend: bool| json!({"spec": {"suspend": suspend}});
     world
         .api
@@ -87,77 +73,45 @@ async fn suspending_stops_and_resuming_starts_a_new_attempt() {
     world
         .api
         .with(|objects| objects.change("livestreams", "news-one", &suspend(false)));
-    world
-        .until("it runs again", |objects| runs(objects, "news-one"))
-        .await;
-    world
-        .api
-        .with(|objects| assert_eq!(status(objects, "news-one", "/pod/attempt"), 2));
+    world.until_attempt(2).await;
     operator.stop().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_pod_that_ended_is_replaced_by_the_next_attempt() {
-    let world = World::new();
-    let operator = world.operator();
-    world.create("news-one", &wanted());
-    world
-        .until("it runs", |objects| runs(objects, "news-one"))
-        .await;
+    let (world, operator) = World::running().await;
     let name = world.api.with(|objects| pods(objects).remove(0));
     let evicted =
         json!({"status": {"phase": "Failed", "reason": "Evicted", "message": "low on memory"}});
     world
         .api
         .with(|objects| objects.change("pods", &name, &evicted));
-    world
-        .until("the next attempt runs", |objects| {
-            runs(objects, "news-one") && status(objects, "news-one", "/pod/attempt") == 2
-        })
-        .await;
+    world.until_attempt(2).await;
     operator.stop().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_pod_that_is_being_deleted_is_replaced_at_once() {
-    let world = World::new();
-    let operator = world.operator();
-    world.create("news-one", &wanted());
-    world
-        .until("it runs", |objects| runs(objects, "news-one"))
-        .await;
+    let (world, operator) = World::running().await;
     let name = world.api.with(|objects| pods(objects).remove(0));
     let deleted = json!({"metadata": {"deletionTimestamp": "2026-03-01T11:00:00Z"}});
     world
         .api
         .with(|objects| objects.change("pods", &name, &deleted));
-    world
-        .until("the next attempt runs", |objects| {
-            runs(objects, "news-one") && status(objects, "news-one", "/pod/attempt") == 2
-        })
-        .await;
+    world.until_attempt(2).await;
     operator.stop().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_pod_that_the_status_does_not_name_is_removed() {
-    let world = World::new();
-    let operator = world.operator();
-    world.create("news-one", &wanted());
-    world
-        .until("it runs", |objects| runs(objects, "news-one"))
-        .await;
+    let (world, operator) = World::running().await;
     world.api.with(|objects| {
         let mut other = objects.all("pods").next().unwrap().clone();
         other["metadata"]["name"] = json!("news-one-stray-9");
         other["metadata"]["uid"] = json!("stray");
         objects.put("pods", other);
     });
-    world
-        .until("the stray is gone", |objects| {
-            runs(objects, "news-one") && status(objects, "news-one", "/pod/attempt") == 1
-        })
-        .await;
+    world.until_attempt(1).await;
     operator.stop().await.unwrap();
 }
 
@@ -257,12 +211,7 @@ async fn a_status_that_changed_meanwhile_is_observed_anew() {
     });
     let operator = world.operator();
     world.create("news-one", &wanted());
-    world
-        .until("it runs", |objects| runs(objects, "news-one"))
-        .await;
-    world
-        .api
-        .with(|objects| assert_eq!(status(objects, "news-one", "/pod/attempt"), 1));
+    world.until_attempt(1).await;
     operator.stop().await.unwrap();
 }
 
@@ -291,9 +240,7 @@ async fn a_class_that_is_missing_is_told_and_starts_its_streams_when_it_comes() 
     world
         .api
         .with(|objects| objects.put("streamclasses", class));
-    world
-        .until("it runs", |objects| runs(objects, "news-one"))
-        .await;
+    world.until_attempt(1).await;
     operator.stop().await.unwrap();
 }
 
@@ -315,12 +262,7 @@ async fn a_malformed_stream_stops_nobody() {
 
 #[tokio::test]
 async fn what_a_deleted_stream_leaves_is_cleared_up() {
-    let world = World::new();
-    let operator = world.operator();
-    world.create("news-one", &wanted());
-    world
-        .until("it runs", |objects| runs(objects, "news-one"))
-        .await;
+    let (world, operator) = World::running().await;
     world
         .api
         .with(|objects| objects.remove("livestreams", "news-one"));
@@ -335,12 +277,7 @@ async fn what_a_deleted_stream_leaves_is_cleared_up() {
 
 #[tokio::test]
 async fn pods_of_a_stream_of_the_same_name_are_told_apart_by_uid() {
-    let world = World::new();
-    world.create("news-one", &wanted());
-    let operator = world.operator();
-    world
-        .until("it runs", |objects| runs(objects, "news-one"))
-        .await;
+    let (world, operator) = World::running().await;
     let first = world.api.with(|objects| pods(objects).remove(0));
     operator.kill().await;
     // Deleted and made anew while no operator was there.
@@ -363,12 +300,7 @@ async fn a_create_whose_answer_was_lost_is_not_repeated_under_another_name() {
     world.api.lose_answer_of("POST pods");
     let operator = world.operator();
     world.create("news-one", &wanted());
-    world
-        .until("it runs", |objects| runs(objects, "news-one"))
-        .await;
-    world
-        .api
-        .with(|objects| assert_eq!(status(objects, "news-one", "/pod/attempt"), 1));
+    world.until_attempt(1).await;
     operator.stop().await.unwrap();
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::api_server::ApiServer;
-use crate::world::{World, runs};
+use crate::world::{World, runs, wanted};
 
 fn settings(seconds: &str) -> UninstallSettings {
     let words = [
@@ -29,7 +29,7 @@ fn settings(seconds: &str) -> UninstallSettings {
 async fn streams_of_gateways_are_deleted_and_those_of_people_suspended() {
     let world = World::new();
     let operator = world.operator();
-    world.create("by-hand", &json!({"replicas": 1}));
+    world.create("by-hand", &wanted());
     world
         .until("it runs", |objects| runs(objects, "by-hand"))
         .await;

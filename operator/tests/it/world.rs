@@ -47,6 +47,15 @@ impl World {
         }
     }
 
+    /// A release whose operator runs one stream, `news-one`.
+    pub(crate) async fn running() -> (Self, Operator) {
+        let world = Self::new();
+        let operator = world.operator();
+        world.create("news-one", &wanted());
+        world.until_attempt(1).await;
+        (world, operator)
+    }
+
     pub(crate) fn operator(&self) -> Operator {
         let shutdown = CancellationToken::new();
         let (client, presence) = (self.api.client(), self.presence.clone());
@@ -74,6 +83,14 @@ impl World {
         }
     }
 
+    /// Waits until this attempt of `news-one` runs and no other.
+    pub(crate) async fn until_attempt(&self, attempt: i32) {
+        let met = |objects: &Objects| {
+            runs(objects, "news-one") && status(objects, "news-one", "/pod/attempt") == attempt
+        };
+        self.until(&format!("attempt {attempt} runs"), met).await;
+    }
+
     pub(crate) fn create(&self, name: &str, spec: &Value) {
         let spec = merged(
             &json!({"className": "default", "sources": [{"url": "http://source.example/one.ts"}]}),
@@ -82,6 +99,11 @@ impl World {
         let stream = json!({"metadata": {"name": name, "generation": 1}, "spec": spec});
         self.api.with(|objects| objects.put("livestreams", stream));
     }
+}
+
+/// What makes a stream run.
+pub(crate) fn wanted() -> Value {
+    json!({"replicas": 1})
 }
 
 fn merged(one: &Value, other: &Value) -> Value {
