@@ -1,5 +1,6 @@
-//! Live source with faults and playlist checker, for tests, e2e and xtask only. Never part of the product.
+//! Live source with faults, playlist checker, and what the chart sets; for tests, e2e and xtask only. Never part of the product.
 
+pub mod chart;
 pub mod checker;
 pub mod source;
 pub mod tls;
