@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use clap::Parser;
 use operator::settings::{Settings, SweepSettings};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -13,25 +12,18 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::api_server::ApiServer;
-use crate::world::SOON;
+use crate::world::{SOON, settings};
 
-fn settings(root: &Path, retention: &str) -> SweepSettings {
-    let root = root.to_str().unwrap();
-    let words = [
-        "headend-operator",
-        "sweep",
-        "--namespace",
-        "tv",
-        "--instance",
-        "release",
+fn sweep_settings(root: &Path, retention: &str) -> SweepSettings {
+    let more = [
         "--admin-listen",
         "127.0.0.1:0",
         "--output-directory",
-        root,
+        root.to_str().unwrap(),
         "--sweep-retention-seconds",
         retention,
     ];
-    match Settings::try_parse_from(words).unwrap() {
+    match settings("sweep", &more) {
         Settings::Sweep(settings) => settings,
         other => panic!("not the settings of sweep: {other:?}"),
     }
@@ -115,7 +107,7 @@ async fn directories_go_with_their_pods_and_streams() {
     ] {
         directory(&root, name);
     }
-    let sweeper = start(&api, settings(root.path(), "600"));
+    let sweeper = start(&api, sweep_settings(root.path(), "600"));
     // The predecessor of a living stream's pod is kept for a while, what has no stream is not.
     until(
         &root,
@@ -145,7 +137,7 @@ async fn a_directory_is_kept_for_the_retention_while_its_stream_lives() {
     api.with(|objects| objects.put("livestreams", stream("aaaaaaaa")));
     directory(&root, "one-aaaaaaaa-1");
     directory(&root, "gone-00000000-1");
-    let sweeper = start(&api, settings(root.path(), "2"));
+    let sweeper = start(&api, sweep_settings(root.path(), "2"));
     until(&root, &["one-aaaaaaaa-1"]).await;
     until(&root, &[]).await;
     sweeper.stop().await;
@@ -161,7 +153,7 @@ async fn what_the_watch_has_not_seen_is_asked_for_before_anything_goes() {
     api.with(|objects| objects.put("pods", unseen));
     directory(&root, "one-aaaaaaaa-1");
     directory(&root, "two-bbbbbbbb-1");
-    let sweeper = start(&api, settings(root.path(), "0"));
+    let sweeper = start(&api, sweep_settings(root.path(), "0"));
     until(&root, &["one-aaaaaaaa-1"]).await;
     sweeper.stop().await;
     assert_eq!(directories(&root), ["one-aaaaaaaa-1"]);

@@ -1,25 +1,14 @@
 //! The release goes: its streams stop, and the process waits for their pods.
 
-use clap::Parser;
 use operator::settings::{Settings, UninstallSettings};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::api_server::ApiServer;
-use crate::world::{World, runs, wanted};
+use crate::world::{World, runs, settings, wanted};
 
-fn settings(seconds: &str) -> UninstallSettings {
-    let words = [
-        "headend-operator",
-        "uninstall",
-        "--namespace",
-        "tv",
-        "--instance",
-        "release",
-        "--uninstall-timeout-seconds",
-        seconds,
-    ];
-    match Settings::try_parse_from(words).unwrap() {
+fn within(seconds: &str) -> UninstallSettings {
+    match settings("uninstall", &["--uninstall-timeout-seconds", seconds]) {
         Settings::Uninstall(settings) => settings,
         other => panic!("not the settings of uninstall: {other:?}"),
     }
@@ -39,7 +28,7 @@ async fn streams_of_gateways_are_deleted_and_those_of_people_suspended() {
     });
     world.api.with(|objects| objects.put("livestreams", stream));
     let token = CancellationToken::new();
-    operator::uninstall(world.api.client(), &settings("20"), token)
+    operator::uninstall(world.api.client(), &within("20"), token)
         .await
         .unwrap();
     world.api.with(|objects| {
@@ -58,7 +47,7 @@ async fn pods_that_do_not_end_are_named() {
     let pod = json!({"metadata": {"name": "news-one-00000000-1", "labels": labels}, "spec": {}});
     api.with(|objects| objects.put("pods", pod));
     let token = CancellationToken::new();
-    let error = operator::uninstall(api.client(), &settings("1"), token)
+    let error = operator::uninstall(api.client(), &within("1"), token)
         .await
         .unwrap_err();
     assert_eq!(

@@ -60,7 +60,7 @@ impl World {
         let shutdown = CancellationToken::new();
         let (client, presence) = (self.api.client(), self.presence.clone());
         let token = shutdown.clone();
-        let settings = settings();
+        let settings = run_settings();
         let task =
             tokio::spawn(async move { operator::run(client, presence, &settings, token).await });
         Operator { shutdown, task }
@@ -134,14 +134,21 @@ impl Operator {
     }
 }
 
-fn settings() -> RunSettings {
-    let words = [
+/// The settings of a subcommand in this release.
+pub(crate) fn settings(subcommand: &str, more: &[&str]) -> Settings {
+    let release = [
         "headend-operator",
-        "run",
+        subcommand,
         "--namespace",
         "tv",
         "--instance",
         "release",
+    ];
+    Settings::try_parse_from(release.iter().chain(more)).unwrap()
+}
+
+fn run_settings() -> RunSettings {
+    let more = [
         "--admin-listen",
         "127.0.0.1:0",
         "--transcoder-image",
@@ -149,7 +156,7 @@ fn settings() -> RunSettings {
         "--output-claim",
         "output",
     ];
-    match Settings::try_parse_from(words).unwrap() {
+    match settings("run", &more) {
         Settings::Run(settings) => settings,
         other => panic!("not the settings of run: {other:?}"),
     }
