@@ -6,11 +6,11 @@ use clap::Parser;
 use runtime::exit::{ProcessError, report};
 use standalone::settings::Settings;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    report("headend-standalone", start().await)
+fn main() -> ExitCode {
+    transcoder::sandbox::main(|| report("headend-standalone", start()))
 }
 
+#[tokio::main]
 async fn start() -> Result<(), ProcessError> {
     let settings = Settings::parse();
     runtime::telemetry::start(&settings.log)?;

@@ -27,6 +27,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use transcoder::job::JobOptions;
 use transcoder::metrics::Metrics;
+use transcoder::sandbox::Launcher;
 
 use crate::classes::Classes;
 use crate::collector::Collector;
@@ -125,14 +126,17 @@ fn limits() -> Limits {
 }
 
 fn job_options(settings: &Settings, registry: &mut Registry) -> JobOptions {
+    let metrics = Metrics::register(registry);
+    let launcher = Launcher::new(settings.streams.ffmpeg.clone());
+    tokio::spawn(launcher.clone().announce(metrics.clone()));
     JobOptions {
-        ffmpeg: settings.streams.ffmpeg.clone(),
+        launcher,
         allow_loopback: true,
         grace: Duration::ZERO,
         give_up_after: GIVE_UP,
         linger: Duration::ZERO,
         memory_bytes: MEMORY,
-        metrics: Metrics::register(registry),
+        metrics,
         readiness: Readiness::new(&[]),
         routes: Router::new(),
     }

@@ -3,7 +3,6 @@
 
 use std::future::Future;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +33,7 @@ use crate::output::writer::Writer;
 use crate::packager;
 use crate::packager::queue::{Limits, Queue};
 use crate::pipeline::{self, Pipeline, Start};
+use crate::sandbox::Launcher;
 use crate::source::Source;
 use crate::status::{StatusBoard, unix_milliseconds};
 
@@ -49,8 +49,8 @@ const COMMANDS: usize = 8;
 /// What an attempt needs besides its job document.
 #[derive(Debug, Clone)]
 pub struct JobOptions {
-    /// The FFmpeg to run.
-    pub ffmpeg: PathBuf,
+    /// How encoders are started.
+    pub launcher: Launcher,
     /// Sources on this machine are allowed.
     pub allow_loopback: bool,
     /// How long the stream goes on after the shutdown began, unless it is told to stop.
@@ -208,7 +208,7 @@ impl Attempt {
         let commands = std::mem::replace(&mut self.commands, mpsc::channel(1).1);
         let pipeline = Pipeline::new(pipeline::Parts {
             job: self.job.clone(),
-            ffmpeg: self.options.ffmpeg.clone(),
+            launcher: self.options.launcher.clone(),
             started: self.started,
             start,
             source,

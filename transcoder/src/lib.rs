@@ -11,6 +11,7 @@ mod output;
 mod packager;
 mod pipeline;
 pub mod process;
+pub mod sandbox;
 pub mod settings;
 mod source;
 mod status;

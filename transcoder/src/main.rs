@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    transcoder::process::main()
+    transcoder::sandbox::main(transcoder::process::main)
 }

@@ -9,6 +9,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::sandbox::Level;
+
 /// Which stream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StreamLabels {
@@ -20,6 +22,12 @@ struct StreamLabels {
 struct ReasonLabels {
     stream: String,
     reason: String,
+}
+
+/// How far encoders are confined.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LevelLabels {
+    level: String,
 }
 
 type SecondsGauge = Gauge<f64, AtomicU64>;
@@ -35,6 +43,7 @@ pub struct Metrics {
     forced_cuts: Family<StreamLabels, Counter>,
     encoder_starts: Family<StreamLabels, Counter>,
     encoder_delay: Family<StreamLabels, SecondsGauge>,
+    encoder_sandbox: Family<LevelLabels, Gauge>,
     output_stalled: Family<StreamLabels, Gauge>,
     first_segment: Family<StreamLabels, SecondsGauge>,
 }
@@ -84,6 +93,11 @@ impl Metrics {
             metrics.encoder_delay.clone(),
         );
         registry.register(
+            "encoder_sandbox",
+            "How far encoders are confined: none, limits, or landlock with the version of its interface",
+            metrics.encoder_sandbox.clone(),
+        );
+        registry.register(
             "output_stalled",
             "Whether segments are served from memory (1) or lie on the volume (0)",
             metrics.output_stalled.clone(),
@@ -95,6 +109,13 @@ impl Metrics {
             metrics.first_segment.clone(),
         );
         metrics
+    }
+
+    /// How far encoders of this process are confined.
+    pub(crate) fn encoder_sandbox(&self, level: Level) {
+        let level = level.to_string();
+        let labels = LevelLabels { level };
+        self.encoder_sandbox.get_or_create(&labels).set(1);
     }
 
     /// The figures of one stream.

@@ -8,7 +8,6 @@ mod plan;
 mod processes;
 mod sources;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use api::condition::Reason;
@@ -22,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::handle::Command;
 use crate::metrics::StreamMetrics;
 use crate::packager;
+use crate::sandbox::Launcher;
 use crate::source::{Source, SourceEvent};
 use crate::status::{StatusBoard, unix_milliseconds};
 use flow::Flow;
@@ -57,7 +57,7 @@ pub(crate) struct Parts {
     /// What is to be done.
     pub(crate) job: TranscodeJob,
     /// The FFmpeg to run.
-    pub(crate) ffmpeg: PathBuf,
+    pub(crate) launcher: Launcher,
     /// When the attempt began.
     pub(crate) started: Instant,
     /// Where the numbers start.
@@ -112,7 +112,7 @@ impl Pipeline {
             ticks,
             flow: Flow::new(parts.job.class.clone(), parts.start),
             sources: Sources::new(&parts.job.sources, parts.give_up_after),
-            processes: Processes::new(parts.ffmpeg.clone()),
+            processes: Processes::new(parts.launcher.clone()),
             failures: Failures::default(),
             restart_at: None,
             passes_through: false,

@@ -14,6 +14,7 @@ use tokio::runtime::Builder;
 
 use crate::job::{self, JobOptions, Outcome};
 use crate::metrics::Metrics;
+use crate::sandbox::Launcher;
 use crate::settings::Settings;
 
 const NAME: &str = "headend-transcoder";
@@ -62,8 +63,10 @@ async fn supervise(settings: &Settings, job: TranscodeJob) -> Result<(), Process
     runtime::build::register(&mut registry);
     let metrics = Metrics::register(&mut registry);
     let readiness = Readiness::new(&["segments"]);
+    let launcher = Launcher::new(settings.ffmpeg.clone());
+    tokio::spawn(launcher.clone().announce(metrics.clone()));
     let options = JobOptions {
-        ffmpeg: settings.ffmpeg.clone(),
+        launcher,
         allow_loopback: settings.allow_loopback,
         grace: Duration::from_secs(settings.grace_seconds).saturating_sub(END),
         give_up_after: GIVE_UP,

@@ -8,6 +8,21 @@ use crate::viewer::Viewer;
 use crate::{list, source};
 
 #[tokio::test(flavor = "multi_thread")]
+async fn started_to_become_an_encoder_it_becomes_one_or_says_why_not() {
+    assert_eq!(
+        refused(&["become-encoder", "sh", "-c", "echo here >&2; exit 3"]).await,
+        (Some(3), "here".to_owned())
+    );
+    assert_eq!(
+        refused(&["become-encoder", "headend-nothing"]).await,
+        (
+            Some(125),
+            "failed to start headend-nothing: not found".to_owned()
+        )
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bad_input_is_one_message_and_exit_code_2() {
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use api::condition::Reason;
 use bytes::Bytes;
+use rustix::process::Signal;
 use tokio::time::Instant;
 
 use super::flow::effect::{EncoderId, Now};
@@ -17,6 +18,8 @@ const LATE: Duration = Duration::from_secs(5);
 const IN_TIME: Duration = Duration::from_secs(2);
 /// Beside a picture that is passed through, an encoder that fails again and again is tried this often.
 const NEXT_TRY: Duration = Duration::from_secs(30);
+/// What ends an encoder that writes to a file: no file of its may grow.
+const WROTE: i32 = Signal::XFSZ.as_raw();
 
 impl Pipeline {
     /// An encoder says something.
@@ -134,10 +137,35 @@ impl Pipeline {
 fn describe(exit: Exit, last_words: Option<String>) -> String {
     let how = match exit {
         Exit::Code(code) => format!("ended with code {code}"),
+        Exit::Signal(WROTE) => "was ended by its sandbox because it wrote to a file".to_owned(),
         Exit::Signal(signal) => format!("was ended by signal {signal}"),
     };
     match last_words {
         Some(words) => format!("the encoder {how}: {words}"),
         None => format!("the encoder {how}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_an_encoder_has_a_name_and_its_last_words() {
+        for (exit, words, told) in [
+            (
+                Exit::Code(1),
+                Some("Cannot allocate memory"),
+                "the encoder ended with code 1: Cannot allocate memory",
+            ),
+            (
+                Exit::Signal(25),
+                None,
+                "the encoder was ended by its sandbox because it wrote to a file",
+            ),
+            (Exit::Signal(11), None, "the encoder was ended by signal 11"),
+        ] {
+            assert_eq!(describe(exit, words.map(str::to_owned)), told);
+        }
     }
 }

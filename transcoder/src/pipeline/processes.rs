@@ -2,7 +2,6 @@
 //! What they do wrong is theirs, never the source's.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::flow::effect::EncoderId;
 use crate::encoder::{Encoder, EncoderCommand, EncoderEvent, Exit, FeedFull, Reports};
+use crate::sandbox::Launcher;
 
 /// Failures within this are counted together.
 const MEMORY: Duration = Duration::from_secs(60);
@@ -59,7 +59,7 @@ impl Failures {
 /// The processes.
 #[derive(Debug)]
 pub(super) struct Processes {
-    program: PathBuf,
+    launcher: Launcher,
     running: BTreeMap<EncoderId, Encoder>,
     reports: Reports,
     events: mpsc::UnboundedReceiver<(u64, EncoderEvent)>,
@@ -67,10 +67,10 @@ pub(super) struct Processes {
 
 impl Processes {
     /// None yet.
-    pub(super) fn new(program: PathBuf) -> Self {
+    pub(super) fn new(launcher: Launcher) -> Self {
         let (reports, events) = mpsc::unbounded_channel();
         Self {
-            program,
+            launcher,
             running: BTreeMap::new(),
             reports,
             events,
@@ -79,9 +79,10 @@ impl Processes {
 
     /// Starts one. One that cannot be started ends at once, like one that fails later.
     pub(super) fn start(&mut self, id: EncoderId, encode: &Encode) {
+        let (program, arguments) = self.launcher.command(encode.arguments());
         let command = EncoderCommand {
-            program: self.program.clone(),
-            arguments: encode.arguments(),
+            program,
+            arguments,
             pipes: encode.pipes(),
         };
         tracing::info!(
@@ -98,7 +99,7 @@ impl Processes {
                     exit: Exit::Code(-1),
                     last_words: Some(format!(
                         "failed to start {}: {error}",
-                        self.program.display()
+                        command.program.display()
                     )),
                 };
                 drop(self.reports.send((id.0, ended)));

@@ -1,6 +1,5 @@
 //! One attempt in this process, on a source of this process, reached as operator and gateway reach it.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use api::control::{JobPhase, JobStatus};
@@ -23,9 +22,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use transcoder::job::{JobOptions, Outcome, run};
 use transcoder::metrics::Metrics;
+use transcoder::sandbox::Launcher;
 
 /// Far longer than anything here takes.
 pub(crate) const BOUND: Duration = Duration::from_secs(60);
+
+/// The program through which encoders are started.
+pub(crate) const HOST: &str = env!("CARGO_BIN_EXE_headend-transcoder");
 
 /// A running attempt and what belongs to it.
 pub(crate) struct Attempt {
@@ -259,7 +262,7 @@ fn job() -> TranscodeJob {
 
 fn options() -> JobOptions {
     JobOptions {
-        ffmpeg: PathBuf::from("ffmpeg"),
+        launcher: Launcher::through(HOST.into(), "ffmpeg".into()),
         allow_loopback: true,
         grace: Duration::ZERO,
         give_up_after: Duration::from_secs(60),

@@ -1,14 +1,17 @@
 //! Sources that are encoded, wholly or in part: renditions stay aligned, and a failing encoder costs no stream.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use api::condition::Reason;
 use api::control::MediaMode;
 use api::stream_class::TranscodeMode;
 use rustix::process::{Pid, Signal, kill_process};
 use testkit::source::{AudioFormat, ChannelSettings};
+use transcoder::sandbox::Launcher;
 
-use crate::attempt::{Setup, told};
+use crate::attempt::{HOST, Setup, told};
 
 #[tokio::test]
 async fn encoded_rungs_below_a_source_that_is_passed_through_break_no_rule() {
@@ -72,23 +75,19 @@ async fn a_class_that_says_transcode_encodes_what_would_fit() {
 #[tokio::test]
 async fn an_encoder_that_is_killed_is_replaced_and_the_source_goes_on() {
     let directory = tempfile::tempdir().unwrap();
+    // A name of its own, by which its processes are found.
     let program = directory.path().join("ffmpeg");
-    let pids = directory.path().join("pids");
-    let script = format!(
-        "#!/bin/sh\necho $$ >> {}\nexec ffmpeg \"$@\"\n",
-        pids.display()
-    );
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    let mut places = std::env::split_paths(&path).map(|place| place.join("ffmpeg"));
+    let installed = places.find(|place| place.exists()).unwrap();
+    symlink(installed, &program).unwrap();
     let mut setup = Setup::auto(ChannelSettings::small("killed")).with_ladder(&[180, 144]);
-    setup.options.ffmpeg = program;
+    setup.options.launcher = Launcher::through(HOST.into(), program.clone());
     let attempt = setup.start().await;
     attempt.live().await;
-    let started =
-        |text: String| -> Vec<i32> { text.lines().map(|line| line.parse().unwrap()).collect() };
-    let first = started(std::fs::read_to_string(&pids).unwrap());
+    let first = processes(&program);
     assert_eq!(first.len(), 1);
-    kill_process(Pid::from_raw(first[0]).unwrap(), Signal::KILL).unwrap();
+    kill_process(first[0], Signal::KILL).unwrap();
     let has = |status: &api::control::JobStatus| {
         status
             .troubles
@@ -115,6 +114,21 @@ async fn an_encoder_that_is_killed_is_replaced_and_the_source_goes_on() {
             .all(|entry| !entry.gaps.contains(&"180p".to_owned()))
     );
     assert!(healed.segments.iter().all(|entry| !entry.discontinuity));
-    assert_eq!(started(std::fs::read_to_string(&pids).unwrap()).len(), 2);
+    let second = processes(&program);
+    assert_eq!(second.len(), 1);
+    assert_ne!(second, first);
     attempt.stop().await;
+}
+
+/// The processes that run a program, by the name they were started under.
+fn processes(program: &Path) -> Vec<Pid> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    entries
+        .filter_map(|entry| {
+            let id = entry.file_name().to_str()?.parse().ok()?;
+            let line = std::fs::read(entry.path().join("cmdline")).ok()?;
+            let name = line.split(|byte| *byte == 0).next()?;
+            (name == program.as_os_str().as_bytes()).then(|| Pid::from_raw(id))?
+        })
+        .collect()
 }

@@ -14,3 +14,4 @@ mod faults;
 mod output;
 mod play;
 mod process;
+mod sandbox;

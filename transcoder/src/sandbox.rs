@@ -1,0 +1,224 @@
+//! The way into FFmpeg, the part that meets hostile bytes: our own program is started again, gives up what an encoder does not need,
+//! and becomes FFmpeg. Nothing runs before that, and FFmpeg never runs when giving up failed.
+
+mod confine;
+mod policy;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::str::FromStr;
+use std::time::Duration;
+
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use tokio::process::Command;
+
+use crate::metrics::Metrics;
+
+/// First argument of a program that is to become an encoder. With nothing behind it, the level is printed instead.
+const ENTRY: &str = "become-encoder";
+/// The exit code when FFmpeg was not reached, as `env` and container runtimes have it.
+const NOT_REACHED: u8 = 125;
+/// This very program, also after its file was replaced.
+const SELF: &str = "/proc/self/exe";
+/// How long the level may take to be found out; it takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How far encoders are confined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// It is not known to work.
+    None,
+    /// No new privileges, and limits on resources. The kernel has no Landlock.
+    Limits,
+    /// That, and Landlock by this version of its interface: 1 files, 2 and 3 their moving and truncating, 4 TCP, 5 devices,
+    /// 6 signals and abstract sockets.
+    Landlock(u8),
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => formatter.write_str("none"),
+            Self::Limits => formatter.write_str("limits"),
+            Self::Landlock(version) => write!(formatter, "landlock-{version}"),
+        }
+    }
+}
+
+/// What is no level.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("failed to understand the level {0:?}")]
+pub struct UnknownLevel(String);
+
+impl FromStr for Level {
+    type Err = UnknownLevel;
+
+    fn from_str(text: &str) -> Result<Self, UnknownLevel> {
+        let version = |text: &str| text.strip_prefix("landlock-")?.parse().ok();
+        match text {
+            "none" => Ok(Self::None),
+            "limits" => Ok(Self::Limits),
+            _ => version(text)
+                .map(Self::Landlock)
+                .ok_or_else(|| UnknownLevel(text.to_owned())),
+        }
+    }
+}
+
+/// The `main` of every program that runs attempts: becomes an encoder when started as one, else hides its memory from others of
+/// the same user and goes on with `program`.
+pub fn main(program: impl FnOnce() -> ExitCode) -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    let outcome = if arguments.next().is_some_and(|first| first == ENTRY) {
+        become_encoder(arguments)
+    } else {
+        match set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+            Ok(()) => return program(),
+            Err(error) => Err(format!("failed to hide the process's memory: {error}")),
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::from(NOT_REACHED)
+        }
+    }
+}
+
+/// Does not return when all goes well, unless there is no program to become.
+fn become_encoder(mut arguments: impl Iterator<Item = OsString>) -> Result<(), String> {
+    let Some(name) = arguments.next() else {
+        let level = confine::confine(None).map_err(|error| error.to_string())?;
+        let printed = writeln!(io::stdout(), "{level}");
+        return printed.map_err(|error| format!("failed to print the level: {error}"));
+    };
+    let path = std::env::var_os("PATH");
+    let program = policy::find(Path::new(&name), path.as_deref())
+        .ok_or_else(|| format!("failed to start {}: not found", name.display()))?;
+    confine::confine(Some(&program)).map_err(|error| error.to_string())?;
+    let error = confine::replace(&program, arguments);
+    Err(format!("failed to start {}: {error}", program.display()))
+}
+
+/// How encoders are started.
+#[derive(Debug, Clone)]
+pub struct Launcher {
+    host: PathBuf,
+    ffmpeg: PathBuf,
+}
+
+/// Why it is not known how far encoders are confined.
+#[derive(Debug, thiserror::Error)]
+enum ProbeError {
+    #[error("failed to start {0}: {1}")]
+    Start(PathBuf, #[source] io::Error),
+    #[error("no answer in {PATIENCE:?}")]
+    Silent,
+    #[error("{0}")]
+    Failed(String),
+    #[error(transparent)]
+    Unknown(#[from] UnknownLevel),
+}
+
+impl Launcher {
+    /// Starts this FFmpeg through the running program, whose `main` is [`main`].
+    #[must_use]
+    pub fn new(ffmpeg: PathBuf) -> Self {
+        Self::through(PathBuf::from(SELF), ffmpeg)
+    }
+
+    /// Starts this FFmpeg through another program whose `main` is [`main`].
+    #[must_use]
+    pub fn through(host: PathBuf, ffmpeg: PathBuf) -> Self {
+        Self { host, ffmpeg }
+    }
+
+    /// What to run for FFmpeg with these arguments.
+    pub(crate) fn command(&self, arguments: Vec<OsString>) -> (PathBuf, Vec<OsString>) {
+        let entry = [ENTRY.into(), self.ffmpeg.clone().into_os_string()];
+        (
+            self.host.clone(),
+            entry.into_iter().chain(arguments).collect(),
+        )
+    }
+
+    /// Finds out how far encoders are confined, and says so in the log and in the figures.
+    pub async fn announce(self, metrics: Metrics) {
+        let level = match self.probe().await {
+            Ok(level @ Level::Landlock(_)) => {
+                tracing::info!(encoder.sandbox = %level, "encoders are confined");
+                level
+            }
+            Ok(level) => {
+                tracing::warn!(
+                    encoder.sandbox = %level,
+                    "encoders are confined by limits only: there is no Landlock in this kernel, or not for this container"
+                );
+                level
+            }
+            Err(error) => {
+                tracing::error!(%error, "failed to confine encoders: none will start");
+                Level::None
+            }
+        };
+        metrics.encoder_sandbox(level);
+    }
+
+    async fn probe(&self) -> Result<Level, ProbeError> {
+        let output = Command::new(&self.host)
+            .arg(ENTRY)
+            .env_clear()
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let output = tokio::time::timeout(PATIENCE, output)
+            .await
+            .map_err(|_| ProbeError::Silent)?
+            .map_err(|error| ProbeError::Start(self.host.clone(), error))?;
+        if !output.status.success() {
+            let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Err(ProbeError::Failed(words));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_read_as_it_is_written() {
+        for level in [Level::None, Level::Limits, Level::Landlock(4)] {
+            assert_eq!(level.to_string().parse(), Ok(level));
+        }
+        for text in ["", "landlock", "landlock-", "landlock-x", "Limits"] {
+            assert!(text.parse::<Level>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_encoder_is_started_through_the_host() {
+        let launcher = Launcher::new(PathBuf::from("ffmpeg"));
+        let (program, arguments) = launcher.command(vec!["-i".into(), "pipe:0".into()]);
+        assert_eq!(program, PathBuf::from("/proc/self/exe"));
+        assert_eq!(arguments, ["become-encoder", "ffmpeg", "-i", "pipe:0"]);
+    }
+
+    #[tokio::test]
+    async fn a_host_that_cannot_confine_is_no_level() {
+        for (host, told) in [
+            ("/nonexistent", "failed to start /nonexistent"),
+            ("/bin/false", ""),
+            ("/bin/true", "failed to understand the level \"\""),
+        ] {
+            let launcher = Launcher::through(PathBuf::from(host), PathBuf::new());
+            let error = launcher.probe().await.unwrap_err().to_string();
+            assert!(error.starts_with(told), "{error}");
+        }
+    }
+}
