@@ -1,6 +1,6 @@
 //! From the first viewer's click to a playing stream, and the second viewer's.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use api::live_stream::Phase;
 use e2e::suite::{NAMESPACE, Suite};
 use e2e::viewer::Viewer;
@@ -92,17 +92,43 @@ async fn the_master_of_a_ladder_describes_what_is_played() -> Result<()> {
 }
 
 #[tokio::test]
+async fn encoders_in_a_pod_are_confined_and_its_figures_say_how_far() -> Result<()> {
+    let suite = Suite::start().await?;
+    suite.viewer("ladder").start(START).await?;
+    let has_endpoint = |stream: &api::LiveStream| endpoint(stream).is_some();
+    let ladder = suite
+        .stream_when("ladder", "has an endpoint", SOON, has_endpoint)
+        .await?;
+    testkit::tls::choose_provider();
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let url = format!("http://{}/metrics", endpoint(&ladder).unwrap());
+    let text = client.get(url).send().await?.text().await?;
+    let level = text
+        .lines()
+        .find_map(|line| line.strip_prefix("headend_transcoder_encoder_sandbox{level=\""))
+        .and_then(|rest| rest.strip_suffix("\"} 1"))
+        .context("no level among the figures")?;
+    eprintln!("encoders in a pod reach the level {level}");
+    ensure!(
+        level == "limits" || level.starts_with("landlock-"),
+        "{level}"
+    );
+    let one = "headend_transcoder_encoder_starts_total{stream=\"ladder\"} 1";
+    ensure!(text.lines().any(|line| line == one), "{text}");
+    Ok(())
+}
+
+/// Where the pod of a stream answers.
+fn endpoint(stream: &api::LiveStream) -> Option<String> {
+    stream.status.as_ref()?.pod.clone()?.endpoint
+}
+
+#[tokio::test]
 async fn a_pod_answers_only_for_the_stream_that_it_runs() -> Result<()> {
     let suite = Suite::start().await?;
     suite.viewer("plain").start(START).await?;
     suite.viewer("second").start(START).await?;
-    let running = |stream: &api::LiveStream| {
-        stream
-            .status
-            .as_ref()
-            .and_then(|status| status.pod.clone()?.endpoint)
-            .is_some()
-    };
+    let running = |stream: &api::LiveStream| endpoint(stream).is_some();
     let plain = suite
         .stream_when("plain", "has an endpoint", SOON, running)
         .await?;
