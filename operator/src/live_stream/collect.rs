@@ -26,18 +26,6 @@ pub(crate) enum PresenceView {
     Known(PresenceFacts),
 }
 
-impl PresenceView {
-    /// How long ago the last request for a stream was that no session is on; `None` when one is, or when that is not known.
-    pub(crate) fn unwatched_for(&self) -> Option<Duration> {
-        match self {
-            Self::Known(PresenceFacts { stream, .. }) if stream.viewers == 0 => {
-                stream.last.map(|last| between(last, stream.now))
-            }
-            Self::NotAsked | Self::Away(_) | Self::Known(_) => None,
-        }
-    }
-}
-
 /// The presence store's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PresenceFacts {

@@ -281,7 +281,7 @@ mod tests {
         use Teller::{Cluster, Store};
         let mut wanted = observed();
         wanted.presence = watched(1, 0);
-        let life: [News; 10] = [
+        let life: [News; 12] = [
             (1, Cluster, |observed| {
                 observed.pods = vec![pod(1)];
                 observed.pods[0].address = None;
@@ -300,6 +300,8 @@ mod tests {
             (7, Store, |observed| observed.presence = watched(1, 1)),
             (20, Store, |observed| observed.presence = watched(1, 12)),
             (600, Store, |observed| observed.presence = watched(40, 0)),
+            (700, Store, |observed| observed.presence = watched(1, 1)),
+            (800, Store, |observed| observed.presence = watched(40, 0)),
             (900, Cluster, |observed| {
                 observed.stream.replicas = 0;
                 observed.presence = PresenceView::NotAsked;
@@ -313,10 +315,12 @@ mod tests {
                 (0, Phase::Pending, 0),
                 (2, Phase::Starting, 0),
                 (5, Phase::Live, 0),
-                // The first viewer is told a flush after having been counted, not a minute after.
-                (10, Phase::Live, 1),
-                (70, Phase::Live, 10),
-                (610, Phase::Live, 0),
+                // The first viewer is told a moment after having been counted, not a minute after.
+                (15, Phase::Live, 1),
+                (75, Phase::Live, 10),
+                (615, Phase::Live, 0),
+                (705, Phase::Live, 1),
+                (825, Phase::Live, 0),
                 (900, Phase::Stopping, 0),
                 (906, Phase::Idle, 0),
             ]

@@ -15,17 +15,15 @@ use k8s_openapi::jiff::Timestamp;
 
 use self::course::{Cause, Course, Decision, Rest};
 use super::backoff::Failures;
-use super::collect::{self, Collect};
+use super::collect::{self, Collect, PresenceView};
 use super::observe::{Observed, UNREACHABLE_AFTER};
 use super::pod::{self, Order};
 use super::pods::{PodFacts, PodState};
 
 /// How soon coarse viewers are looked at again.
 const VIEWERS_RECHECK: Duration = Duration::from_secs(60);
-/// How soon they are, while somebody who just asked for the stream may become the first: gateways tell so often.
-const FIRST_VIEWER_RECHECK: Duration = Duration::from_secs(5);
-/// For how long after a request: it is held for a while, told a flush later, and followed by a playlist, told another flush later.
-const FIRST_VIEWER_WITHIN: Duration = Duration::from_secs(30);
+/// How soon the first viewer of a stream that runs is looked for: a read of the presence store, and two flushes of a gateway.
+const FIRST_VIEWER_RECHECK: Duration = Duration::from_secs(10);
 /// A pod that takes longer than this from node to container has its mounts looked into.
 pub(crate) const MOUNTS_SUSPECT_AFTER: Duration = Duration::from_secs(10);
 
@@ -212,16 +210,11 @@ fn keep_recheck(observed: &Observed, pod: &PodFacts, now: Timestamp) -> Duration
     }
 }
 
-/// When the status may be wrong about viewers for too long.
+/// Nobody triggers the stream of a viewer who comes to one that runs already.
 fn viewers_recheck(observed: &Observed) -> Duration {
-    let arriving = observed
-        .presence
-        .unwatched_for()
-        .is_some_and(|passed| passed < FIRST_VIEWER_WITHIN);
-    if arriving {
-        FIRST_VIEWER_RECHECK
-    } else {
-        VIEWERS_RECHECK
+    match &observed.presence {
+        PresenceView::Known(facts) if facts.stream.viewers == 0 => FIRST_VIEWER_RECHECK,
+        PresenceView::Known(_) | PresenceView::NotAsked | PresenceView::Away(_) => VIEWERS_RECHECK,
     }
 }
 

@@ -127,22 +127,20 @@ fn a_stream_that_is_kept_running_is_never_collected() {
 #[test]
 fn it_is_looked_at_again_exactly_when_something_may_be_due() {
     let mut observed = live();
-    observed.presence = watched(290, 0);
+    observed.presence = watched(297, 0);
     assert_eq!(
         plan(&observed, now()).requeue,
-        Duration::from_secs(10),
+        Duration::from_secs(3),
         "idle"
     );
     observed.presence = watched(5, 1);
     assert_eq!(plan(&observed, now()).requeue, VIEWERS_RECHECK, "watched");
-    observed.presence = watched(29, 0);
+    observed.presence = watched(5, 0);
     assert_eq!(
         plan(&observed, now()).requeue,
         FIRST_VIEWER_RECHECK,
-        "asked for"
+        "unwatched"
     );
-    observed.presence = watched(30, 0);
-    assert_eq!(plan(&observed, now()).requeue, VIEWERS_RECHECK, "unwatched");
     observed.polled.unreachable_for = Duration::from_secs(9);
     assert_eq!(
         plan(&observed, now()).requeue,
