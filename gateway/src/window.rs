@@ -136,56 +136,13 @@ pub fn judge(served: Option<&Playlists>, offered: &Playlists) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use api::job::ResumeFloor;
-    use api::playlists::{Rendition, Resolution, SegmentEntry};
-
     use super::*;
-    use crate::keys::Key;
+    use crate::streams::testing::{self, keys};
 
     const UID: &str = "0f9c2a41-7b1e-4c55-9d6a-d0c5a1b2c3d4";
 
-    fn keys() -> Keys {
-        Keys {
-            session: Key::new(&[1; 32]),
-            segment: Key::new(&[2; 32]),
-        }
-    }
-
-    fn rendition(id: &str) -> Rendition {
-        Rendition {
-            id: id.to_owned(),
-            bandwidth: 3_210_000,
-            average_bandwidth: 2_730_000,
-            codecs: "avc1.64001f,mp4a.40.2".to_owned(),
-            resolution: Some(Resolution {
-                width: 1280,
-                height: 720,
-            }),
-            frame_rate_thousandths: Some(25_000),
-        }
-    }
-
     fn playlists(version: u64, attempt: i32, numbers: std::ops::Range<u64>) -> Playlists {
-        let segments = numbers.map(|number| SegmentEntry {
-            number,
-            attempt,
-            duration_ticks: 180_000,
-            discontinuity: false,
-            independent: true,
-            program_date_time_unix_milliseconds: 1_790_000_000_000,
-            gaps: vec![],
-        });
-        Playlists {
-            version,
-            stream_uid: UID.to_owned(),
-            attempt,
-            updated_unix_milliseconds: 1_790_000_000_000,
-            target_duration_seconds: 4,
-            discontinuity_sequence: 7,
-            renditions: vec![rendition("source"), rendition("480p")],
-            segments: segments.collect(),
-            next: ResumeFloor::default(),
-        }
+        testing::playlists(UID, attempt, version, numbers)
     }
 
     fn uris(playlist: &str) -> Vec<&str> {
