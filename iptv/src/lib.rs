@@ -1,4 +1,5 @@
 //! The formats of the IPTV world, parsed and written. Pure: bytes in, values out, and back.
 //! Nothing here reads a file, opens a socket or trusts what it is given.
 
+pub mod hls;
 pub mod m3u;
