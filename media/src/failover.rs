@@ -25,6 +25,8 @@ pub enum Failure {
     EndOfStream,
     /// No bytes for longer than allowed.
     Silent,
+    /// It answers as ever, and has nothing new: asking it again changes nothing.
+    Stalled,
     /// What it sends is not MPEG-TS.
     NotTransportStream,
     /// It has neither video nor audio.
@@ -43,6 +45,7 @@ impl Failure {
             // Panels answer 4xx while they hold the slot of the connection before.
             Self::Http(status) => status >= 500 || matches!(status, 408 | 429) || has_account,
             Self::EgressRefused
+            | Self::Stalled
             | Self::NotTransportStream
             | Self::NoTracks
             | Self::NoKeyframe
@@ -259,6 +262,7 @@ mod tests {
             (Failure::Http(404), switch, reconnect),
             (Failure::Http(403), switch, reconnect),
             (Failure::EgressRefused, switch, switch),
+            (Failure::Stalled, switch, switch),
             (Failure::NotTransportStream, switch, switch),
             (Failure::NoTracks, switch, switch),
             (Failure::NoKeyframe, switch, switch),

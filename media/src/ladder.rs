@@ -1,6 +1,7 @@
 //! Which renditions a source gets. Never upscales; what a source is called does not depend on whether it is copied or encoded,
 //! so a rendition keeps its name when that changes.
 
+use api::job::JobClass;
 use api::stream_class::{Preset, Rung, TranscodeMode};
 
 use crate::codec::video::Dimensions;
@@ -37,6 +38,16 @@ pub struct Wanted<'a> {
     pub preset: Preset,
     /// The encoded renditions rung by rung, instead of the preset's when not empty.
     pub ladder: &'a [Rung],
+}
+
+impl<'a> From<&'a JobClass> for Wanted<'a> {
+    fn from(class: &'a JobClass) -> Self {
+        Self {
+            mode: class.mode,
+            preset: class.preset,
+            ladder: &class.ladder,
+        }
+    }
 }
 
 /// One rendition.
@@ -110,6 +121,14 @@ pub fn renditions(
         plans.push(rung(UNKNOWN_SIZE, bit_rate_for(UNKNOWN_SIZE), source));
     }
     plans
+}
+
+/// Lines of the highest picture that a class has, where that is not the source's own: more are of no use.
+#[must_use]
+pub fn enough_lines(wanted: &Wanted<'_>) -> Option<u32> {
+    let is_own = wanted.mode == TranscodeMode::Copy || has_source(wanted);
+    let highest = rungs(wanted).first().map(|&(height, _)| height);
+    highest.filter(|_| !is_own)
 }
 
 /// The rungs that a class asks for, highest first.
@@ -395,5 +414,28 @@ mod tests {
                 kilobits_per_second: 746
             })
         );
+    }
+
+    #[test]
+    fn what_is_no_higher_than_the_ladder_is_enough_where_the_source_itself_is_not_shown() {
+        let rungs = [Rung {
+            height: 576,
+            video_kilobits_per_second: 1400,
+        }];
+        for (mode, preset, ladder, expected) in [
+            (TranscodeMode::Auto, Preset::Low, &[][..], Some(360)),
+            (TranscodeMode::Transcode, Preset::High, &[], Some(720)),
+            (TranscodeMode::Auto, Preset::Source, &rungs, Some(576)),
+            (TranscodeMode::Auto, Preset::Source, &[], None),
+            (TranscodeMode::Auto, Preset::Ultra, &rungs, None),
+            (TranscodeMode::Copy, Preset::Low, &[], None),
+        ] {
+            let wanted = Wanted {
+                mode,
+                preset,
+                ladder,
+            };
+            assert_eq!(enough_lines(&wanted), expected, "{wanted:?}");
+        }
     }
 }

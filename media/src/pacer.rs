@@ -11,13 +11,47 @@ const BURST_PAUSE: Duration = Duration::from_millis(500);
 const JITTER: Ticks = Ticks::from_milliseconds(100);
 /// A step of the clock longer than this, or backwards, starts a new count.
 const LONGEST_STEP: Ticks = Ticks::from_milliseconds(10_000);
-/// How fast the pace follows a source whose clock is faster than ours, as a part of the time passed.
-const DRIFT_DIVISOR: i64 = 200;
+/// A source that sends by its own clock is spread over this at most.
+const LONGEST_DELAY: Duration = Duration::from_secs(1);
+
+/// How the media of a source come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pacing {
+    /// Nothing is held back for longer.
+    longest_delay: Duration,
+    /// The most that passes at once at the start.
+    burst: Option<Duration>,
+    /// How fast the pace follows a source that is ahead of it, as a part of the time passed.
+    drift_divisor: i64,
+}
+
+impl Pacing {
+    /// A source that sends by its own clock, after a start burst.
+    #[must_use]
+    pub fn continuous() -> Self {
+        Self {
+            longest_delay: LONGEST_DELAY,
+            burst: None,
+            drift_divisor: 200,
+        }
+    }
+
+    /// A source that is fetched segment by segment. At the start so much passes at once; what is there beyond that bridges the
+    /// time until the next segment, so it is spent only as slowly as clocks differ.
+    #[must_use]
+    pub fn segmented(longest_segment: Duration, burst: Duration) -> Self {
+        Self {
+            longest_delay: longest_segment.max(LONGEST_DELAY),
+            burst: Some(burst),
+            drift_divisor: 5000,
+        }
+    }
+}
 
 /// The pace of one connection.
 #[derive(Debug)]
 pub struct Pacer {
-    longest_delay: Ticks,
+    pacing: Pacing,
     start: Option<Start>,
 }
 
@@ -32,21 +66,23 @@ struct Start {
     grown_at: Duration,
     /// What is let through: media up to this far ahead of real time. Absent during the start burst.
     pace: Option<Ticks>,
+    /// Time that has passed and is too short to raise the pace by a tick.
+    drifted: i64,
 }
 
 impl Pacer {
-    /// A pacer that holds nothing back for longer than this: one target duration of an HLS upstream, a second for others.
+    /// A pacer for a source that has sent nothing yet.
     #[must_use]
-    pub fn new(longest_delay: Duration) -> Self {
+    pub fn new(pacing: Pacing) -> Self {
         Self {
-            longest_delay: Ticks::from_duration(longest_delay),
+            pacing,
             start: None,
         }
     }
 
     /// When bytes may pass that arrived at `now` and end at this time of the source's clock (unwrapped). Never before `now`.
     pub fn release_at(&mut self, clock: Ticks, now: Duration) -> Duration {
-        let longest_delay = self.longest_delay;
+        let longest_delay = Ticks::from_duration(self.pacing.longest_delay);
         let is_new = self.start.as_ref().is_none_or(|start| {
             let step = clock - start.last_clock;
             step < Ticks::ZERO || step > LONGEST_STEP + longest_delay
@@ -58,7 +94,7 @@ impl Pacer {
         let Some(start) = &mut self.start else {
             return now;
         };
-        let delay = start.delay(clock, now, longest_delay);
+        let delay = start.delay(clock, now, &self.pacing);
         if delay < JITTER {
             return now;
         }
@@ -84,26 +120,39 @@ impl Start {
             highest_lead: Ticks::ZERO,
             grown_at: now,
             pace: None,
+            drifted: 0,
         }
     }
 
-    fn delay(&mut self, clock: Ticks, now: Duration, longest_delay: Ticks) -> Ticks {
+    fn delay(&mut self, clock: Ticks, now: Duration, pacing: &Pacing) -> Ticks {
         let lead = (clock - self.clock) - Ticks::from_duration(now.saturating_sub(self.now));
         let passed = Ticks::from_duration(now.saturating_sub(self.last_now));
         (self.last_clock, self.last_now) = (clock, now);
         match self.pace {
-            None => self.watch_burst(lead, now),
+            None => self.watch_burst(lead, now, pacing.burst.map(Ticks::from_duration)),
             Some(pace) => {
                 // Downwards at once, so that nothing is asked for before it can be there; upwards with the drift only.
-                let risen = pace + Ticks(passed.0 / DRIFT_DIVISOR);
+                let risen = pace + self.drift(passed, pacing.drift_divisor);
+                let longest_delay = Ticks::from_duration(pacing.longest_delay);
                 self.pace = Some(risen.min(lead).max(lead - longest_delay));
             }
         }
         self.pace.map_or(Ticks::ZERO, |pace| lead - pace)
     }
 
-    fn watch_burst(&mut self, lead: Ticks, now: Duration) {
-        if now.saturating_sub(self.grown_at) >= BURST_PAUSE {
+    /// What the pace rises in this time; what is less than a tick is kept for the next.
+    fn drift(&mut self, passed: Ticks, divisor: i64) -> Ticks {
+        self.drifted += passed.0;
+        let risen = self.drifted / divisor;
+        self.drifted %= divisor;
+        Ticks(risen)
+    }
+
+    fn watch_burst(&mut self, lead: Ticks, now: Duration, most: Option<Ticks>) {
+        if let Some(most) = most.filter(|most| lead >= *most) {
+            self.highest_lead = most;
+            self.pace = Some(most);
+        } else if now.saturating_sub(self.grown_at) >= BURST_PAUSE {
             self.pace = Some(lead);
         } else if lead > self.highest_lead + JITTER {
             self.highest_lead = lead;
@@ -134,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_steady_source_passes_without_delay() {
-        let mut pacer = Pacer::new(milliseconds(1000));
+        let mut pacer = Pacer::new(Pacing::continuous());
         let arrivals: Vec<_> = (0..200_i64)
             .map(|index| (index * 40, index.unsigned_abs() * 40))
             .collect();
@@ -148,7 +197,7 @@ mod tests {
 
     #[test]
     fn small_bursts_are_not_worth_a_wait() {
-        let mut pacer = Pacer::new(milliseconds(1000));
+        let mut pacer = Pacer::new(Pacing::continuous());
         // Two pictures at once every 80 ms, for longer than a start burst may take; then a second of media at once.
         let mut arrivals: Vec<_> = (0..100_i64)
             .map(|index| (index * 40, index.unsigned_abs() / 2 * 80))
@@ -161,7 +210,7 @@ mod tests {
 
     #[test]
     fn the_start_burst_passes_at_once_and_is_measured() {
-        let mut pacer = Pacer::new(milliseconds(1000));
+        let mut pacer = Pacer::new(Pacing::continuous());
         let mut arrivals: Vec<_> = (0..=40_i64)
             .map(|index| (index * 100, index.unsigned_abs()))
             .collect();
@@ -178,7 +227,7 @@ mod tests {
 
     #[test]
     fn segments_of_an_upstream_playlist_are_spread_over_their_duration() {
-        let mut pacer = Pacer::new(milliseconds(6000));
+        let mut pacer = Pacer::new(Pacing::segmented(milliseconds(6000), milliseconds(18_000)));
         // Three segments of 6 s at once, then one each 6 s, in chunks of half a second.
         let mut arrivals: Vec<_> = (0..=36).map(|index| (index * 500, 10)).collect();
         for segment in 0_u32..3 {
@@ -197,7 +246,7 @@ mod tests {
 
     #[test]
     fn nothing_is_held_longer_than_the_bound() {
-        let mut pacer = Pacer::new(milliseconds(1000));
+        let mut pacer = Pacer::new(Pacing::continuous());
         delays(&mut pacer, &[(0, 0), (40, 700)]);
         let late = delays(&mut pacer, &[(80, 740), (9000, 780), (9040, 820)]);
         assert_eq!(late, [0, 1000, 999]);
@@ -205,7 +254,7 @@ mod tests {
 
     #[test]
     fn after_a_stall_the_source_may_catch_up_within_the_bound() {
-        let mut pacer = Pacer::new(milliseconds(1000));
+        let mut pacer = Pacer::new(Pacing::continuous());
         let steady: Vec<_> = (0..50_i64)
             .map(|index| (index * 40, index.unsigned_abs() * 40))
             .collect();
@@ -219,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_jump_of_the_clock_starts_anew() {
-        let mut pacer = Pacer::new(milliseconds(1000));
+        let mut pacer = Pacer::new(Pacing::continuous());
         delays(&mut pacer, &[(0, 0), (40, 40), (80, 700)]);
         assert_eq!(
             delays(&mut pacer, &[(900_000, 740), (903_000, 741)]),
@@ -230,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_source_whose_clock_runs_fast_is_not_delayed_more_and_more() {
-        let mut pacer = Pacer::new(milliseconds(1000));
+        let mut pacer = Pacer::new(Pacing::continuous());
         // 0.1 % fast for two hours
         let last = (0..180_000_u32)
             .map(|index| {
@@ -241,5 +290,72 @@ mod tests {
             .last()
             .unwrap();
         assert!(last <= 1, "{last}");
+    }
+
+    /// Reads a playlist's segments of ten seconds as they are there, and nothing more while anything is held back.
+    fn segmented(pacer: &mut Pacer, listed: &[(i64, u64)], part: i64) -> Vec<(i64, u64)> {
+        let (mut passed, mut now) = (Vec::new(), 0_u64);
+        for &(end, there_at) in listed {
+            now = now.max(there_at);
+            for media in ((end - 10_000 + part)..=end).step_by(part.unsigned_abs() as usize) {
+                let release = pacer.release_at(Ticks::from_milliseconds(media), milliseconds(now));
+                now = u64::try_from(release.as_millis()).unwrap();
+                passed.push((media, now));
+            }
+        }
+        passed
+    }
+
+    #[test]
+    fn segments_of_ten_seconds_come_out_evenly_although_each_comes_at_once_and_late() {
+        // Three are listed at the start, the others as late as reloads may make them.
+        let mut listed = vec![(10_000, 0), (20_000, 300), (30_000, 600)];
+        listed.extend((1..40_i64).map(|index| {
+            let late = if index % 3 == 0 { 14_500 } else { 10_400 };
+            (
+                30_000 + index * 10_000,
+                (index - 1).unsigned_abs() * 10_000 + late,
+            )
+        }));
+        for part in [40, 500, 2500] {
+            let pacing = Pacing::segmented(milliseconds(10_000), milliseconds(14_000));
+            let mut pacer = Pacer::new(pacing);
+            let passed = segmented(&mut pacer, &listed, part);
+            let at_start = passed
+                .iter()
+                .filter(|(_, at)| *at < 700)
+                .map(|(media, _)| *media);
+            let burst = at_start.max().unwrap();
+            assert!((14_000..=14_700 + part).contains(&burst), "{burst}");
+            let longest = passed
+                .windows(2)
+                .filter(|pair| pair[0].1 >= 700)
+                .map(|pair| pair[1].1 - pair[0].1)
+                .max()
+                .unwrap();
+            assert!(longest <= part.unsigned_abs() + 100, "{part}: {longest}");
+            let (half, end) = (passed[passed.len() / 2], passed[passed.len() - 1]);
+            let rate = (end.0 - half.0) as f64 / (end.1 - half.1) as f64;
+            assert!((0.999..=1.001).contains(&rate), "{rate}");
+        }
+    }
+
+    #[test]
+    fn a_segment_that_comes_too_late_leaves_more_in_reserve() {
+        let pacing = Pacing::segmented(milliseconds(10_000), milliseconds(4000));
+        let mut pacer = Pacer::new(pacing);
+        // Due after 6 s and there after 8 s; the next one comes as late and is not missed any more.
+        let passed = segmented(
+            &mut pacer,
+            &[(10_000, 0), (20_000, 8000), (30_000, 17_900)],
+            100,
+        );
+        let gaps: Vec<_> = passed
+            .windows(2)
+            .map(|pair| pair[1].1 - pair[0].1)
+            .filter(|gap| *gap > 150)
+            .collect();
+        assert_eq!(gaps.len(), 1, "{gaps:?}");
+        assert!(gaps[0].abs_diff(2000) < 200, "{gaps:?}");
     }
 }
