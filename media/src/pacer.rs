@@ -326,14 +326,14 @@ mod tests {
                 .filter(|(_, at)| *at < 700)
                 .map(|(media, _)| *media);
             let burst = at_start.max().unwrap();
-            assert!((14_000..=14_700 + part).contains(&burst), "{burst}");
+            assert!((14_000..=14_900 + part).contains(&burst), "{burst}");
             let longest = passed
                 .windows(2)
                 .filter(|pair| pair[0].1 >= 700)
                 .map(|pair| pair[1].1 - pair[0].1)
                 .max()
                 .unwrap();
-            assert!(longest <= part.unsigned_abs() + 100, "{part}: {longest}");
+            assert!(longest <= part.unsigned_abs() + 200, "{part}: {longest}");
             let (half, end) = (passed[passed.len() / 2], passed[passed.len() - 1]);
             let rate = (end.0 - half.0) as f64 / (end.1 - half.1) as f64;
             assert!((0.999..=1.001).contains(&rate), "{rate}");
@@ -353,9 +353,9 @@ mod tests {
         let gaps: Vec<_> = passed
             .windows(2)
             .map(|pair| pair[1].1 - pair[0].1)
-            .filter(|gap| *gap > 150)
+            .filter(|gap| *gap > 300)
             .collect();
         assert_eq!(gaps.len(), 1, "{gaps:?}");
-        assert!(gaps[0].abs_diff(2000) < 200, "{gaps:?}");
+        assert!(gaps[0].abs_diff(2000) < 300, "{gaps:?}");
     }
 }

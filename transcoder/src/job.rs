@@ -10,6 +10,7 @@ use api::control::JobPhase;
 use api::job::{ResumeFloor, TranscodeJob};
 use api::playlists::Playlists;
 use axum::Router;
+use media::ladder::{self, Wanted};
 use media::playlist::window::{Window, WindowSettings};
 use runtime::admin::Readiness;
 use runtime::serve::{ServeLimits, serve};
@@ -190,7 +191,8 @@ impl Attempt {
             allow_private: self.job.class.egress.allow_private_addresses,
             allow_loopback: self.options.allow_loopback,
         };
-        let mut source = Source::new(Opener::new(policy, patience)?);
+        let enough = ladder::enough_lines(&Wanted::from(&self.job.class));
+        let mut source = Source::new(Opener::new(policy, patience)?, enough);
         if let Some(first) = self.job.sources.first() {
             source.connect(first, Duration::ZERO);
         }

@@ -179,6 +179,10 @@ impl Pipeline {
                 self.opened();
                 None
             }
+            SourceEvent::Paced(pacing) => {
+                self.flow.pace(pacing);
+                None
+            }
             SourceEvent::Bytes(bytes) => self.read(&bytes).await,
             SourceEvent::Failed(failure) => self.lost(sources::named(&failure)).await,
         }

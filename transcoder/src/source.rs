@@ -7,50 +7,66 @@ use std::time::Duration;
 
 use api::job::JobSource;
 use bytes::Bytes;
+use media::pacer::Pacing;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 use upstream::failure::SourceFailure;
-use upstream::source::{Opener, SourceStream};
+use upstream::input::{Input, Piece};
+use upstream::source::Opener;
 
 /// What happens to the connection.
 #[derive(Debug)]
 pub(crate) enum SourceEvent {
     /// It answered and its stream follows.
     Opened,
+    /// What follows comes so.
+    Paced(Pacing),
     /// The next bytes.
     Bytes(Bytes),
     /// It failed, and is closed.
     Failed(SourceFailure),
 }
 
+impl From<Piece> for SourceEvent {
+    fn from(piece: Piece) -> Self {
+        match piece {
+            Piece::Bytes(bytes) => Self::Bytes(bytes),
+            Piece::Pace(pace) => Self::Paced(Pacing::segmented(pace.target, pace.burst)),
+        }
+    }
+}
+
 /// Goes on whether anybody looks at it or not: the answer is on its way while everything else is made.
-type Opening = AbortOnDropHandle<Result<SourceStream, SourceFailure>>;
+type Opening = AbortOnDropHandle<Result<Input, SourceFailure>>;
 
 enum State {
     Closed,
     Opening(Opening),
-    Open(Box<SourceStream>),
+    Open(Box<Input>),
 }
 
 /// The connection.
 pub(crate) struct Source {
     opener: Opener,
+    /// Lines of the highest picture that is shown, where that is not the source's own.
+    enough: Option<u32>,
     state: State,
 }
 
 impl Source {
-    /// No connection yet.
-    pub(crate) fn new(opener: Opener) -> Self {
+    /// No connection yet. A source that offers several qualities need not have more than `enough` lines.
+    pub(crate) fn new(opener: Opener, enough: Option<u32>) -> Self {
         Self {
             opener,
+            enough,
             state: State::Closed,
         }
     }
 
     /// Closes what is open and connects to a source after a delay.
     pub(crate) fn connect(&mut self, source: &JobSource, delay: Duration) {
-        let opener = self.opener.clone();
+        let (opener, enough) = (self.opener.clone(), self.enough);
         let source = source.clone();
         let start = Instant::now() + delay;
         let opening = async move {
@@ -59,7 +75,7 @@ impl Source {
             }
             // Read each time: a mounted Secret may have been changed since.
             let request = request::of(&source).await?;
-            opener.open(&request).await
+            Input::open(&opener, request, enough).await
         };
         let opening = tokio::spawn(opening.in_current_span());
         self.state = State::Opening(AbortOnDropHandle::new(opening));
@@ -74,10 +90,10 @@ impl Source {
     pub(crate) async fn next(&mut self) -> SourceEvent {
         let outcome = match &mut self.state {
             State::Closed => std::future::pending().await,
-            State::Open(stream) => stream.next().await.map(SourceEvent::Bytes),
+            State::Open(input) => input.next().await.map(SourceEvent::from),
             State::Opening(opening) => match opening.await {
-                Ok(Ok(stream)) => {
-                    self.state = State::Open(Box::new(stream));
+                Ok(Ok(input)) => {
+                    self.state = State::Open(Box::new(input));
                     Ok(SourceEvent::Opened)
                 }
                 Ok(Err(failure)) => Err(failure),

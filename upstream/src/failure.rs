@@ -60,6 +60,22 @@ pub enum SourceFailure {
         /// How long was waited.
         waited: Duration,
     },
+    /// Its playlist has grown no more for longer than allowed.
+    #[error("{origin} listed no new segment for {} ms", waited.as_millis())]
+    Stalled {
+        /// Scheme, host and port.
+        origin: String,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// What it offers cannot be played.
+    #[error("{origin} cannot be played: {detail}")]
+    Unsupported {
+        /// Scheme, host and port.
+        origin: String,
+        /// What it offers.
+        detail: String,
+    },
     /// The source closed the stream, or the connection broke.
     #[error("{origin} ended the stream{}", detail.as_ref().map_or_else(String::new, |detail| format!(": {detail}")))]
     EndOfStream {
@@ -78,7 +94,8 @@ impl SourceFailure {
             Self::InvalidRequest { .. } | Self::ConnectFailed { .. } => Reason::ConnectFailed,
             Self::EgressRefused { .. } => Reason::EgressRefused,
             Self::HttpStatus { .. } | Self::BadAnswer { .. } => Reason::HttpError,
-            Self::Silent { .. } => Reason::Silent,
+            Self::Silent { .. } | Self::Stalled { .. } => Reason::Silent,
+            Self::Unsupported { .. } => Reason::UnsupportedMedia,
             Self::EndOfStream { .. } => Reason::EndOfStream,
         }
     }

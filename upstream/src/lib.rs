@@ -1,9 +1,11 @@
-//! Talks to sources over the network under the egress policy; knows nothing of what the bytes mean.
+//! Talks to sources over the network under the egress policy; knows nothing of what the media mean.
 //! Every wait and every count is bounded, and no message carries a secret of an address.
 
 mod client;
 pub mod egress;
 pub mod failure;
+mod hls;
+pub mod input;
 mod login;
 mod redirect;
 pub mod source;

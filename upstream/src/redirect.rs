@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
+use http::header::{AUTHORIZATION, COOKIE, HeaderName, PROXY_AUTHORIZATION};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use url::Url;
+
+/// Headers that belong to one origin alone.
+pub(crate) const CREDENTIALS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
 
 /// The longest Retry-After that is believed.
 const RETRY_AFTER_MAXIMUM: Duration = Duration::from_secs(3600);
@@ -41,7 +44,7 @@ pub(crate) fn origin(url: &Url) -> String {
 /// Takes out what belongs to the first origin alone when a redirect leads to another.
 pub(crate) fn strip_credentials(headers: &mut HeaderMap, from: &Url, to: &Url) {
     if from.origin() != to.origin() {
-        for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION] {
+        for name in CREDENTIALS {
             headers.remove(name);
         }
     }

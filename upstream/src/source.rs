@@ -130,6 +130,8 @@ impl Opener {
             let Some(next) = next_hop(&url, &origin, &answer)? else {
                 return Ok(SourceStream {
                     origin,
+                    is_part: answer.status() == StatusCode::PARTIAL_CONTENT,
+                    url,
                     body: answer.into_body(),
                     silence: self.shared.patience.silence,
                     deadline: Some(deadline),
@@ -261,6 +263,10 @@ fn next_hop(
 #[derive(Debug)]
 pub struct SourceStream {
     origin: String,
+    /// Where the redirects ended: what relative addresses are relative to.
+    pub(crate) url: Url,
+    /// It is the range that was asked for.
+    pub(crate) is_part: bool,
     body: Incoming,
     silence: Duration,
     /// Until when the first byte must have come; `None` once it has.

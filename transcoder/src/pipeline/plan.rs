@@ -111,12 +111,7 @@ pub(crate) fn plan(
     let decision = decide(facts, &policy).map_err(unusable)?;
     let video = facts.video.as_ref();
     let size = video.and_then(|video| video.dimensions);
-    let wanted = Wanted {
-        mode: class.mode,
-        preset: class.preset,
-        ladder: &class.ladder,
-    };
-    let planned = renditions(&wanted, size, &decision);
+    let planned = renditions(&Wanted::from(class), size, &decision);
     let audio = facts.audio.as_ref();
     let audio_plan = audio.and_then(|audio| audio_plan(audio, decision.audio));
     let encode = encode(&planned, &decision, video);

@@ -104,6 +104,8 @@ pub(super) fn named(failure: &SourceFailure) -> Lost {
         // Like the answer of a server that is broken.
         SourceFailure::BadAnswer { .. } => Failure::Http(500),
         SourceFailure::Silent { .. } => Failure::Silent,
+        SourceFailure::Stalled { .. } => Failure::Stalled,
+        SourceFailure::Unsupported { .. } => Failure::UnsupportedMedia,
         SourceFailure::EndOfStream { .. } => Failure::EndOfStream,
     };
     Lost {

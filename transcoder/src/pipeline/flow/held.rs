@@ -5,10 +5,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use media::front_end::FrontEvent;
-use media::pacer::Pacer;
+use media::pacer::{Pacer, Pacing};
 
-/// A source that brings its media in bursts is spread over this at most.
-const LONGEST_DELAY: Duration = Duration::from_secs(1);
+use super::Flow;
 
 /// The pacer of a connection and what it holds back.
 #[derive(Debug)]
@@ -22,7 +21,7 @@ pub(super) struct Held {
 impl Default for Held {
     fn default() -> Self {
         Self {
-            pacer: Pacer::new(LONGEST_DELAY),
+            pacer: Pacer::new(Pacing::continuous()),
             events: VecDeque::new(),
             at: Duration::ZERO,
         }
@@ -62,6 +61,13 @@ impl Held {
     /// The media time of the start burst.
     pub(super) fn burst(&self) -> Duration {
         self.pacer.burst()
+    }
+}
+
+impl Flow {
+    /// What comes from now on over this connection comes so; what is held already keeps its time.
+    pub(crate) fn pace(&mut self, pacing: Pacing) {
+        self.held.pacer = Pacer::new(pacing);
     }
 }
 

@@ -1,0 +1,412 @@
+//! Playlists on servers that behave and misbehave, one answer per connection.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aes::cipher::{BlockModeEncrypt, KeyIvInit};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+use super::*;
+use crate::egress::EgressPolicy;
+use crate::input::Input;
+use crate::source::Patience;
+
+const LOCAL: EgressPolicy = EgressPolicy {
+    allow_private: false,
+    allow_loopback: true,
+};
+const PATIENCE: Patience = Patience {
+    connect: Duration::from_secs(5),
+    first_byte: Duration::from_secs(20),
+    silence: Duration::from_secs(5),
+};
+const BOUND: Duration = Duration::from_secs(30);
+
+/// A server that answers by path and by how often it was asked for that.
+struct Site {
+    address: SocketAddr,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+type Answers = Box<dyn Fn(&str, usize, SocketAddr) -> Vec<u8> + Send>;
+
+impl Site {
+    async fn start(answers: impl Fn(&str, usize, SocketAddr) -> Vec<u8> + Send + 'static) -> Self {
+        let answers: Answers = Box::new(answers);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&heads);
+        tokio::spawn(async move {
+            let mut counts = BTreeMap::<String, usize>::new();
+            loop {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(socket.read_u8().await.unwrap());
+                }
+                let head = String::from_utf8(head).unwrap();
+                let path = head.split(' ').nth(1).unwrap().to_owned();
+                seen.lock().unwrap().push(head);
+                let count = counts.entry(path.clone()).or_default();
+                *count += 1;
+                let answer = answers(&path, *count, address);
+                socket.write_all(&answer).await.unwrap();
+            }
+        });
+        Self { address, heads }
+    }
+
+    fn url(&self, path: &str) -> Url {
+        Url::parse(&format!("http://{}{path}", self.address)).unwrap()
+    }
+
+    /// The lines of requests so far, without method and version.
+    fn asked(&self) -> Vec<String> {
+        let heads = self.heads.lock().unwrap();
+        let path = |head: &String| head.split(' ').nth(1).unwrap().to_owned();
+        heads.iter().map(path).collect()
+    }
+
+    fn head(&self, path: &str) -> String {
+        let heads = self.heads.lock().unwrap();
+        let of_path = |head: &&String| head.starts_with(&format!("GET {path} "));
+        heads.iter().find(of_path).unwrap().to_lowercase()
+    }
+}
+
+fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{headers}\r\n");
+    [head.as_bytes(), body].concat()
+}
+
+fn ok(body: impl AsRef<[u8]>) -> Vec<u8> {
+    answer("200 OK", "", body.as_ref())
+}
+
+fn status(status: &str) -> Vec<u8> {
+    answer(status, "", b"")
+}
+
+fn found(location: &str) -> Vec<u8> {
+    answer("302 Found", &format!("Location: {location}\r\n"), b"")
+}
+
+/// A playlist that is over, of these lines.
+fn list(lines: &str) -> String {
+    format!("#EXTM3U\n#EXT-X-TARGETDURATION:2\n{lines}#EXT-X-ENDLIST\n")
+}
+
+fn segments(uris: &[&str]) -> String {
+    let entries = uris.iter().map(|uri| format!("#EXTINF:2,\n{uri}\n"));
+    list(&entries.collect::<String>())
+}
+
+async fn input(request: SourceRequest) -> Input {
+    let opener = Opener::new(LOCAL, PATIENCE).unwrap();
+    Input::open(&opener, request, None).await.unwrap()
+}
+
+fn request(url: Url) -> SourceRequest {
+    SourceRequest {
+        url,
+        user_agent: None,
+        headers: Vec::new(),
+    }
+}
+
+/// All that comes until it fails, and how it does.
+async fn read(request: SourceRequest) -> (String, SourceFailure) {
+    let mut input = input(request).await;
+    let mut text = Vec::new();
+    let reading = async {
+        loop {
+            match input.next().await {
+                Ok(Piece::Bytes(bytes)) => text.extend_from_slice(&bytes),
+                Ok(Piece::Pace(_)) => {}
+                Err(failure) => return failure,
+            }
+        }
+    };
+    let failure = timeout(BOUND, reading).await.unwrap();
+    (String::from_utf8_lossy(&text).into_owned(), failure)
+}
+
+fn is_over(failure: &SourceFailure) -> bool {
+    matches!(failure, SourceFailure::EndOfStream { detail: Some(detail), .. } if detail.contains("over"))
+}
+
+fn is_forbidden(failure: &SourceFailure) -> bool {
+    matches!(failure, SourceFailure::HttpStatus { status: 403, .. })
+}
+
+#[tokio::test]
+async fn segments_come_in_order_from_where_the_redirects_ended_and_with_their_queries() {
+    let site = Site::start(|path, _, _| match path {
+        "/go" => found("/cdn/x/master.m3u8?token=1"),
+        "/cdn/x/master.m3u8?token=1" => ok("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv/low.m3u8\n#EXT-X-STREAM-INF:BANDWIDTH=2\nv/high.m3u8?t=2\n"),
+        "/cdn/x/v/high.m3u8?t=2" => ok(segments(&["a.ts?t=3", "/root.ts"])),
+        "/cdn/x/v/a.ts?t=3" => ok("first "),
+        "/root.ts" => ok("second"),
+        _ => status("404 Not Found"),
+    })
+    .await;
+    let source = SourceRequest {
+        user_agent: Some("Box/1".to_owned()),
+        headers: vec![("X-Device".to_owned(), "7".to_owned())],
+        ..request(site.url("/go"))
+    };
+    let (text, failure) = read(source).await;
+    assert_eq!(text, "first second");
+    assert!(is_over(&failure), "{failure}");
+    assert_eq!(site.asked().len(), 5);
+    for head in site.heads.lock().unwrap().iter() {
+        let head = head.to_lowercase();
+        assert!(
+            head.contains("user-agent: box/1\r\n") && head.contains("x-device: 7\r\n"),
+            "{head}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_belongs_to_the_origin_of_the_source_stays_there() {
+    let cdn = Site::start(|_, _, _| ok("media")).await;
+    let there = format!("http://{}/a.ts", cdn.address);
+    let site = Site::start(move |path, _, _| match path {
+        "/list.m3u8" => ok(segments(&[&there, "b.ts"])),
+        _ => ok("own"),
+    })
+    .await;
+    let mut url = site.url("/list.m3u8");
+    url.set_username("user").unwrap();
+    url.set_password(Some("secret")).unwrap();
+    let source = SourceRequest {
+        headers: vec![
+            ("Cookie".to_owned(), "id=1".to_owned()),
+            ("Referer".to_owned(), "x".to_owned()),
+        ],
+        ..request(url)
+    };
+    assert_eq!(read(source).await.0, "mediaown");
+    let (theirs, ours) = (cdn.head("/a.ts"), site.head("/b.ts"));
+    assert!(
+        !theirs.contains("authorization") && !theirs.contains("cookie"),
+        "{theirs}"
+    );
+    assert!(theirs.contains("referer: x"), "{theirs}");
+    assert!(
+        ours.contains("authorization: basic ") && ours.contains("cookie: id=1"),
+        "{ours}"
+    );
+}
+
+fn encrypted(key: [u8; 16], vector: u128, plain: &str) -> Vec<u8> {
+    let mut bytes = plain.as_bytes().to_vec();
+    let padding = 16 - bytes.len() % 16;
+    bytes.extend(std::iter::repeat_n(u8::try_from(padding).unwrap(), padding));
+    let mut encryptor =
+        cbc::Encryptor::<aes::Aes128>::new(&key.into(), &vector.to_be_bytes().into());
+    encryptor.encrypt_blocks(aes::Block::slice_as_chunks_mut(&mut bytes).0);
+    bytes
+}
+
+#[tokio::test]
+async fn segments_are_decrypted_with_keys_that_are_asked_for_once() {
+    let site = Site::start(|path, _, _| match path {
+        "/list.m3u8" => ok(list(
+            "#EXT-X-MEDIA-SEQUENCE:7\n#EXT-X-KEY:METHOD=AES-128,URI=\"one\"\n#EXTINF:2,\na\n#EXTINF:2,\nb\n\
+             #EXT-X-KEY:METHOD=AES-128,URI=\"two\",IV=0x99\n#EXTINF:2,\nc\n#EXT-X-KEY:METHOD=NONE\n#EXTINF:2,\nd\n",
+        )),
+        "/one" => ok([1; 16]),
+        "/two" => ok([2; 16]),
+        "/a" => ok(encrypted([1; 16], 7, "exactly 16 bytes")),
+        "/b" => ok(encrypted([1; 16], 8, " and some more than that, ")),
+        "/c" => ok(encrypted([2; 16], 0x99, "other, ")),
+        _ => ok("plain"),
+    })
+    .await;
+    let (text, failure) = read(request(site.url("/list.m3u8"))).await;
+    assert_eq!(
+        text,
+        "exactly 16 bytes and some more than that, other, plain"
+    );
+    assert!(is_over(&failure), "{failure}");
+    assert_eq!(
+        site.asked(),
+        ["/list.m3u8", "/one", "/a", "/b", "/two", "/c", "/d"]
+    );
+}
+
+#[tokio::test]
+async fn parts_of_a_resource_are_cut_out_where_the_server_does_not() {
+    let site = Site::start(|path, _, _| match path {
+        "/list.m3u8" => ok(list(
+            "#EXTINF:2,\n#EXT-X-BYTERANGE:5@2\nwhole\n#EXTINF:2,\n#EXT-X-BYTERANGE:3@4\npart\n",
+        )),
+        "/whole" => ok("..first..."),
+        _ => answer(
+            "206 Partial Content",
+            "Content-Range: bytes 4-6/9\r\n",
+            b"sec",
+        ),
+    })
+    .await;
+    let (text, failure) = read(request(site.url("/list.m3u8"))).await;
+    assert_eq!(text, "firstsec");
+    assert!(is_over(&failure), "{failure}");
+    assert!(site.head("/whole").contains("range: bytes=2-6\r\n"));
+    assert!(site.head("/part").contains("range: bytes=4-6\r\n"));
+}
+
+#[tokio::test]
+async fn a_segment_that_breaks_off_is_asked_for_again_and_goes_on_where_it_broke() {
+    let site = Site::start(|path, count, _| match (path, count) {
+        ("/list.m3u8", _) => ok(segments(&["a", "gone", "b"])),
+        ("/a", 1) => b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nbegins ".to_vec(),
+        ("/a", 2) => status("503 Busy"),
+        ("/a", _) => ok("begins and ends"),
+        ("/gone", _) => status("500 Broken"),
+        _ => ok(", and others follow"),
+    })
+    .await;
+    let (text, failure) = read(request(site.url("/list.m3u8"))).await;
+    assert_eq!(text, "begins and ends, and others follow");
+    assert!(is_over(&failure), "{failure}");
+}
+
+#[tokio::test]
+async fn an_address_that_has_expired_is_resolved_anew_and_only_once_without_success() {
+    let site = Site::start(|path, count, _| match (path, count) {
+        ("/live", count) => found(&format!("/t{count}/list.m3u8")),
+        ("/t1/list.m3u8" | "/t2/list.m3u8" | "/t3/list.m3u8", _) => ok(segments(&["a", "b", "c"])),
+        ("/t1/a", _) => ok("a"),
+        ("/t2/b", _) => ok("b"),
+        _ => status("403 Forbidden"),
+    })
+    .await;
+    let (text, failure) = read(request(site.url("/live"))).await;
+    assert_eq!(text, "ab");
+    assert!(is_forbidden(&failure), "{failure}");
+    let asked = site.asked();
+    let resolved = asked.iter().filter(|path| *path == "/live").count();
+    assert_eq!(resolved, 3, "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_playlist_that_is_refused_for_good_says_so() {
+    let live = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\na\n";
+    let site = Site::start(move |path, count, _| match (path, count) {
+        ("/list.m3u8", 1) => ok(live),
+        ("/a", _) => ok("a"),
+        _ => status("403 Forbidden"),
+    })
+    .await;
+    let (text, failure) = read(request(site.url("/list.m3u8"))).await;
+    assert_eq!(text, "a");
+    assert!(is_forbidden(&failure), "{failure}");
+}
+
+#[tokio::test]
+async fn no_address_that_a_playlist_names_is_connected_to_where_the_policy_refuses_it() {
+    // This machine, by an address that no source can have: a connection would arrive.
+    let trap = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await.unwrap();
+    let port = trap.local_addr().unwrap().port();
+    let evil = format!("http://0.0.0.0:{port}/x");
+    let lists = [
+        format!("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{evil}\n"),
+        segments(&[&evil]),
+        segments(&["redirects"]),
+        list(&format!(
+            "#EXT-X-KEY:METHOD=AES-128,URI=\"{evil}\"\n#EXTINF:2,\na\n"
+        )),
+        list("#EXT-X-KEY:METHOD=AES-128,URI=\"redirects\"\n#EXTINF:2,\na\n"),
+        "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nredirects\n".to_owned(),
+    ];
+    for text in lists {
+        let (list, evil) = (text.clone(), evil.clone());
+        let site = Site::start(move |path, _, _| match path {
+            "/list.m3u8" => ok(&list),
+            "/redirects" => found(&evil),
+            _ => ok("media"),
+        })
+        .await;
+        let (_, failure) = read(request(site.url("/list.m3u8"))).await;
+        assert!(
+            matches!(failure, SourceFailure::EgressRefused { .. }),
+            "{text}: {failure}"
+        );
+    }
+    let arrived = timeout(Duration::from_millis(100), trap.accept()).await;
+    assert!(arrived.is_err(), "something was connected to");
+}
+
+#[tokio::test]
+async fn what_cannot_be_followed_is_named() {
+    let long = format!("#EXTM3U\n{}", "#\n".repeat(1 << 20));
+    for (text, expected) in [
+        (list("#EXT-X-MAP:URI=\"i.mp4\"\n#EXTINF:2,\na.m4s\n"), "fragmented MP4"),
+        (list("#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"k\"\n#EXTINF:2,\na\n"), "SAMPLE-AES"),
+        ("#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",URI=\"a\"\n#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO=\"a\"\nv\n".to_owned(), "playlists of its own"),
+        ("#EXTM3U\n#EXTINF:-1,News\nhttp://a.example/1.ts\n".to_owned(), "line 2"),
+        (segments(&["file:///etc/passwd"]), "scheme \"file\""),
+        (list("#EXT-X-KEY:METHOD=AES-128,URI=\"short\"\n#EXTINF:2,\na\n"), "a key has not 16 bytes"),
+        (list("#EXT-X-KEY:METHOD=AES-128,URI=\"long\"\n#EXTINF:2,\na\n#EXTINF:2,\na\n#EXTINF:2,\na\n"), "longer than 16 bytes"),
+        (long, "longer than"),
+    ] {
+        let served = text.clone();
+        let site = Site::start(move |path, _, _| match path {
+            "/list.m3u8" => ok(&served),
+            "/short" => ok("key"),
+            "/long" => ok([0; 1000]),
+            _ => ok("media"),
+        })
+        .await;
+        let (_, failure) = read(request(site.url("/list.m3u8"))).await;
+        let message = failure.to_string();
+        let text = &text[..text.len().min(200)];
+        assert!(message.contains(expected), "{text}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_stops_waiting_loses_nothing() {
+    let body = "0123456789".repeat(20_000);
+    let served = body.clone();
+    let site = Site::start(move |path, _, _| match path {
+        "/list.m3u8" => ok(segments(&["a", "b"])),
+        _ => ok(&served),
+    })
+    .await;
+    let mut input = input(request(site.url("/list.m3u8"))).await;
+    let mut text = Vec::new();
+    loop {
+        match timeout(Duration::from_micros(50), input.next()).await {
+            Ok(Ok(Piece::Bytes(bytes))) => text.extend_from_slice(&bytes),
+            Ok(Ok(Piece::Pace(_))) | Err(_) => {}
+            Ok(Err(failure)) => {
+                assert!(is_over(&failure), "{failure}");
+                break;
+            }
+        }
+    }
+    assert!(text == body.repeat(2).as_bytes());
+}
+
+#[tokio::test]
+async fn what_is_no_playlist_comes_as_it_is() {
+    for body in ["#EXT", "#EXTINF", "G...", "<html>", ""] {
+        let site = Site::start(move |_, _, _| ok(body)).await;
+        let (text, failure) = read(request(site.url("/x.m3u8"))).await;
+        assert_eq!(text, body);
+        assert!(
+            matches!(failure, SourceFailure::EndOfStream { detail: None, .. }),
+            "{failure}"
+        );
+    }
+}

@@ -1,0 +1,143 @@
+//! A source as pieces of one transport stream, whether it is one endless body or a playlist of segments, which its first bytes
+//! tell: no source is asked twice to find out. Never looks at media.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use iptv::hls::{self, is_playlist};
+
+use crate::failure::SourceFailure;
+use crate::hls::{HlsStream, Loaded};
+use crate::source::{Opener, SourceRequest, SourceStream};
+
+/// What comes next of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// The next bytes, never empty.
+    Bytes(Bytes),
+    /// What follows comes in segments, each at once. Comes before the bytes that it is about, and again after a jump.
+    Pace(Pace),
+}
+
+/// How the media of a playlist come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// No segment is longer: the bound of what comes at once.
+    pub target: Duration,
+    /// Media that may be shown at once. What is listed beyond that bridges the time until the next segment.
+    pub burst: Duration,
+}
+
+/// An open source. Dropping it closes its connections.
+pub struct Input {
+    opener: Opener,
+    request: SourceRequest,
+    enough: Option<u32>,
+    stream: SourceStream,
+    /// What has come while it is not known what it is, or whole.
+    head: BytesMut,
+    kind: Kind,
+}
+
+enum Kind {
+    Unknown,
+    Endless,
+    /// The first playlist is on its way.
+    Playlist,
+    Segmented(HlsStream),
+}
+
+impl Input {
+    /// Opens a source. Of the qualities it may offer, the lowest is taken that has `enough` lines; the best where that is absent.
+    ///
+    /// # Errors
+    /// The named failure of the source.
+    pub async fn open(
+        opener: &Opener,
+        request: SourceRequest,
+        enough: Option<u32>,
+    ) -> Result<Self, SourceFailure> {
+        let stream = opener.open(&request).await?;
+        Ok(Self {
+            opener: opener.clone(),
+            request,
+            enough,
+            stream,
+            head: BytesMut::new(),
+            kind: Kind::Unknown,
+        })
+    }
+
+    /// What comes next. May be cancelled and called again without losing anything.
+    ///
+    /// # Errors
+    /// The source ended, broke, was silent for too long, or offers what cannot be played. A live source has no good end.
+    pub async fn next(&mut self) -> Result<Piece, SourceFailure> {
+        loop {
+            match &mut self.kind {
+                Kind::Segmented(stream) => return stream.next().await,
+                Kind::Endless => return self.stream.next().await.map(Piece::Bytes),
+                Kind::Unknown => {
+                    let came = self.stream.next().await;
+                    if let Some(bytes) = self.tell(came)? {
+                        return Ok(Piece::Bytes(bytes));
+                    }
+                }
+                Kind::Playlist => {
+                    let came = self.stream.next().await;
+                    self.gather(came)?;
+                }
+            }
+        }
+    }
+
+    /// Tells what it is by what has come; answers that where it is no playlist.
+    fn tell(&mut self, came: Result<Bytes, SourceFailure>) -> Result<Option<Bytes>, SourceFailure> {
+        let is_playlist = match came {
+            Ok(bytes) => {
+                self.head.extend_from_slice(&bytes);
+                is_playlist(&self.head)
+            }
+            Err(failure) if self.head.is_empty() => return Err(failure),
+            // The failure comes again.
+            Err(_) => Some(false),
+        };
+        match is_playlist {
+            None => Ok(None),
+            Some(true) => {
+                self.kind = Kind::Playlist;
+                Ok(None)
+            }
+            Some(false) => {
+                self.kind = Kind::Endless;
+                Ok(Some(std::mem::take(&mut self.head).freeze()))
+            }
+        }
+    }
+
+    /// Adds to the first playlist, and follows it once it is whole.
+    fn gather(&mut self, came: Result<Bytes, SourceFailure>) -> Result<(), SourceFailure> {
+        match came {
+            Ok(bytes) => {
+                self.head.extend_from_slice(&bytes);
+                if self.head.len() > hls::BYTES_MAXIMUM {
+                    return Err(SourceFailure::BadAnswer {
+                        origin: self.stream.origin().to_owned(),
+                        detail: hls::PlaylistError::TooLong.to_string(),
+                    });
+                }
+            }
+            Err(SourceFailure::EndOfStream { detail: None, .. }) => {
+                let first = Loaded {
+                    url: self.stream.url.clone(),
+                    text: std::mem::take(&mut self.head).freeze(),
+                };
+                let (opener, request) = (self.opener.clone(), self.request.clone());
+                let stream = HlsStream::start(opener, request, self.enough, first);
+                self.kind = Kind::Segmented(stream);
+            }
+            Err(failure) => return Err(failure),
+        }
+        Ok(())
+    }
+}
