@@ -6,7 +6,9 @@ mod channel;
 mod client;
 mod elementary;
 mod faults;
+mod hls;
 mod http;
+mod http_hls;
 mod multiplex;
 mod settings;
 mod synthesis;
@@ -28,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 pub use channel::ChannelStats;
 pub use elementary::ElementaryError;
 pub use faults::{Cut, Faults, Malformed};
+pub use hls::{HlsEncryption, HlsSettings};
 pub use settings::{
     AccessIndicator, AccessPoints, AudioFormat, ChannelSettings, FrameRate, Mute, SettingsError,
     Size, SourceSettings, VideoFormat, default_cache, parse_channels,
@@ -123,6 +126,12 @@ impl LiveSource {
     #[must_use]
     pub fn url(&self, channel: &str) -> String {
         format!("http://{}/{channel}.ts", self.address)
+    }
+
+    /// Where one of the channel's HLS playlists is: `index`, `master`, or `entry`, which redirects to the first with a token.
+    #[must_use]
+    pub fn hls_url(&self, channel: &str, playlist: &str) -> String {
+        format!("http://{}/{channel}/{playlist}.m3u8", self.address)
     }
 
     /// The channel's counts.

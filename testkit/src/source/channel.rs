@@ -54,6 +54,10 @@ pub(crate) struct Channel {
     first: u64,
     edge: Mutex<Edge>,
     offset: AtomicI64,
+    /// Positions at which timestamps jumped, and how far (90 kHz).
+    jumps: Mutex<Vec<(u64, i64)>>,
+    /// Where the HLS playlist stopped, while it stands still.
+    frozen: Mutex<Option<u64>>,
     faults: watch::Sender<Faults>,
     cuts: watch::Sender<(u64, Option<Cut>)>,
     stats: Mutex<ChannelStats>,
@@ -90,6 +94,8 @@ impl Channel {
             cuts: watch::Sender::new((0, None)),
             started: Instant::now(),
             offset: AtomicI64::new(FIRST_STAMP),
+            jumps: Mutex::default(),
+            frozen: Mutex::default(),
             edge: Mutex::new(edge),
             stats: Mutex::default(),
             bytes: AtomicU64::new(0),
@@ -150,7 +156,41 @@ impl Channel {
 
     pub(crate) fn jump(&self, seconds: f64) {
         let ticks = (seconds * 90_000.0) as i64;
+        lock(&self.jumps).push((self.position(Instant::now()), ticks));
         self.offset.fetch_add(ticks, Ordering::Relaxed);
+    }
+
+    /// The position up to which HLS segments are listed; it stays where it is while the channel is silent.
+    pub(crate) fn hls_position(&self, silent: bool) -> u64 {
+        self.settle_wrap(&mut lock(&self.edge));
+        let now = self.position(Instant::now());
+        let mut frozen = lock(&self.frozen);
+        if !silent {
+            *frozen = None;
+            return now;
+        }
+        *frozen.get_or_insert(now)
+    }
+
+    /// Numbers of HLS segments at whose start timestamps jump.
+    pub(crate) fn hls_jumps(&self) -> Vec<u64> {
+        let length = self.settings.hls.length();
+        let jumps = lock(&self.jumps);
+        jumps.iter().map(|(at, _)| at / length + 1).collect()
+    }
+
+    /// An HLS segment as it is sent.
+    pub(crate) fn hls_segment(&self, number: u64) -> Bytes {
+        let length = self.settings.hls.length();
+        let jumps = lock(&self.jumps);
+        let to_come = jumps.iter().filter(|(at, _)| at / length + 1 > number);
+        let ahead: i64 = to_come.map(|(_, ticks)| ticks).sum();
+        let offset = self.offset.load(Ordering::Relaxed) - ahead;
+        let mut cursor = self.carousel.cursor(number * length);
+        let mut out = BytesMut::new();
+        let until = (number + 1) * length;
+        self.carousel.render(&mut cursor, until, offset, &mut out);
+        self.settings.hls.sealed(number, out)
     }
 
     pub(crate) fn cut(&self, how: Cut) {

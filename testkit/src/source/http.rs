@@ -36,10 +36,11 @@ pub(crate) fn router(channels: watch::Receiver<Option<Channels>>) -> Router {
         .route("/admin/{channel}/cut", post(cut))
         .route("/admin/{channel}/jump", post(jump))
         .route("/{channel}", get(stream))
+        .route("/{channel}/{file}", get(super::http_hls::file))
         .with_state(channels)
 }
 
-type Shared = State<watch::Receiver<Option<Channels>>>;
+pub(crate) type Shared = State<watch::Receiver<Option<Channels>>>;
 
 async fn ready(State(channels): Shared) -> (StatusCode, &'static str) {
     match *channels.borrow() {
@@ -55,7 +56,7 @@ async fn stats(State(channels): Shared) -> Json<BTreeMap<String, ChannelStats>> 
 }
 
 /// Waits until the media are made, and finds the channel.
-async fn find(
+pub(crate) async fn find(
     mut channels: watch::Receiver<Option<Channels>>,
     name: &str,
 ) -> Result<Arc<Channel>, StatusCode> {
@@ -138,7 +139,7 @@ async fn jump(
 }
 
 /// Reads typed fields out of query pairs.
-fn from_pairs<T: serde::de::DeserializeOwned>(
+pub(crate) fn from_pairs<T: serde::de::DeserializeOwned>(
     pairs: BTreeMap<String, String>,
 ) -> Result<T, String> {
     let value = |text: String| match serde_json::from_str(&text) {

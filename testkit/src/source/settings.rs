@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::faults::Faults;
+use super::hls::HlsSettings;
 
 /// What `LiveSource::start` needs.
 #[derive(Debug, Clone)]
@@ -75,6 +76,8 @@ pub struct ChannelSettings {
     pub mute: Mute,
     /// Seconds from the first client's join to the 33-bit wrap of the timestamps.
     pub wrap: Option<f64>,
+    /// How it is offered as HLS besides.
+    pub hls: HlsSettings,
     /// Misbehaviour from the start on.
     pub faults: Faults,
 }
@@ -96,6 +99,7 @@ impl Default for ChannelSettings {
             pcr_pid: false,
             mute: Mute::None,
             wrap: None,
+            hls: HlsSettings::default(),
             faults: Faults::default(),
         }
     }
@@ -117,21 +121,23 @@ impl ChannelSettings {
 impl FromStr for ChannelSettings {
     type Err = SettingsError;
 
-    /// Reads `name` or `name:key=value,key=value`; keys are the fields' names, faults are prefixed `fault-`.
+    /// Reads `name` or `name:key=value,key=value`; keys are the fields' names, those of `faults` and `hls` are prefixed `fault-` and `hls-`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (name, pairs) = text.split_once(':').unwrap_or((text, ""));
         let mut yaml = format!("name: {name:?}\n");
-        let mut faults = String::new();
+        let (mut faults, mut hls) = (String::new(), String::new());
         for pair in pairs.split(',').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, "true"));
-            match key.strip_prefix("fault-") {
-                Some(fault) => faults.push_str(&format!("  {fault}: {value}\n")),
-                None => yaml.push_str(&format!("{key}: {value}\n")),
+            match (key.strip_prefix("fault-"), key.strip_prefix("hls-")) {
+                (Some(fault), _) => faults.push_str(&format!("  {fault}: {value}\n")),
+                (None, Some(part)) => hls.push_str(&format!("  {part}: {value}\n")),
+                (None, None) => yaml.push_str(&format!("{key}: {value}\n")),
             }
         }
-        if !faults.is_empty() {
-            yaml.push_str("faults:\n");
-            yaml.push_str(&faults);
+        for (name, pairs) in [("faults", faults), ("hls", hls)] {
+            if !pairs.is_empty() {
+                yaml.push_str(&format!("{name}:\n{pairs}"));
+            }
         }
         parse_yaml(&yaml).map_err(|reason| SettingsError {
             subject: text.to_owned(),
@@ -330,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_channel_is_read_from_one_argument() {
-        let text = "news:codec=hevc,size=320x180,fps=30000/1001,gop=4,rai=never,fault-burst=2";
+        let text = "news:codec=hevc,size=320x180,fps=30000/1001,gop=4,rai=never,fault-burst=2,hls-segment=4";
         let expected = ChannelSettings {
             name: "news".to_owned(),
             codec: VideoFormat::Hevc,
@@ -341,6 +347,10 @@ mod tests {
             faults: Faults {
                 burst: Some(2.0),
                 ..Faults::default()
+            },
+            hls: HlsSettings {
+                segment: 4.0,
+                ..HlsSettings::default()
             },
             ..ChannelSettings::default()
         };
