@@ -43,6 +43,8 @@ pub(crate) struct Attempt {
 /// What an attempt is started with.
 pub(crate) struct Setup {
     pub(crate) channels: Vec<ChannelSettings>,
+    /// What of a channel is the source; its stream where there is none.
+    pub(crate) playlist: Option<&'static str>,
     pub(crate) job: TranscodeJob,
     pub(crate) options: JobOptions,
 }
@@ -52,6 +54,7 @@ impl Setup {
     pub(crate) fn copy(channel: ChannelSettings) -> Self {
         Self {
             channels: vec![channel],
+            playlist: None,
             job: job(),
             options: options(),
         }
@@ -62,6 +65,14 @@ impl Setup {
         let mut setup = Self::copy(channel);
         setup.job.class.mode = TranscodeMode::Auto;
         setup
+    }
+
+    /// Passes one channel through that is fetched as HLS.
+    pub(crate) fn hls(channel: ChannelSettings, playlist: &'static str) -> Self {
+        Self {
+            playlist: Some(playlist),
+            ..Self::copy(channel)
+        }
     }
 
     /// With these encoded rungs.
@@ -81,7 +92,11 @@ impl Setup {
         let source = SourceSettings::loopback(self.channels);
         let source = LiveSource::start(source).await.unwrap();
         if self.job.sources.is_empty() {
-            let urls = names.iter().map(|name| source.url(name));
+            let url = |name: &String| match self.playlist {
+                Some(playlist) => source.hls_url(name, playlist),
+                None => source.url(name),
+            };
+            let urls = names.iter().map(url);
             self.job.sources = (0..)
                 .zip(urls)
                 .map(|(index, url)| job_source(index, url))

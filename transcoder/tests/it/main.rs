@@ -11,6 +11,7 @@ mod bad;
 mod encode;
 mod ends;
 mod faults;
+mod hls;
 mod output;
 mod play;
 mod process;

@@ -1,0 +1,171 @@
+//! Sources that are HLS playlists: they play like any other, however their segments come, and what they do wrong has a name.
+
+use api::condition::Reason;
+use axum::Router;
+use axum::routing::get;
+use testkit::source::{ChannelSettings, Faults, HlsEncryption, HlsSettings};
+use tokio::net::TcpListener;
+
+use crate::attempt::{Attempt, Setup, job_source, told};
+
+fn channel(name: &str, hls: HlsSettings) -> ChannelSettings {
+    ChannelSettings {
+        hls,
+        ..ChannelSettings::small(name)
+    }
+}
+
+/// Follows a stream that must break no rule and stay with its first source.
+async fn followed(setup: Setup, seconds: u64) -> Attempt {
+    let attempt = setup.start().await;
+    let report = attempt.check(seconds, 0).await;
+    assert_eq!(told(&report), "");
+    assert!(
+        report.renditions.iter().all(|one| one.segments >= 5),
+        "{report:?}"
+    );
+    let source = attempt.live().await.source;
+    assert_eq!((source.index, source.reason), (0, Reason::Receiving));
+    assert_eq!(source.healthy, Some(true));
+    attempt
+}
+
+#[tokio::test]
+async fn a_playlist_plays_like_any_other_source_and_breaks_no_rule() {
+    let setup = Setup::hls(channel("plain", HlsSettings::default()), "master");
+    followed(setup, 16).await.stop().await;
+}
+
+#[tokio::test]
+async fn segments_of_ten_seconds_come_out_evenly_and_no_source_is_switched() {
+    let long = HlsSettings {
+        segment: 10.0,
+        window: 3,
+        ..HlsSettings::default()
+    };
+    let mut setup = Setup::hls(channel("long", long.clone()), "index");
+    setup.channels.push(channel("spare", long));
+    let attempt = followed(setup, 36).await;
+    assert_eq!(attempt.source.stats("spare").unwrap().requests, 0);
+    attempt.stop().await;
+}
+
+#[tokio::test]
+async fn encrypted_segments_that_are_parts_of_a_resource_play() {
+    let encrypted = HlsSettings {
+        encryption: HlsEncryption::Aes128,
+        byte_ranges: true,
+        ..HlsSettings::default()
+    };
+    let setup = Setup::hls(channel("encrypted", encrypted), "index");
+    followed(setup, 12).await.stop().await;
+}
+
+#[tokio::test]
+async fn addresses_that_expire_are_resolved_anew_without_a_seam() {
+    let expiring = HlsSettings {
+        token: Some(5.0),
+        ..HlsSettings::default()
+    };
+    let setup = Setup::hls(channel("expiring", expiring), "entry");
+    followed(setup, 16).await.stop().await;
+}
+
+#[tokio::test]
+async fn a_discontinuity_of_the_playlist_is_one_of_ours() {
+    let setup = Setup::hls(channel("jump", HlsSettings::default()), "index");
+    let attempt = setup.start().await;
+    attempt.live().await;
+    let jumping = async {
+        attempt.playlists_grow(2).await;
+        attempt.source.jump("jump", -1800.0).unwrap();
+    };
+    let (report, ()) = tokio::join!(attempt.check(22, 1), jumping);
+    assert_eq!(told(&report), "");
+    attempt.stop().await;
+}
+
+#[tokio::test]
+async fn a_playlist_that_does_not_grow_is_silence_and_the_next_source_takes_over() {
+    let mut setup = Setup::hls(channel("stalls", HlsSettings::default()), "index");
+    setup.channels.push(channel("next", HlsSettings::default()));
+    let attempt = setup.start().await;
+    attempt.live().await;
+    let silent = Faults {
+        silence: Some(true),
+        ..Faults::default()
+    };
+    attempt.source.set_faults("stalls", silent).unwrap();
+    let status = attempt
+        .status(|status| status.source.healthy == Some(false))
+        .await;
+    assert_eq!(status.source.reason, Reason::Silent);
+    let message = status.source.message;
+    assert!(message.contains("listed no new segment for 1"), "{message}");
+    attempt
+        .status(|status| status.source.index == 1 && status.source.healthy == Some(true))
+        .await;
+    attempt.playlists_grow(2).await;
+    attempt.stop().await;
+}
+
+async fn named(setup: Setup) -> (Reason, String) {
+    let attempt = setup.start().await;
+    let status = attempt
+        .status(|status| status.source.healthy == Some(false))
+        .await;
+    attempt.stop().await;
+    (status.source.reason, status.source.message)
+}
+
+#[tokio::test]
+async fn what_of_hls_is_not_supported_is_named() {
+    let sample = HlsSettings {
+        encryption: HlsEncryption::SampleAes,
+        ..HlsSettings::default()
+    };
+    let fragmented = HlsSettings {
+        map: true,
+        ..HlsSettings::default()
+    };
+    let apart = HlsSettings {
+        audio_apart: true,
+        ..HlsSettings::default()
+    };
+    for (hls, expected) in [
+        (
+            sample,
+            "its segments are encrypted with SAMPLE-AES, which is not supported",
+        ),
+        (
+            fragmented,
+            "its segments are fragmented MP4, which is not supported yet",
+        ),
+        (
+            apart,
+            "its audio has playlists of its own, which is not supported yet",
+        ),
+    ] {
+        let (reason, message) = named(Setup::hls(channel("odd", hls), "master")).await;
+        assert_eq!(reason, Reason::UnsupportedMedia);
+        assert!(message.ends_with(expected), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_playlist_that_points_into_our_own_network_is_named_without_its_secrets() {
+    let list = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nhttp://user:secret@169.254.169.254/latest/secret.ts?token=secret\n";
+    let app = Router::new().route("/list.m3u8", get(move || async move { list }));
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("http://{}/list.m3u8", listener.local_addr().unwrap());
+    let serving = tokio::spawn(axum::serve(listener, app).into_future());
+    let mut setup = Setup::copy(ChannelSettings::small("inward"));
+    setup.job.sources = vec![job_source(0, url)];
+    let (reason, message) = named(setup).await;
+    serving.abort();
+    assert_eq!(reason, Reason::EgressRefused);
+    assert!(
+        message.contains("169.254.169.254") && !message.contains("secret"),
+        "{message}"
+    );
+}
