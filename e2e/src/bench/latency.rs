@@ -5,17 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use testkit::source::{ChannelSettings, LiveSource, Size, SourceSettings};
+use testkit::source::{LiveSource, SourceSettings};
 
+use crate::course::{GOPS, PHASES, Start, channels, starts};
 use crate::figure::{Figure, median};
 use crate::peer::Peer;
 use crate::standalone::{Channel, Standalone, first_segment};
-
-/// Where in the GOP a client joins.
-const PHASES: [f64; 5] = [0.1, 0.3, 0.5, 0.7, 0.9];
-
-/// Seconds from key to key.
-const GOPS: [u32; 2] = [1, 2];
 
 /// Longest time a start may take before the bench gives up.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -32,52 +27,24 @@ const SHARE_OF_PEER: f64 = 0.55;
 /// One start of each.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
-    gop: u32,
-    phase: f64,
+    start: Start,
     product: f64,
     peer: f64,
-}
-
-impl Sample {
-    /// The wait for the next key.
-    fn wait(&self) -> f64 {
-        (1.0 - self.phase) * f64::from(self.gop)
-    }
-
-    /// The wait, and the GOP that must be over before it can be a segment.
-    fn limit(&self) -> f64 {
-        self.wait() + f64::from(self.gop)
-    }
-
-    /// The wait, and the second after which a longer first GOP may be cut.
-    fn first_cut(&self) -> f64 {
-        self.wait() + 1.0
-    }
 }
 
 /// Measures so many rounds.
 pub(crate) async fn measure(program: &Path, rounds: usize) -> Result<Vec<Figure>> {
     let directory = tempfile::tempdir().context("failed to create a directory")?;
-    let settings = GOPS.map(|gop| ChannelSettings {
-        name: format!("gop{gop}"),
-        size: Size(1280, 720),
-        bitrate: 2500,
-        gop: f64::from(gop),
-        ..ChannelSettings::default()
-    });
-    let source = LiveSource::start(SourceSettings::loopback(settings.into())).await?;
-    let address =
-        |gop: u32, phase: f64| format!("{}?phase={phase}", source.url(&format!("gop{gop}")));
+    let source = LiveSource::start(SourceSettings::loopback(channels())).await?;
+    let address = |start: &Start| format!("http://{}/{}", source.address(), start.path());
     let starts = starts(rounds);
-    let channels = starts
-        .iter()
-        .map(|start| (start.slug(), address(start.gop, start.phase)));
-    let channels = channels.collect::<Vec<Channel>>();
-    let product = Standalone::start(program, &channels, directory.path(), IDLE).await?;
+    let listed = starts.iter().map(|start| (start.slug(), address(start)));
+    let listed = listed.collect::<Vec<Channel>>();
+    let product = Standalone::start(program, &listed, directory.path(), IDLE).await?;
     let mut samples = Vec::new();
     for start in &starts {
         let slug = start.slug();
-        let source = address(start.gop, start.phase);
+        let source = address(start);
         let ours = async {
             let time = first_segment(&product.viewer(&slug), LIMIT).await?;
             anyhow::Ok(time.as_secs_f64())
@@ -96,8 +63,7 @@ pub(crate) async fn measure(program: &Path, rounds: usize) -> Result<Vec<Figure>
             (ours.await?, peer)
         };
         samples.push(Sample {
-            gop: start.gop,
-            phase: start.phase,
+            start: *start,
             product,
             peer,
         });
@@ -107,44 +73,16 @@ pub(crate) async fn measure(program: &Path, rounds: usize) -> Result<Vec<Figure>
     Ok(figures(&samples))
 }
 
-/// One start that is to be measured.
-struct Start {
-    round: usize,
-    gop: u32,
-    phase: f64,
-}
-
-impl Start {
-    fn slug(&self) -> String {
-        format!(
-            "gop{}-phase{:.0}-round{}",
-            self.gop,
-            self.phase * 10.0,
-            self.round
-        )
-    }
-}
-
-fn starts(rounds: usize) -> Vec<Start> {
-    let phases = |round, gop| {
-        PHASES
-            .into_iter()
-            .map(move |phase| Start { round, gop, phase })
-    };
-    let gops = |round| GOPS.into_iter().flat_map(move |gop| phases(round, gop));
-    (0..rounds).flat_map(gops).collect()
-}
-
 fn figures(samples: &[Sample]) -> Vec<Figure> {
     let mut figures = Vec::new();
     for gop in GOPS {
         let of_gop = samples
             .iter()
-            .filter(|sample| sample.gop == gop)
+            .filter(|sample| sample.start.gop == gop)
             .collect::<Vec<_>>();
         let worst = |over: fn(&Sample) -> f64| {
             let at = |phase: f64| {
-                let samples = of_gop.iter().filter(|sample| sample.phase == phase);
+                let samples = of_gop.iter().filter(|sample| sample.start.phase == phase);
                 median(&samples.map(|sample| over(sample)).collect::<Vec<_>>())
             };
             PHASES.map(at).into_iter().fold(f64::NEG_INFINITY, f64::max)
@@ -156,13 +94,13 @@ fn figures(samples: &[Sample]) -> Vec<Figure> {
                 ..Figure::absolute("start", case, product, OVER_LIMIT)
             });
         };
-        let product = worst(|sample| sample.product - sample.limit());
-        let peer = worst(|sample| sample.peer - sample.limit());
+        let product = worst(|sample| sample.product - sample.start.limit());
+        let peer = worst(|sample| sample.peer - sample.start.limit());
         over("key wait + GOP", product, peer);
         if gop > 1 {
             // The first GOP is cut early, so the limit above would hide a second.
-            let product = worst(|sample| sample.product - sample.first_cut());
-            let peer = worst(|sample| sample.peer - sample.first_cut());
+            let product = worst(|sample| sample.product - sample.start.first_cut());
+            let peer = worst(|sample| sample.peer - sample.start.first_cut());
             over("key wait + 1 s", product, peer);
         }
         let middle = |of: fn(&Sample) -> f64| {
@@ -184,32 +122,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_start_is_a_channel_of_its_own() {
-        let slugs = starts(3)
-            .iter()
-            .map(Start::slug)
-            .collect::<std::collections::BTreeSet<_>>();
-        assert_eq!(slugs.len(), 30);
-        assert!(slugs.contains("gop2-phase9-round2"));
-    }
-
-    #[test]
     fn figures_tell_the_worst_phase_and_the_middle_of_all() {
-        let sample = |gop, phase, product| Sample {
-            gop,
-            phase,
+        let sample = |start, product| Sample {
+            start,
             product,
             peer: 7.0,
         };
         let mut samples = Vec::new();
-        for gop in GOPS {
-            for phase in PHASES {
-                let limit = (2.0 - phase) * f64::from(gop);
-                let over = if phase == 0.5 { 0.2 } else { 0.05 };
-                samples.extend(
-                    [-0.01, 0.0, 5.0].map(|noise| sample(gop, phase, limit + over + noise)),
-                );
-            }
+        for start in starts(1) {
+            let over = if start.phase == 0.5 { 0.2 } else { 0.05 };
+            let noisy = [-0.01, 0.0, 5.0].map(|noise| start.limit() + over + noise);
+            samples.extend(noisy.map(|product| sample(start, product)));
         }
         let figures = figures(&samples);
         let hundredths = |value: f64| (value * 100.0).round();

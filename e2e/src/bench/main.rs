@@ -1,6 +1,7 @@
 //! `headend-bench`: measures the product beside its peers, in the same run, and says which goals hold. Only reads arguments and prints.
 
 mod cost;
+mod course;
 mod figure;
 mod latency;
 mod machine;
