@@ -4,6 +4,7 @@ mod bench;
 mod cluster;
 mod crds;
 mod demo;
+mod on_cluster;
 mod steps;
 mod test;
 mod web;
