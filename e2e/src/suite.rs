@@ -57,6 +57,17 @@ pub const CHANNELS: &[(&str, &str, &str)] = &[
     ("wrong-class", "no-such-class", "gop=2"),
 ];
 
+/// A channel of the catalog: where the live source plays it is its own affair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its slug, which is the name of its stream.
+    pub slug: String,
+    /// Its class.
+    pub class: String,
+    /// Path and query at the live source.
+    pub path: String,
+}
+
 /// The installed product.
 pub struct Suite {
     /// The cluster, as its administrator.
@@ -73,14 +84,32 @@ impl Suite {
     /// # Errors
     /// When anything of that fails; the error says what.
     pub async fn start() -> Result<Self> {
+        let played = CHANNELS
+            .iter()
+            .map(|(name, _, settings)| format!("{name}:{settings}").parse::<ChannelSettings>());
+        let listed = CHANNELS.iter().map(|(name, class, _)| Listed {
+            slug: (*name).to_owned(),
+            class: (*class).to_owned(),
+            path: format!("{name}.ts"),
+        });
+        let listed = listed.collect::<Vec<_>>();
+        Self::start_with(played.collect::<Result<_, _>>()?, &listed).await
+    }
+
+    /// The same with other channels: what the live source plays, and what the catalog lists.
+    ///
+    /// # Errors
+    /// When anything of that fails; the error says what.
+    pub async fn start_with(played: Vec<ChannelSettings>, listed: &[Listed]) -> Result<Self> {
         let client = Client::try_default()
             .await
-            .context("failed to find a cluster: run through `cargo xtask test`")?;
-        let source = start_source().await?;
+            .context("failed to find a cluster: run through `cargo xtask`")?;
+        let source = start_source(played).await?;
         prepare::namespace(&client).await?;
         prepare::volumes(&client).await?;
         prepare::secrets(&client).await?;
-        helm::install(NAMESPACE, RELEASE, &values(&source_address()?)).await?;
+        let values = values(&source_address()?, listed);
+        helm::install(NAMESPACE, RELEASE, &values).await?;
         prepare::classes(&client).await?;
         let gateway = gateway_address(&client).await?;
         let suite = Self {
@@ -271,14 +300,11 @@ impl Suite {
     }
 }
 
-async fn start_source() -> Result<LiveSource> {
-    let channels = CHANNELS
-        .iter()
-        .map(|(name, _, settings)| format!("{name}:{settings}").parse::<ChannelSettings>());
+async fn start_source(channels: Vec<ChannelSettings>) -> Result<LiveSource> {
     let settings = SourceSettings {
         listen: SocketAddr::from(([0, 0, 0, 0], SOURCE_PORT)),
         cache: testkit::source::default_cache(),
-        channels: channels.collect::<Result<_, _>>()?,
+        channels,
     };
     Ok(LiveSource::start(settings).await?)
 }
@@ -295,15 +321,14 @@ fn source_address() -> Result<SocketAddr> {
     Ok(SocketAddr::new(address, SOURCE_PORT))
 }
 
-/// What the tests set in the chart. Images and storage are those of the test cluster unless the environment names others.
-#[must_use]
-pub fn values(source: &SocketAddr) -> Value {
+/// What is set in the chart. Images and storage are those of the test cluster unless the environment names others.
+fn values(source: &SocketAddr, listed: &[Listed]) -> Value {
     let setting =
         |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
     let image = |name: &str| json!({ "repository": format!("{}/{name}", setting("HEADEND_E2E_IMAGES", "localhost")), "tag": setting("HEADEND_E2E_TAG", "dev") });
-    let channels: Vec<Value> = CHANNELS
+    let channels: Vec<Value> = listed
         .iter()
-        .map(|(slug, class, _)| json!({ "slug": slug, "name": slug, "class": class, "sources": [{ "url": format!("http://{source}/{slug}.ts") }] }))
+        .map(|Listed { slug, class, path }| json!({ "slug": slug, "name": slug, "class": class, "sources": [{ "url": format!("http://{source}/{path}") }] }))
         .collect();
     let storage = setting("HEADEND_E2E_STORAGE_CLASS", "-");
     json!({

@@ -31,6 +31,19 @@ impl Figure {
         }
     }
 
+    /// A value that is only told.
+    pub(crate) fn told(bench: &'static str, case: String, value: f64) -> Self {
+        Self {
+            bench,
+            case,
+            value,
+            peer: None,
+            ratio: None,
+            goal: None,
+            holds: None,
+        }
+    }
+
     /// A value that is to stay within a share of its peer's; without a goal it is only told.
     pub(crate) fn relative(
         bench: &'static str,

@@ -1,5 +1,6 @@
 //! `headend-bench`: measures the product beside its peers, in the same run, and says which goals hold. Only reads arguments and prints.
 
+mod cold;
 mod cost;
 mod course;
 mod figure;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use figure::Figure;
@@ -32,12 +34,12 @@ enum Bench {
 /// Arguments of `start`.
 #[derive(Args)]
 struct StartArguments {
-    /// The product in one process
+    /// The product in one process; needed unless only `cluster` is measured
     #[arg(long, value_name = "PROGRAM")]
-    standalone: PathBuf,
-    /// Measures only this part
+    standalone: Option<PathBuf>,
+    /// Measures only this part; may be given again
     #[arg(long, value_enum)]
-    only: Option<Part>,
+    only: Vec<Part>,
     /// How often each start is measured
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
     rounds: u8,
@@ -57,8 +59,10 @@ struct StartArguments {
 enum Part {
     /// Time to the first segment, in one process
     Standalone,
-    /// Processor and memory of running streams
+    /// Processor and memory of running streams, in one process
     Cost,
+    /// Time to the first segment on a cluster, through the chart, from nothing
+    Cluster,
 }
 
 #[tokio::main]
@@ -75,16 +79,22 @@ async fn main() -> ExitCode {
 }
 
 async fn start(arguments: &StartArguments) -> anyhow::Result<Vec<Figure>> {
-    let wanted = |part| arguments.only.is_none_or(|only| only == part);
+    let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
+    let standalone = || {
+        let program = arguments.standalone.as_deref();
+        program.context("say where the product in one process is: --standalone PROGRAM")
+    };
+    let rounds = usize::from(arguments.rounds);
     let mut figures = Vec::new();
     if wanted(Part::Standalone) {
-        figures
-            .extend(latency::measure(&arguments.standalone, usize::from(arguments.rounds)).await?);
+        figures.extend(latency::measure(standalone()?, rounds).await?);
     }
     if wanted(Part::Cost) {
         let window = Duration::from_secs(arguments.window);
-        let streams = arguments.streams;
-        figures.extend(cost::measure(&arguments.standalone, streams, window).await?);
+        figures.extend(cost::measure(standalone()?, arguments.streams, window).await?);
+    }
+    if wanted(Part::Cluster) {
+        figures.extend(cold::measure(rounds).await?);
     }
     if arguments.json {
         for figure in &figures {

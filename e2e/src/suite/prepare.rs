@@ -75,7 +75,14 @@ pub(super) async fn classes(client: &Client) -> Result<()> {
         "ladder": [{ "height": 360, "videoKilobitsPerSecond": 600 }, { "height": 240, "videoKilobitsPerSecond": 300 }] });
     let patient =
         json!({ "idleTimeoutSeconds": 60, "startDeadlineSeconds": 60, "egress": private });
-    for (name, spec) in [("quick", quick), ("ladder", ladder), ("patient", patient)] {
+    let copy = json!({ "idleTimeoutSeconds": 60, "egress": private, "mode": "Copy" });
+    let specs = [
+        ("quick", quick),
+        ("ladder", ladder),
+        ("patient", patient),
+        ("copy", copy),
+    ];
+    for (name, spec) in specs {
         let class = json!({ "apiVersion": "headend.dev/v1alpha1", "kind": "StreamClass", "metadata": { "name": name }, "spec": spec });
         classes
             .patch(
