@@ -1,13 +1,15 @@
 //! What is refused, and what the one who asked gets to read.
 
 use anyhow::{Result, ensure};
-use api::LiveStream;
-use e2e::suite::{NARROW_TOKEN, Suite};
+use api::live_stream::Phase;
+use api::{LiveStream, StreamClass};
+use e2e::suite::{NAMESPACE, NARROW_TOKEN, Suite};
 use e2e::viewer::Viewer;
-use kube::api::ListParams;
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::json;
 
-use crate::{SOON, START};
+use crate::{SOON, START, phase};
 
 /// Whether a condition does not hold for that reason, and says so in words with these in them. Names as scripts and alerts know them.
 fn fails(stream: &LiveStream, kind: &str, reason: &str, words: &str) -> bool {
@@ -143,4 +145,36 @@ async fn a_class_that_does_not_exist_is_named_and_starts_no_pod() -> Result<()> 
         .await?;
     assert_eq!(suite.transcoders(Some("wrong-class")).await?.len(), 0);
     Ok(())
+}
+
+#[tokio::test]
+async fn a_stream_whose_class_was_missing_starts_when_the_class_appears() -> Result<()> {
+    let suite = Suite::start().await?;
+    let classes: Api<StreamClass> = Api::namespaced(suite.client.clone(), NAMESPACE);
+    let url = suite.source_url("plain")?;
+    let spec = json!({ "className": "late", "sources": [{ "url": url }], "replicas": 1 });
+    suite.apply_stream("early", spec).await?;
+    suite
+        .stream_when("early", "names the class", SOON, |stream| {
+            fails(stream, "Provisioned", "ClassNotFound", "late")
+        })
+        .await?;
+    assert_eq!(suite.transcoders(Some("early")).await?.len(), 0);
+    // From here on nobody touches the stream: only the watch of classes can tell the operator to look at it again in time.
+    let class = json!({ "apiVersion": "headend.dev/v1alpha1", "kind": "StreamClass", "metadata": { "name": "late" }, "spec": { "egress": { "allowPrivateAddresses": true } } });
+    let parameters = PatchParams::apply("e2e");
+    classes
+        .patch("late", &parameters, &Patch::Apply(&class))
+        .await?;
+    let started = async {
+        let is_live = |stream: &LiveStream| phase(stream) == Some(Phase::Live);
+        suite
+            .stream_when("early", "is live", START, is_live)
+            .await?;
+        suite.viewer("early").start(SOON).await
+    }
+    .await;
+    classes.delete("late", &DeleteParams::default()).await?;
+    started?;
+    suite.clean().await
 }
