@@ -9,8 +9,10 @@ use crate::time::Ticks;
 const BURST_PAUSE: Duration = Duration::from_millis(500);
 /// Gaining less than this is jitter. Nothing is held back for less: a wait for each picture costs more than an even flow is worth.
 const JITTER: Ticks = Ticks::from_milliseconds(100);
-/// A step of the clock longer than this, or backwards, starts a new count.
-const LONGEST_STEP: Ticks = Ticks::from_milliseconds(10_000);
+/// A step of the clock longer than this, or backwards, starts a new count: where bytes may have been lost on the way, and where
+/// they follow each other in segments.
+const LONGEST_STEP: Duration = Duration::from_secs(11);
+const LONGEST_STEP_WITHIN: Duration = Duration::from_secs(2);
 /// A source that sends by its own clock is spread over this at most.
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
@@ -23,6 +25,7 @@ pub struct Pacing {
     burst: Option<Duration>,
     /// How fast the pace follows a source that is ahead of it, as a part of the time passed.
     drift_divisor: i64,
+    longest_step: Duration,
 }
 
 impl Pacing {
@@ -33,6 +36,7 @@ impl Pacing {
             longest_delay: LONGEST_DELAY,
             burst: None,
             drift_divisor: 200,
+            longest_step: LONGEST_STEP,
         }
     }
 
@@ -44,6 +48,19 @@ impl Pacing {
             longest_delay: longest_segment.max(LONGEST_DELAY),
             burst: Some(burst),
             drift_divisor: 5000,
+            longest_step: LONGEST_STEP_WITHIN,
+        }
+    }
+
+    /// Where everything is held back, it is let go in portions: each costs a timer.
+    fn rounded(&self, release: Duration) -> Duration {
+        let portion = JITTER.to_duration().as_millis();
+        let excess = release.as_millis() % portion;
+        match self.burst {
+            Some(_) => {
+                release.saturating_sub(Duration::from_millis(u64::try_from(excess).unwrap_or(0)))
+            }
+            None => release,
         }
     }
 }
@@ -68,6 +85,8 @@ struct Start {
     pace: Option<Ticks>,
     /// Time that has passed and is too short to raise the pace by a tick.
     drifted: i64,
+    /// When the last bytes may pass.
+    released: Duration,
 }
 
 impl Pacer {
@@ -82,23 +101,30 @@ impl Pacer {
 
     /// When bytes may pass that arrived at `now` and end at this time of the source's clock (unwrapped). Never before `now`.
     pub fn release_at(&mut self, clock: Ticks, now: Duration) -> Duration {
-        let longest_delay = Ticks::from_duration(self.pacing.longest_delay);
-        let is_new = self.start.as_ref().is_none_or(|start| {
+        let longest_step = Ticks::from_duration(self.pacing.longest_step);
+        let before = self.start.take();
+        let follows = |start: &Start| {
             let step = clock - start.last_clock;
-            step < Ticks::ZERO || step > LONGEST_STEP + longest_delay
-        });
-        if is_new {
-            self.start = Some(Start::new(clock, now));
-            return now;
-        }
-        let Some(start) = &mut self.start else {
-            return now;
+            (Ticks::ZERO..=longest_step).contains(&step)
         };
-        let delay = start.delay(clock, now, &self.pacing);
+        let start = match before {
+            Some(start) if follows(&start) => start,
+            // Where segments jump, what bridges the time until the next one is still needed.
+            Some(start) if self.pacing.burst.is_some() && start.pace.is_some() => Start {
+                pace: Some(Ticks::ZERO),
+                highest_lead: start.highest_lead,
+                ..Start::new(clock, start.released.max(now))
+            },
+            _ => Start::new(clock, now),
+        };
+        let start = self.start.insert(start);
+        let longest_delay = Ticks::from_duration(self.pacing.longest_delay);
+        let delay = start.delay(clock, now, &self.pacing).min(longest_delay);
+        start.released = now + delay.to_duration();
         if delay < JITTER {
             return now;
         }
-        now + delay.min(longest_delay).to_duration()
+        self.pacing.rounded(start.released).max(now)
     }
 
     /// How far the source has been ahead of real time: the media time of its start burst.
@@ -121,11 +147,14 @@ impl Start {
             grown_at: now,
             pace: None,
             drifted: 0,
+            released: now,
         }
     }
 
     fn delay(&mut self, clock: Ticks, now: Duration, pacing: &Pacing) -> Ticks {
-        let lead = (clock - self.clock) - Ticks::from_duration(now.saturating_sub(self.now));
+        // The count may start in the future, where what came before it is still held back.
+        let elapsed = Ticks::from_duration(now) - Ticks::from_duration(self.now);
+        let lead = (clock - self.clock) - elapsed;
         let passed = Ticks::from_duration(now.saturating_sub(self.last_now));
         (self.last_clock, self.last_now) = (clock, now);
         match self.pace {
@@ -317,7 +346,7 @@ mod tests {
                 (index - 1).unsigned_abs() * 10_000 + late,
             )
         }));
-        for part in [40, 500, 2500] {
+        for part in [40, 500, 2000] {
             let pacing = Pacing::segmented(milliseconds(10_000), milliseconds(14_000));
             let mut pacer = Pacer::new(pacing);
             let passed = segmented(&mut pacer, &listed, part);
@@ -357,5 +386,30 @@ mod tests {
             .collect();
         assert_eq!(gaps.len(), 1, "{gaps:?}");
         assert!(gaps[0].abs_diff(2000) < 300, "{gaps:?}");
+    }
+
+    #[test]
+    fn a_jump_between_segments_spends_nothing_of_the_reserve() {
+        for jump in [-3_600_000, 5000, 60_000] {
+            let pacing = Pacing::segmented(milliseconds(10_000), milliseconds(14_000));
+            let mut pacer = Pacer::new(pacing);
+            segmented(&mut pacer, &[(10_000, 0), (20_000, 0), (30_000, 0)], 100);
+            let before = segmented(&mut pacer, &[(40_000, 10_500)], 100)
+                .last()
+                .unwrap()
+                .1;
+            let first = 40_000 + jump;
+            let after: Vec<_> = (1..=100)
+                .scan(before, |now, index| {
+                    let clock = Ticks::from_milliseconds(first + index * 100);
+                    let release = pacer.release_at(clock, milliseconds(*now));
+                    *now = u64::try_from(release.as_millis()).unwrap();
+                    Some(*now)
+                })
+                .collect();
+            assert!((25_000..=27_000).contains(&before), "{before}");
+            let took = after[99] - before;
+            assert!((9_700..=10_000).contains(&took), "{jump}: {took}");
+        }
     }
 }
