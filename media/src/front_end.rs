@@ -155,6 +155,11 @@ impl FrontEnd {
         }
     }
 
+    /// What the new connection brings is read from a list that goes on, so what it repeats is no new beginning.
+    pub fn expect_repetition(&mut self) {
+        self.timeline.expect_repetition();
+    }
+
     /// Switches the encoder's input on, to begin at the next random access point, or off.
     pub fn set_feed(&mut self, enabled: bool) {
         self.feed.enable(enabled);

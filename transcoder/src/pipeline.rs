@@ -179,8 +179,8 @@ impl Pipeline {
                 self.opened();
                 None
             }
-            SourceEvent::Paced(pacing) => {
-                self.flow.pace(pacing);
+            SourceEvent::Paced(pace) => {
+                self.flow.pace(pace);
                 None
             }
             SourceEvent::Bytes(bytes) => self.read(&bytes).await,

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use api::job::JobSource;
 use bytes::Bytes;
-use media::pacer::Pacing;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 use upstream::failure::SourceFailure;
-use upstream::input::{Input, Piece};
+use upstream::input::{Input, Pace, Piece};
 use upstream::source::Opener;
 
 /// What happens to the connection.
@@ -20,8 +19,8 @@ use upstream::source::Opener;
 pub(crate) enum SourceEvent {
     /// It answered and its stream follows.
     Opened,
-    /// What follows comes so.
-    Paced(Pacing),
+    /// What follows comes in segments.
+    Paced(Pace),
     /// The next bytes.
     Bytes(Bytes),
     /// It failed, and is closed.
@@ -32,7 +31,7 @@ impl From<Piece> for SourceEvent {
     fn from(piece: Piece) -> Self {
         match piece {
             Piece::Bytes(bytes) => Self::Bytes(bytes),
-            Piece::Pace(pace) => Self::Paced(Pacing::segmented(pace.target, pace.burst)),
+            Piece::Pace(pace) => Self::Paced(pace),
         }
     }
 }

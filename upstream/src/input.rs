@@ -26,6 +26,8 @@ pub struct Pace {
     pub target: Duration,
     /// Media that may be shown at once. What is listed beyond that bridges the time until the next segment.
     pub burst: Duration,
+    /// The list goes on: another connection may bring the same again. What is over begins anew each time.
+    pub is_live: bool,
 }
 
 /// An open source. Dropping it closes its connections.

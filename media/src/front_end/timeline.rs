@@ -115,6 +115,11 @@ impl Timeline {
         }
     }
 
+    /// This connection brings again what the last one brought, even from the same place on: it reads a list that goes on.
+    pub(super) fn expect_repetition(&mut self) {
+        self.last_start = None;
+    }
+
     /// Compares where the last connection ended with where this one is.
     pub(super) fn resumption(&self, from: Ticks, to: Ticks) -> Resumption {
         if self.starts_anew(from) {
@@ -427,6 +432,10 @@ mod tests {
         assert!(!timeline.starts_anew(Ticks(126_000 + 90_000)));
         timeline.break_off();
         place(&mut timeline, Track::Video, 1_900_000, 1_900_000);
+        assert!(!timeline.starts_anew(from));
+        timeline.break_off();
+        timeline.expect_repetition();
+        place(&mut timeline, Track::Video, 126_000, 126_000);
         assert!(!timeline.starts_anew(from));
     }
 }

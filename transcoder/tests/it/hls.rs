@@ -1,10 +1,14 @@
 //! Sources that are HLS playlists: they play like any other, however their segments come, and what they do wrong has a name.
 
+use std::time::Duration;
+
 use api::condition::Reason;
+use api::control::JobPhase;
 use axum::Router;
 use axum::routing::get;
 use testkit::source::{ChannelSettings, Faults, HlsEncryption, HlsSettings};
 use tokio::net::TcpListener;
+use transcoder::job::Outcome;
 
 use crate::attempt::{Attempt, Setup, job_source, told};
 
@@ -72,6 +76,36 @@ async fn addresses_that_expire_are_resolved_anew_without_a_seam() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_away_for_a_moment_is_not_noticed() {
+    let attempt = Setup::hls(channel("away", HlsSettings::default()), "index")
+        .start()
+        .await;
+    attempt.live().await;
+    let away = Faults {
+        status: Some(503),
+        ..Faults::default()
+    };
+    let being_away = async {
+        attempt.playlists_grow(2).await;
+        let requests = || attempt.source.stats("away").unwrap().requests;
+        let before = requests();
+        attempt.source.set_faults("away", away).unwrap();
+        while requests() < before + 2 {
+            tokio::task::yield_now().await;
+        }
+        attempt
+            .source
+            .set_faults("away", Faults::default())
+            .unwrap();
+    };
+    let (report, ()) = tokio::join!(attempt.check(16, 0), being_away);
+    assert_eq!(told(&report), "");
+    let source = attempt.live().await.source;
+    assert_eq!(source.reason, Reason::Receiving);
+    attempt.stop().await;
+}
+
+#[tokio::test]
 async fn a_discontinuity_of_the_playlist_is_one_of_ours() {
     let setup = Setup::hls(channel("jump", HlsSettings::default()), "index");
     let attempt = setup.start().await;
@@ -107,6 +141,30 @@ async fn a_playlist_that_does_not_grow_is_silence_and_the_next_source_takes_over
         .await;
     attempt.playlists_grow(2).await;
     attempt.stop().await;
+}
+
+#[tokio::test]
+async fn a_playlist_that_stays_as_it_is_is_not_taken_for_media_again_and_again() {
+    let mut setup = Setup::hls(channel("stale", HlsSettings::default()), "index");
+    setup.options.give_up_after = Duration::from_secs(15);
+    setup.job.class.start_deadline_seconds = 20;
+    let mut attempt = setup.start().await;
+    attempt.live().await;
+    let silent = Faults {
+        silence: Some(true),
+        ..Faults::default()
+    };
+    attempt.source.set_faults("stale", silent).unwrap();
+    attempt
+        .status(|status| status.source.healthy == Some(false))
+        .await;
+    attempt
+        .status(|status| status.phase == JobPhase::Failed)
+        .await;
+    let Outcome::Failed { reason, .. } = attempt.outcome().await else {
+        panic!("it did not fail");
+    };
+    assert_eq!(reason, Reason::Silent);
 }
 
 async fn named(setup: Setup) -> (Reason, String) {

@@ -46,6 +46,8 @@ pub(super) enum Next {
 pub(super) enum Unsupported {
     #[error("its segments are fragmented MP4, which is not supported yet")]
     FragmentedMp4,
+    #[error("its segments are sound without a transport stream, which is not supported yet")]
+    PackedAudio,
     #[error("its segments are encrypted with {0}, which is not supported")]
     Encryption(String),
 }
@@ -196,6 +198,7 @@ impl Follower {
         Some(Pace {
             target: self.target,
             burst: listed.saturating_sub(reserve).max(LEAST_BURST),
+            is_live: !playlist.ended,
         })
     }
 

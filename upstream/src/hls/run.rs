@@ -13,7 +13,7 @@ use url::Url;
 use super::Loaded;
 use super::cipher::{BLOCK, Cipher, vector_of};
 use super::fetch::{Body, Budget, address, bad, derived, whole};
-use super::follow::{Follower, Listed, Next, Run};
+use super::follow::{Follower, Listed, Next, Run, Unsupported};
 use super::select;
 use crate::failure::SourceFailure;
 use crate::input::Piece;
@@ -238,6 +238,9 @@ impl Fetching {
                 Some(cipher) => cipher.push(&bytes),
                 None => bytes,
             };
+            if *delivered == 0 {
+                judge(body.url(), &bytes)?;
+            }
             self.hand_on_bytes(bytes, &mut skip, delivered).await?;
         }
         if let Some(cipher) = cipher {
@@ -309,6 +312,22 @@ fn unsupported(url: &Url, what: &impl ToString) -> SourceFailure {
         origin: redirect::origin(url),
         detail: what.to_string(),
     }
+}
+
+/// Names what is no transport stream where a segment should be, by its first bytes.
+fn judge(url: &Url, head: &[u8]) -> Result<(), SourceFailure> {
+    let is_box = matches!(head.get(4..8), Some(b"ftyp" | b"styp" | b"moof" | b"sidx"));
+    let is_frame = matches!(head, [0xFF, second, ..] if second & 0xF6 == 0xF0);
+    if is_box {
+        return Err(unsupported(url, &Unsupported::FragmentedMp4));
+    }
+    if is_frame || head.starts_with(b"ID3") {
+        return Err(unsupported(url, &Unsupported::PackedAudio));
+    }
+    if head.trim_ascii_start().starts_with(b"<") {
+        return Err(bad(url, "a segment is a web page"));
+    }
+    Ok(())
 }
 
 /// Trying again without a change is of no use.

@@ -375,6 +375,26 @@ async fn what_cannot_be_followed_is_named() {
 }
 
 #[tokio::test]
+async fn a_segment_that_is_no_transport_stream_is_named_before_it_is_handed_on() {
+    let cases: [(&[u8], &str); 4] = [
+        (b"\0\0\0\x18stypmsdh", "fragmented MP4"),
+        (b"ID3\x04\0\0", "sound without a transport stream"),
+        (b"\xFF\xF1\x50\x80", "sound without a transport stream"),
+        (b"\n<!DOCTYPE html>", "a segment is a web page"),
+    ];
+    for (head, expected) in cases {
+        let site = Site::start(move |path, _, _| match path {
+            "/list.m3u8" => ok(segments(&["a"])),
+            _ => ok(head),
+        })
+        .await;
+        let (text, failure) = read(request(site.url("/list.m3u8"))).await;
+        assert_eq!(text, "");
+        assert!(failure.to_string().contains(expected), "{failure}");
+    }
+}
+
+#[tokio::test]
 async fn whoever_stops_waiting_loses_nothing() {
     let body = "0123456789".repeat(20_000);
     let served = body.clone();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use media::front_end::FrontEvent;
 use media::pacer::{Pacer, Pacing};
+use upstream::input::Pace;
 
 use super::Flow;
 
@@ -65,9 +66,12 @@ impl Held {
 }
 
 impl Flow {
-    /// What comes from now on over this connection comes so; what is held already keeps its time.
-    pub(crate) fn pace(&mut self, pacing: Pacing) {
-        self.held.pacer = Pacer::new(pacing);
+    /// What comes from now on over this connection comes in segments; what is held already keeps its time.
+    pub(crate) fn pace(&mut self, pace: Pace) {
+        self.held.pacer = Pacer::new(Pacing::segmented(pace.target, pace.burst));
+        if pace.is_live {
+            self.front.expect_repetition();
+        }
     }
 }
 

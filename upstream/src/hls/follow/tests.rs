@@ -63,7 +63,13 @@ fn a_list_is_joined_three_targets_before_its_end_and_a_segment_and_a_half_is_kep
         let mut follower = Follower::new(seconds(0));
         let pace = learn(&mut follower, list(target, 100, listed), 0);
         let (target, burst) = (seconds(target), seconds(burst));
-        assert_eq!(pace, Some(Pace { target, burst }));
+        let is_live = true;
+        let expected_pace = Pace {
+            target,
+            burst,
+            is_live,
+        };
+        assert_eq!(pace, Some(expected_pace));
         assert_eq!(fetched(&mut follower, 0), (expected, Next::Reload(target)));
     }
 }
@@ -157,7 +163,7 @@ fn what_is_over_is_played_from_its_start_to_its_end() {
     let mut film = list(6, 0, 100);
     film.ended = true;
     let pace = learn(&mut follower, film, 0).unwrap();
-    assert_eq!(pace.burst, seconds(14));
+    assert_eq!((pace.burst, pace.is_live), (seconds(14), false));
     let (numbers, then) = fetched(&mut follower, 1000);
     assert_eq!((numbers.len(), then), (100, Next::Ended));
 }
