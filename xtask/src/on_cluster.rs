@@ -15,7 +15,7 @@ pub(crate) struct Place {
     /// Leaves out what needs a cluster (and root)
     #[arg(long, conflicts_with = "kubeconfig")]
     no_cluster: bool,
-    /// Uses this cluster instead of one of its own; its images must be there already
+    /// Uses this cluster instead of one of its own; CONTRIBUTING.md says what it must have
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// Leaves the cluster up when all is over
