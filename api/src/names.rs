@@ -22,6 +22,8 @@ pub const ORIGIN_GATEWAY: &str = "gateway";
 pub const ANNOTATION_WOKEN_AT: &str = "headend.dev/woken-at";
 /// Annotation on a LiveStream: hash of the catalog entry it was made from.
 pub const ANNOTATION_CHANNEL_REVISION: &str = "headend.dev/channel-revision";
+/// Annotation on a transcoder pod: hash of everything in it that does not differ from attempt to attempt.
+pub const ANNOTATION_ORDER_HASH: &str = "headend.dev/order-hash";
 /// Port of a transcoder pod's control HTTP.
 pub const CONTROL_PORT: u16 = 8080;
 /// Name of the environment variable with the job document in a transcoder pod.

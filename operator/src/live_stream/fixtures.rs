@@ -133,6 +133,7 @@ pub(crate) fn pod(attempt: i32) -> PodFacts {
         stream_uid: UID.to_owned(),
         owner_uid: Some(UID.to_owned()),
         attempt,
+        order_hash: None,
         terminating: false,
         address: Some("10.0.0.7".parse().unwrap()),
         state: PodState::Running,

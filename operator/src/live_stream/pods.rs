@@ -26,6 +26,8 @@ pub(crate) struct PodFacts {
     /// Uid of the object that owns it.
     pub(crate) owner_uid: Option<String>,
     pub(crate) attempt: i32,
+    /// What it was made from, as [`super::pod::hash`] says; `None` when another version made it.
+    pub(crate) order_hash: Option<String>,
     /// It has been deleted and is ending.
     pub(crate) terminating: bool,
     pub(crate) address: Option<IpAddr>,
@@ -68,6 +70,7 @@ impl PodFacts {
                 .first()
                 .map(|owner| owner.uid.clone()),
             attempt: label(names::LABEL_ATTEMPT)?.parse().ok()?,
+            order_hash: pod.annotations().get(names::ANNOTATION_ORDER_HASH).cloned(),
             terminating: pod.metadata.deletion_timestamp.is_some(),
             address: address.and_then(|address| address.parse().ok()),
             state: state(pod),
@@ -403,6 +406,7 @@ mod tests {
                 stream_uid: UID.to_owned(),
                 owner_uid: Some(UID.to_owned()),
                 attempt: 2,
+                order_hash: None,
                 terminating: false,
                 address: Some("10.1.2.3".parse().unwrap()),
                 state: PodState::Running,

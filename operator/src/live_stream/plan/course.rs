@@ -8,7 +8,7 @@ use api::control::JobPhase;
 use api::live_stream::PodIntent;
 use k8s_openapi::jiff::Timestamp;
 
-use super::age;
+use super::{age, order};
 use crate::class::Refusal;
 use crate::live_stream::backoff::{Failure, Failures};
 use crate::live_stream::observe::{Observed, UNREACHABLE_AFTER};
@@ -50,6 +50,8 @@ pub(super) enum Cause {
     Failed,
     /// The pod before it is being deleted.
     HandOver,
+    /// The pod before it has nothing to play yet, and was made from what has been changed since.
+    Changed,
 }
 
 /// The course, with the failures in a row where an attempt has failed.
@@ -78,6 +80,9 @@ pub(super) fn decide(observed: &Observed, now: Timestamp) -> Decision {
         None if observed.effective.is_ok() => Course::Create,
         None => start(observed, Cause::Wanted),
         Some(pod) if pod.terminating => hand_over(observed, pod),
+        Some(pod) if is_outdated(observed, pod) && plays_nothing(observed, pod) => {
+            start(observed, Cause::Changed)
+        }
         Some(pod) => Course::Keep(pod.clone()),
     })
 }
@@ -123,7 +128,9 @@ fn after_failure(
     let before = observed.recollection.failures.as_ref();
     let live_for = live_for(observed, now);
     let failures = Failures::counting(before, intent.attempt, failure, live_for, now);
-    let course = if failures.left(now).is_zero() {
+    let named = observed.pods.iter().find(|pod| pod.name == intent.name);
+    let has_changed = named.is_some_and(|pod| is_outdated(observed, pod));
+    let course = if has_changed || failures.left(now).is_zero() {
         start(observed, Cause::Failed)
     } else {
         Course::BackOff
@@ -131,6 +138,26 @@ fn after_failure(
     Decision {
         course,
         failures: Some(failures),
+    }
+}
+
+/// Whether a pod made now would be another one: somebody has changed class, sources or release.
+fn is_outdated(observed: &Observed, pod: &PodFacts) -> bool {
+    let (Ok(effective), Some(hash)) = (&observed.effective, &pod.order_hash) else {
+        return false;
+    };
+    *hash != super::pod::hash(&observed.fleet, &order(observed, effective, pod.attempt))
+}
+
+/// Whether nobody loses anything when the pod goes: it does not run yet, or says that it has published nothing.
+fn plays_nothing(observed: &Observed, pod: &PodFacts) -> bool {
+    let job = observed.polled.status.as_ref();
+    match pod.state {
+        PodState::Pending { .. } => true,
+        PodState::Running => {
+            job.is_some_and(|job| job.attempt == pod.attempt && job.phase == JobPhase::Starting)
+        }
+        PodState::Ended { .. } => false,
     }
 }
 

@@ -107,7 +107,7 @@ impl Case<'_> {
         let fresh_run = matches!(
             self.course,
             Course::Start {
-                cause: Cause::Wanted | Cause::HandOver,
+                cause: Cause::Wanted | Cause::HandOver | Cause::Changed,
                 ..
             }
         );
@@ -185,7 +185,7 @@ impl Case<'_> {
                 return Some(unknown(refusal.reason, "the stream is not started"));
             }
             Course::Start {
-                cause: Cause::Wanted,
+                cause: Cause::Wanted | Cause::Changed,
                 ..
             } => {
                 return Some(unknown(Reason::Connecting, "nothing is known yet"));

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use api::LiveStreamStatus;
 use api::control::JobPhase;
+use api::job::ResumeFloor;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 
@@ -19,6 +20,7 @@ use super::collect::{self, Collect, PresenceView};
 use super::observe::{Observed, UNREACHABLE_AFTER};
 use super::pod::{self, Order};
 use super::pods::{PodFacts, PodState};
+use crate::class::Effective;
 
 /// How soon coarse viewers are looked at again.
 const VIEWERS_RECHECK: Duration = Duration::from_secs(60);
@@ -160,13 +162,20 @@ fn create(observed: &Observed, course: &Course, status: &LiveStreamStatus) -> Op
         return None;
     };
     let order = Order {
-        stream: observed.stream.identity.clone(),
-        owner: observed.stream.owner.clone(),
-        attempt: intent.attempt,
         resume: status.resume.unwrap_or_default(),
-        effective,
+        ..order(observed, effective, intent.attempt)
     };
     Some(Box::new(pod::build(&observed.fleet, &order)))
+}
+
+fn order<'a>(observed: &Observed, effective: &'a Effective, attempt: i32) -> Order<'a> {
+    Order {
+        stream: observed.stream.identity.clone(),
+        owner: observed.stream.owner.clone(),
+        attempt,
+        resume: ResumeFloor::default(),
+        effective,
+    }
 }
 
 fn requeue(

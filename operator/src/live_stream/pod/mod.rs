@@ -15,6 +15,7 @@ use api::job::{JOB_VERSION, JobOutput, ResumeFloor, StreamIdentity, TranscodeJob
 use api::names;
 use k8s_openapi::api::core::v1::{LocalObjectReference, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use sha2::{Digest, Sha256};
 
 use crate::class::Effective;
 use crate::settings::TranscoderSettings;
@@ -46,6 +47,9 @@ pub(crate) fn build(fleet: &Fleet, order: &Order<'_>) -> Pod {
     let name = names::pod_name(&order.stream.name, &order.stream.uid, order.attempt);
     Pod {
         metadata: ObjectMeta {
+            annotations: Some(
+                [(names::ANNOTATION_ORDER_HASH.to_owned(), hash(fleet, order))].into(),
+            ),
             labels: Some(labels(fleet, order)),
             namespace: Some(order.stream.namespace.clone()),
             owner_references: Some(vec![order.owner.clone()]),
@@ -54,6 +58,18 @@ pub(crate) fn build(fleet: &Fleet, order: &Order<'_>) -> Pod {
         spec: Some(spec(fleet, order, &name)),
         status: None,
     }
+}
+
+/// A hash of what the order makes of a stream, whichever attempt it is: another one means another class, other sources or another release.
+pub(crate) fn hash(fleet: &Fleet, order: &Order<'_>) -> String {
+    let order = Order {
+        attempt: 0,
+        resume: ResumeFloor::default(),
+        ..order.clone()
+    };
+    // Serialization of plain data into memory does not fail; if it did, orders would merely look alike.
+    let document = serde_json::to_vec(&spec(fleet, &order, &order.stream.name)).unwrap_or_default();
+    hex::encode(&Sha256::digest(document)[..8])
 }
 
 fn named(name: &str) -> ObjectMeta {

@@ -93,6 +93,85 @@ fn a_failed_attempt_is_replaced_at_once_and_the_next_ones_ever_later() {
 }
 
 #[test]
+fn what_plays_nothing_yet_is_made_anew_when_what_it_was_made_from_has_changed() {
+    let table: [(&str, fn(&mut Observed), &str); 6] = [
+        (
+            "publishes nothing",
+            |_| {},
+            "name 2, stop delete 1, create 2",
+        ),
+        (
+            "live",
+            |observed| observed.polled.status = Some(job(1, JobPhase::Live)),
+            "nothing",
+        ),
+        (
+            "not asked yet",
+            |observed| observed.polled.status = None,
+            "nothing",
+        ),
+        ("pending", pend, "name 2, delete 1, create 2"),
+        (
+            "made by another version",
+            |observed| observed.pods[0].order_hash = None,
+            "nothing",
+        ),
+        ("unchanged", unchange, "nothing"),
+    ];
+    for (case, change, expected) in table {
+        let mut observed = live();
+        observed.pods[0].order_hash = Some("of another class".to_owned());
+        observed.polled.status = Some(job(1, JobPhase::Starting));
+        change(&mut observed);
+        let summary = summary(&plan(&observed, now()));
+        assert_eq!(summary.split(" → ").next(), Some(expected), "{case}");
+    }
+}
+
+fn pend(observed: &mut Observed) {
+    observed.polled = Default::default();
+    observed.pods[0].state = PodState::Pending {
+        reason: Reason::PodUnschedulable,
+        message: "no node has that much memory".to_owned(),
+    };
+}
+
+/// The pod is what would be made now, but for its attempt.
+fn unchange(observed: &mut Observed) {
+    let mut fresh = observed.clone();
+    fresh.stream.status.pod = None;
+    fresh.pods.clear();
+    let pod = plan(&fresh, now()).create.unwrap();
+    observed.pods[0].order_hash = pod
+        .metadata
+        .annotations
+        .unwrap()
+        .pop_first()
+        .map(|(_, hash)| hash);
+}
+
+#[test]
+fn a_failed_attempt_is_replaced_without_a_wait_when_what_it_was_made_from_has_changed() {
+    let mut observed = live();
+    let ended = PodState::Ended {
+        message: "exit code 1".to_owned(),
+    };
+    observed.pods[0].state = ended.clone();
+    let first = plan(&observed, now());
+    observed.recollection.failures = first.failures;
+    observed.stream.status = first.status;
+    observed.pods = vec![pod(2)];
+    observed.pods[0].state = ended;
+    observed.polled = Default::default();
+    assert_eq!(summary(&plan(&observed, now())), "nothing → Degraded");
+    observed.pods[0].order_hash = Some("of another class".to_owned());
+    assert_eq!(
+        summary(&plan(&observed, now())),
+        "name 3, delete 2, create 3 → Degraded"
+    );
+}
+
+#[test]
 fn a_stream_that_was_live_for_a_minute_owes_nothing_to_earlier_failures() {
     let mut observed = live();
     let last = Failure {
