@@ -7,7 +7,7 @@ use e2e::suite::{NAMESPACE, NARROW_TOKEN, Suite};
 use e2e::viewer::Viewer;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{SOON, START, phase};
 
@@ -150,7 +150,6 @@ async fn a_class_that_does_not_exist_is_named_and_starts_no_pod() -> Result<()> 
 #[tokio::test]
 async fn a_stream_whose_class_was_missing_starts_when_the_class_appears() -> Result<()> {
     let suite = Suite::start().await?;
-    let classes: Api<StreamClass> = Api::namespaced(suite.client.clone(), NAMESPACE);
     let url = suite.source_url("plain")?;
     let spec = json!({ "className": "late", "sources": [{ "url": url }], "replicas": 1 });
     suite.apply_stream("early", spec).await?;
@@ -161,20 +160,47 @@ async fn a_stream_whose_class_was_missing_starts_when_the_class_appears() -> Res
         .await?;
     assert_eq!(suite.transcoders(Some("early")).await?.len(), 0);
     // From here on nobody touches the stream: only the watch of classes can tell the operator to look at it again in time.
-    let class = json!({ "apiVersion": "headend.dev/v1alpha1", "kind": "StreamClass", "metadata": { "name": "late" }, "spec": { "egress": { "allowPrivateAddresses": true } } });
+    let private = json!({ "egress": { "allowPrivateAddresses": true } });
+    starts_by_class(&suite, "early", "late", private).await
+}
+
+#[tokio::test]
+async fn a_stream_that_its_class_refuses_starts_when_the_class_is_corrected() -> Result<()> {
+    let suite = Suite::start().await?;
+    let strict = json!({ "egress": { "allowPrivateAddresses": false } });
+    apply_class(&suite, "strict", strict).await?;
+    let url = suite.source_url("plain")?;
+    let spec = json!({ "className": "strict", "sources": [{ "url": url }], "replicas": 1 });
+    suite.apply_stream("refused", spec).await?;
+    suite
+        .stream_when("refused", "names the refusal", START, |stream| {
+            fails(stream, "SourceHealthy", "EgressRefused", "private")
+        })
+        .await?;
+    let corrected = json!({ "egress": { "allowPrivateAddresses": true } });
+    starts_by_class(&suite, "refused", "strict", corrected).await
+}
+
+async fn apply_class(suite: &Suite, name: &str, spec: Value) -> Result<Api<StreamClass>> {
+    let classes: Api<StreamClass> = Api::namespaced(suite.client.clone(), NAMESPACE);
+    let class = json!({ "apiVersion": "headend.dev/v1alpha1", "kind": "StreamClass", "metadata": { "name": name }, "spec": spec });
     let parameters = PatchParams::apply("e2e");
     classes
-        .patch("late", &parameters, &Patch::Apply(&class))
+        .patch(name, &parameters, &Patch::Apply(&class))
         .await?;
+    Ok(classes)
+}
+
+/// The stream becomes live and playable once its class is so. The class is gone afterwards.
+async fn starts_by_class(suite: &Suite, stream: &str, class: &str, spec: Value) -> Result<()> {
+    let classes = apply_class(suite, class, spec).await?;
     let started = async {
         let is_live = |stream: &LiveStream| phase(stream) == Some(Phase::Live);
-        suite
-            .stream_when("early", "is live", START, is_live)
-            .await?;
-        suite.viewer("early").start(SOON).await
+        suite.stream_when(stream, "is live", START, is_live).await?;
+        suite.viewer(stream).start(SOON).await
     }
     .await;
-    classes.delete("late", &DeleteParams::default()).await?;
+    classes.delete(class, &DeleteParams::default()).await?;
     started?;
     suite.clean().await
 }

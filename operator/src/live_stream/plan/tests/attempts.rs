@@ -92,9 +92,11 @@ fn a_failed_attempt_is_replaced_at_once_and_the_next_ones_ever_later() {
     );
 }
 
+type Case = (&'static str, fn(&mut Observed), &'static str);
+
 #[test]
 fn what_plays_nothing_yet_is_made_anew_when_what_it_was_made_from_has_changed() {
-    let table: [(&str, fn(&mut Observed), &str); 6] = [
+    let table: [Case; 6] = [
         (
             "publishes nothing",
             |_| {},
