@@ -16,8 +16,10 @@ const LONGEST_TARGET: Duration = Duration::from_secs(60);
 const LEAST_PATIENCE: Duration = Duration::from_secs(10);
 /// Names of segments that are remembered, to tell a list that is older than the last one from a server that began anew.
 const NAMES_MAXIMUM: usize = 64;
-/// What is shown at once at the least, however little is listed.
+/// What is shown at once at the least, however little is listed, and at the most: what is encoded has to catch up with it, and
+/// waits in memory until then.
 const LEAST_BURST: Duration = Duration::from_secs(2);
+const MOST_BURST: Duration = Duration::from_secs(4);
 
 /// A segment that is listed, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,12 +194,11 @@ impl Follower {
         }
         self.next = Some(first + index as u64);
         // From one segment to the next it takes a target duration, half of one more where a reload came too early, and
-        // the time of the transfer. So much is kept back, so that ours goes on meanwhile; the rest is shown at once.
+        // the time of the transfer. So much is kept back at least, so that ours goes on meanwhile.
         let reserve = self.target * 3 / 2 + Duration::from_secs(1);
-        let listed = ahead.min(self.target * 4);
         Some(Pace {
             target: self.target,
-            burst: listed.saturating_sub(reserve).max(LEAST_BURST),
+            burst: ahead.saturating_sub(reserve).clamp(LEAST_BURST, MOST_BURST),
             is_live: !playlist.ended,
         })
     }

@@ -17,6 +17,8 @@ pub(super) struct Held {
     events: VecDeque<(Duration, FrontEvent)>,
     /// When what comes next may pass.
     at: Duration,
+    /// Nothing but the clock has come yet: what a list repeats is not waited for.
+    repeats: bool,
 }
 
 impl Default for Held {
@@ -25,6 +27,7 @@ impl Default for Held {
             pacer: Pacer::new(Pacing::continuous()),
             events: VecDeque::new(),
             at: Duration::ZERO,
+            repeats: false,
         }
     }
 }
@@ -32,8 +35,12 @@ impl Default for Held {
 impl Held {
     /// The event, if it may pass at once; else it is held.
     pub(super) fn offer(&mut self, event: FrontEvent, now: Duration) -> Option<FrontEvent> {
-        if let FrontEvent::Clock(clock) = event {
-            self.at = self.at.max(self.pacer.release_at(clock, now));
+        match event {
+            FrontEvent::RandomAccessPoint(_) | FrontEvent::Unit(_) => self.repeats = false,
+            FrontEvent::Clock(clock) if !self.repeats => {
+                self.at = self.at.max(self.pacer.release_at(clock, now));
+            }
+            _ => {}
         }
         if self.at <= now && self.events.is_empty() {
             return Some(event);
@@ -46,6 +53,12 @@ impl Held {
     pub(super) fn due(&mut self, now: Duration) -> Vec<FrontEvent> {
         let count = self.events.iter().take_while(|(at, _)| *at <= now).count();
         self.events.drain(..count).map(|(_, event)| event).collect()
+    }
+
+    /// What comes from now on comes in segments.
+    fn pace(&mut self, pacing: Pacing) {
+        self.pacer = Pacer::new(pacing);
+        self.repeats = true;
     }
 
     /// Takes everything: the connection is gone, and the next one has a pace of its own.
@@ -68,7 +81,7 @@ impl Held {
 impl Flow {
     /// What comes from now on over this connection comes in segments; what is held already keeps its time.
     pub(crate) fn pace(&mut self, pace: Pace) {
-        self.held.pacer = Pacer::new(Pacing::segmented(pace.target, pace.burst));
+        self.held.pace(Pacing::segmented(pace.target, pace.burst));
         if pace.is_live {
             self.front.expect_repetition();
         }
@@ -77,7 +90,9 @@ impl Flow {
 
 #[cfg(test)]
 mod tests {
+    use media::front_end::RandomAccessPoint;
     use media::time::Ticks;
+    use media::unit::RandomAccess;
 
     use super::*;
 
@@ -104,5 +119,23 @@ mod tests {
         assert_eq!(held.due(first), [clock(1600)]);
         assert_eq!(held.all(), [clock(2000)]);
         assert_eq!(held.until(), None);
+    }
+
+    #[test]
+    fn what_a_list_repeats_is_not_waited_for_and_no_part_of_the_burst() {
+        let mut held = Held::default();
+        let second = Duration::from_secs(1);
+        held.pace(Pacing::segmented(second * 10, second * 2));
+        for step in 0..300 {
+            assert!(held.offer(clock(100 * step), second).is_some(), "{step}");
+        }
+        let key = FrontEvent::RandomAccessPoint(RandomAccessPoint {
+            pts: Ticks::from_seconds(30),
+            dts: Ticks::from_seconds(30),
+            random_access: RandomAccess::Full,
+        });
+        assert!(held.offer(key, second).is_some());
+        let passed = (300..400).filter(|step| held.offer(clock(100 * step), second).is_some());
+        assert!((19..=22).contains(&passed.count()));
     }
 }

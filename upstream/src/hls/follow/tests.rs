@@ -55,9 +55,9 @@ fn fetched(follower: &mut Follower, now: u64) -> (Vec<u64>, Next) {
 #[test]
 fn a_list_is_joined_three_targets_before_its_end_and_a_segment_and_a_half_is_kept_back() {
     for (target, listed, expected, burst) in [
-        (6, 6, vec![103, 104, 105], 8),
+        (6, 6, vec![103, 104, 105], 4),
         (2, 10, vec![107, 108, 109], 2),
-        (10, 3, vec![100, 101, 102], 14),
+        (10, 3, vec![100, 101, 102], 4),
         (10, 1, vec![100], 2),
     ] {
         let mut follower = Follower::new(seconds(0));
@@ -163,7 +163,7 @@ fn what_is_over_is_played_from_its_start_to_its_end() {
     let mut film = list(6, 0, 100);
     film.ended = true;
     let pace = learn(&mut follower, film, 0).unwrap();
-    assert_eq!((pace.burst, pace.is_live), (seconds(14), false));
+    assert_eq!((pace.burst, pace.is_live), (seconds(4), false));
     let (numbers, then) = fetched(&mut follower, 1000);
     assert_eq!((numbers.len(), then), (100, Next::Ended));
 }
