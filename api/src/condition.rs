@@ -78,7 +78,7 @@ pub enum Reason {
     HttpError,
     /// SourceHealthy: the source closed the stream.
     EndOfStream,
-    /// SourceHealthy: no bytes for longer than allowed.
+    /// SourceHealthy: no bytes, or no new segment in its playlist, for longer than allowed.
     Silent,
     /// SourceHealthy: the answer is not MPEG-TS.
     NotTransportStream,
@@ -88,7 +88,7 @@ pub enum Reason {
     NoKeyframe,
     /// SourceHealthy: keyframes are too far apart; segments are cut without them.
     LongGop,
-    /// SourceHealthy: the source's codec cannot be used.
+    /// SourceHealthy: the source's codec, or how its segments are packed or encrypted, cannot be used.
     UnsupportedMedia,
     /// Idle: somebody watches.
     Watched,

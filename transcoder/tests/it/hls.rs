@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use api::condition::Reason;
-use api::control::JobPhase;
+use api::control::{JobPhase, MediaMode};
+use api::stream_class::TranscodeMode;
 use axum::Router;
 use axum::routing::get;
 use testkit::source::{ChannelSettings, Faults, HlsEncryption, HlsSettings};
@@ -51,6 +52,22 @@ async fn segments_of_ten_seconds_come_out_evenly_and_no_source_is_switched() {
     setup.channels.push(channel("spare", long));
     let attempt = followed(setup, 36).await;
     assert_eq!(attempt.source.stats("spare").unwrap().requests, 0);
+    attempt.stop().await;
+}
+
+#[tokio::test]
+async fn an_encoder_keeps_up_with_what_comes_at_once() {
+    let long = HlsSettings {
+        segment: 6.0,
+        window: 4,
+        ..HlsSettings::default()
+    };
+    let mut setup = Setup::hls(channel("encoded", long), "index").with_ladder(&[180, 144]);
+    setup.job.class.mode = TranscodeMode::Auto;
+    let attempt = followed(setup, 20).await;
+    let status = attempt.live().await;
+    assert_eq!(status.troubles, []);
+    assert_eq!(status.media.unwrap().mode, MediaMode::Transcode);
     attempt.stop().await;
 }
 
