@@ -15,7 +15,7 @@ use super::cluster::{Removal, status_change};
 use super::collect::Collect;
 use super::control::Target;
 use super::memory::Finish;
-use super::observe::{Observed, StreamFacts};
+use super::observed::{Observed, StreamFacts};
 use super::plan::{Dismissal, Plan};
 use super::pods::PodFacts;
 use super::{Context, Error};

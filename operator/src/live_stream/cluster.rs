@@ -11,7 +11,7 @@ use kube::{Client, ResourceExt};
 use serde_json::{Map, Value, json};
 
 use super::Error;
-use super::observe::StreamFacts;
+use super::observed::StreamFacts;
 use super::pods::PodFacts;
 use crate::metrics::Metrics;
 

@@ -16,7 +16,7 @@ use presence::{Fence, StoreTime, StreamPresence};
 
 use super::collect::{PresenceFacts, PresenceView};
 use super::memory::Recollection;
-use super::observe::{Observed, Polled, StreamFacts};
+use super::observed::{Observed, Polled, StreamFacts};
 use super::plan::plan;
 use super::pod::Fleet;
 use super::pods::{PodFacts, PodState};

@@ -11,6 +11,7 @@ mod control;
 pub(crate) mod fixtures;
 mod memory;
 mod observe;
+mod observed;
 mod orphans;
 mod plan;
 pub(crate) mod pod;

@@ -1,16 +1,11 @@
 //! Reads the cluster, the presence store and the pod's own status into one value. Writes nothing and decides nothing;
 //! what cannot be read is told as unknown where that is no error.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use api::LiveStream;
-use api::LiveStreamStatus;
 use api::condition::Reason;
-use api::control::JobStatus;
 use api::job::StreamIdentity;
-use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use presence::{Fence, PresenceError};
@@ -18,72 +13,13 @@ use presence::{Fence, PresenceError};
 use super::cluster::Cluster;
 use super::collect::{PresenceFacts, PresenceView};
 use super::control::Target;
-use super::memory::Recollection;
-use super::plan::{MOUNTS_SUSPECT_AFTER, age};
-use super::pod::Fleet;
+use super::observed::{MOUNTS_SUSPECT_AFTER, Observed, Polled, StreamFacts, age};
 use super::pods::{PodFacts, PodState};
 use super::{Context, Error};
-use crate::class::{self, Effective, IdleRule, Refusal};
-
-/// How long readiness and poll must both have been bad before a pod counts as lost.
-pub(crate) const UNREACHABLE_AFTER: Duration = Duration::from_secs(15);
+use crate::class::{self, IdleRule, Refusal};
 
 /// The shortest time until a stream is looked at without any reason; spread over as much again, so that streams do not come together.
 const RESYNC: Duration = Duration::from_secs(300);
-
-/// Everything a plan is made from.
-#[derive(Debug, Clone)]
-pub(crate) struct Observed {
-    pub(crate) stream: StreamFacts,
-    /// How it runs, or why it cannot.
-    pub(crate) effective: Result<Effective, Refusal>,
-    /// The transcoder pods labelled for it, and the one its status names.
-    pub(crate) pods: Vec<PodFacts>,
-    /// What the named pod says of itself.
-    pub(crate) polled: Polled,
-    /// Why the named pod's volumes cannot be mounted.
-    pub(crate) mount_trouble: Option<Refusal>,
-    pub(crate) presence: PresenceView,
-    /// Gateways that may have viewers.
-    pub(crate) gateways: Vec<String>,
-    pub(crate) recollection: Recollection,
-    pub(crate) fleet: Arc<Fleet>,
-    /// When to look again without any reason.
-    pub(crate) resync: Duration,
-}
-
-/// The LiveStream.
-#[derive(Debug, Clone)]
-pub(crate) struct StreamFacts {
-    pub(crate) identity: StreamIdentity,
-    pub(crate) owner: OwnerReference,
-    /// What its events are about.
-    pub(crate) object: ObjectReference,
-    pub(crate) generation: Option<i64>,
-    pub(crate) resource_version: String,
-    pub(crate) created: Timestamp,
-    pub(crate) deleting: bool,
-    pub(crate) suspend: bool,
-    pub(crate) replicas: i32,
-    pub(crate) idle: IdleRule,
-    pub(crate) status: LiveStreamStatus,
-}
-
-/// What a pod says of itself.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Polled {
-    /// Its last word.
-    pub(crate) status: Option<JobStatus>,
-    /// For how long it has not answered; zero while it does, and before it is asked.
-    pub(crate) unreachable_for: Duration,
-}
-
-impl Observed {
-    /// Whether a pod belongs to this very LiveStream, not to one of the same name.
-    pub(crate) fn owns(&self, pod: &PodFacts) -> bool {
-        pod.owner_uid.as_ref() == Some(&self.stream.identity.uid)
-    }
-}
 
 /// Observes a stream.
 pub(crate) async fn observe(context: &Context, stream: &LiveStream) -> Result<Observed, Error> {

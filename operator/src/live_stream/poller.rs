@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::Triggers;
 use super::control::{Control, Target};
-use super::observe::{Polled, UNREACHABLE_AFTER};
+use super::observed::{Polled, UNREACHABLE_AFTER};
 use crate::metrics::Metrics;
 
 /// Between polls of a pod that does not answer: short at first, since a pod that starts answers any moment.

@@ -9,8 +9,8 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::apply::Applied;
 use super::cluster::status_change;
-use super::observe::Observed;
-use super::plan::{Plan, age};
+use super::observed::{Observed, age};
+use super::plan::Plan;
 use super::{Context, Error};
 
 /// Good news of a stream that is not live yet waits a moment for the best: that it is live.

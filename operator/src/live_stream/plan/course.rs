@@ -8,10 +8,10 @@ use api::control::JobPhase;
 use api::live_stream::PodIntent;
 use k8s_openapi::jiff::Timestamp;
 
-use super::{age, order};
+use super::order;
 use crate::class::Refusal;
 use crate::live_stream::backoff::{Failure, Failures};
-use crate::live_stream::observe::{Observed, UNREACHABLE_AFTER};
+use crate::live_stream::observed::{Observed, UNREACHABLE_AFTER, age};
 use crate::live_stream::pods::{PodFacts, PodState};
 
 /// What is to happen with a stream's pods.

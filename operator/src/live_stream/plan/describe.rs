@@ -11,10 +11,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use super::course::{Cause, Course, Rest};
-use super::{age, phase};
+use super::phase;
 use crate::live_stream::backoff::Failures;
 use crate::live_stream::collect::{Collect, PresenceView};
-use crate::live_stream::observe::Observed;
+use crate::live_stream::observed::{Observed, age};
 use crate::text::clipped;
 
 /// Everything that the findings are drawn from.

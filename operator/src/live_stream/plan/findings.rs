@@ -10,7 +10,7 @@ use super::course::{Cause, Course, Rest};
 use super::describe::Case;
 use crate::live_stream::backoff::{Failure, attempt_delay};
 use crate::live_stream::collect::Collect;
-use crate::live_stream::observe::UNREACHABLE_AFTER;
+use crate::live_stream::observed::UNREACHABLE_AFTER;
 use crate::live_stream::pods::PodState;
 use crate::text::clipped;
 

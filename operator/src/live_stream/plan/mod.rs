@@ -17,7 +17,7 @@ use k8s_openapi::jiff::Timestamp;
 use self::course::{Cause, Course, Decision, Rest};
 use super::backoff::Failures;
 use super::collect::{self, Collect, PresenceView};
-use super::observe::{Observed, UNREACHABLE_AFTER};
+use super::observed::{MOUNTS_SUSPECT_AFTER, Observed, UNREACHABLE_AFTER, age};
 use super::pod::{self, Order};
 use super::pods::{PodFacts, PodState};
 use crate::class::Effective;
@@ -26,8 +26,6 @@ use crate::class::Effective;
 const VIEWERS_RECHECK: Duration = Duration::from_secs(60);
 /// How soon the first viewer of a stream that runs is looked for: a read of the presence store, and two flushes of a gateway.
 const FIRST_VIEWER_RECHECK: Duration = Duration::from_secs(10);
-/// A pod that takes longer than this from node to container has its mounts looked into.
-pub(crate) const MOUNTS_SUSPECT_AFTER: Duration = Duration::from_secs(10);
 
 /// What is to be done, one field per object. Applied by `apply`, told by `report`.
 #[derive(Debug, Clone)]
@@ -225,11 +223,6 @@ fn viewers_recheck(observed: &Observed) -> Duration {
         PresenceView::Known(facts) if facts.stream.viewers == 0 => FIRST_VIEWER_RECHECK,
         PresenceView::Known(_) | PresenceView::NotAsked | PresenceView::Away(_) => VIEWERS_RECHECK,
     }
-}
-
-/// How long ago, never negative.
-pub(crate) fn age(since: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(now.duration_since(since)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,0 +1,82 @@
+//! What a plan is made from, as plain data. Reads nothing and decides nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::LiveStreamStatus;
+use api::control::JobStatus;
+use api::job::StreamIdentity;
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::jiff::Timestamp;
+
+use super::collect::PresenceView;
+use super::memory::Recollection;
+use super::pod::Fleet;
+use super::pods::PodFacts;
+use crate::class::{Effective, IdleRule, Refusal};
+
+/// How long readiness and poll must both have been bad before a pod counts as lost.
+pub(crate) const UNREACHABLE_AFTER: Duration = Duration::from_secs(15);
+
+/// A pod that takes longer than this from node to container has its mounts looked into.
+pub(crate) const MOUNTS_SUSPECT_AFTER: Duration = Duration::from_secs(10);
+
+/// Everything a plan is made from.
+#[derive(Debug, Clone)]
+pub(crate) struct Observed {
+    pub(crate) stream: StreamFacts,
+    /// How it runs, or why it cannot.
+    pub(crate) effective: Result<Effective, Refusal>,
+    /// The transcoder pods labelled for it, and the one its status names.
+    pub(crate) pods: Vec<PodFacts>,
+    /// What the named pod says of itself.
+    pub(crate) polled: Polled,
+    /// Why the named pod's volumes cannot be mounted.
+    pub(crate) mount_trouble: Option<Refusal>,
+    pub(crate) presence: PresenceView,
+    /// Gateways that may have viewers.
+    pub(crate) gateways: Vec<String>,
+    pub(crate) recollection: Recollection,
+    pub(crate) fleet: Arc<Fleet>,
+    /// When to look again without any reason.
+    pub(crate) resync: Duration,
+}
+
+/// The LiveStream.
+#[derive(Debug, Clone)]
+pub(crate) struct StreamFacts {
+    pub(crate) identity: StreamIdentity,
+    pub(crate) owner: OwnerReference,
+    /// What its events are about.
+    pub(crate) object: ObjectReference,
+    pub(crate) generation: Option<i64>,
+    pub(crate) resource_version: String,
+    pub(crate) created: Timestamp,
+    pub(crate) deleting: bool,
+    pub(crate) suspend: bool,
+    pub(crate) replicas: i32,
+    pub(crate) idle: IdleRule,
+    pub(crate) status: LiveStreamStatus,
+}
+
+/// What a pod says of itself.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Polled {
+    /// Its last word.
+    pub(crate) status: Option<JobStatus>,
+    /// For how long it has not answered; zero while it does, and before it is asked.
+    pub(crate) unreachable_for: Duration,
+}
+
+impl Observed {
+    /// Whether a pod belongs to this very LiveStream, not to one of the same name.
+    pub(crate) fn owns(&self, pod: &PodFacts) -> bool {
+        pod.owner_uid.as_ref() == Some(&self.stream.identity.uid)
+    }
+}
+
+/// How long ago, never negative.
+pub(crate) fn age(since: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(since)).unwrap_or_default()
+}
