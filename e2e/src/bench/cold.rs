@@ -37,6 +37,9 @@ const CLASS: &str = "copy";
 /// Label of the bare pods.
 const BARE: (&str, &str) = ("app.kubernetes.io/part-of", "headend-bench");
 
+/// What a bare pod runs; not for longer than any run takes.
+const IDLE_COMMAND: [&str; 4] = ["timeout", "600", "sleep", "600"];
+
 /// One turn of each. Seconds: those of the product since the viewer's first request, that of the bare pod since its creation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Sample {
@@ -249,11 +252,10 @@ fn is_running(pod: &Pod) -> bool {
 fn bare(model: &Pod, name: &str) -> Result<Pod> {
     let mut spec = model.spec.clone().context("a pod without spec")?;
     spec.node_name = None;
-    // What it runs does not mind being asked to end.
-    spec.termination_grace_period_seconds = Some(1);
     let container = spec.containers.first_mut();
     let container = container.context("a pod without container")?;
-    container.command = Some(["sleep", "600"].map(str::to_owned).into());
+    // Ends when it is asked to, as `sleep` alone would not as the first process of a container.
+    container.command = Some(IDLE_COMMAND.map(str::to_owned).into());
     let mounts = container.volume_mounts.iter_mut().flatten();
     for path in mounts.filter_map(|mount| mount.sub_path.as_mut()) {
         *path = format!("{}/{name}", api::names::PODS_DIRECTORY);
@@ -344,9 +346,9 @@ mod tests {
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": "x-bare", "namespace": "tv", "labels": {"app.kubernetes.io/part-of": "headend-bench"}},
             "spec": {
-                "terminationGracePeriodSeconds": 1, "securityContext": {"runAsUser": 65532},
+                "terminationGracePeriodSeconds": 30, "securityContext": {"runAsUser": 65532},
                 "containers": [{
-                    "name": "transcoder", "image": "localhost/headend-transcoder:dev", "command": ["sleep", "600"],
+                    "name": "transcoder", "image": "localhost/headend-transcoder:dev", "command": ["timeout", "600", "sleep", "600"],
                     "resources": {"requests": {"cpu": "100m"}},
                     "volumeMounts": [
                         {"name": "output", "mountPath": "/output", "subPath": "pods/x-bare"},
