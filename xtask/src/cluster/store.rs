@@ -50,6 +50,13 @@ impl Store {
         images: &[Pushed],
         scratch: &Path,
     ) -> Result<Vec<String>> {
+        // Layers that only an image's former version refers to may be collected between being found and being built upon. What is
+        // left of a failure is collected before the second try, which so finds nothing that can vanish.
+        self.try_import(layout, images, scratch)
+            .or_else(|_| self.try_import(layout, images, scratch))
+    }
+
+    fn try_import(&self, layout: &Path, images: &[Pushed], scratch: &Path) -> Result<Vec<String>> {
         let known = parse_images(&self.ctr(&["images", "ls"])?);
         let changed: Vec<Pushed> = images
             .iter()
@@ -83,7 +90,7 @@ impl Store {
     fn forget(&self, images: &[Pushed]) {
         for image in images {
             // The failure that led here is the one to report.
-            self.ctr(&["images", "rm", &image.reference]).ok();
+            self.ctr(&["images", "rm", "--sync", &image.reference]).ok();
         }
     }
 
