@@ -16,7 +16,7 @@ use runtime::admin::Readiness;
 use runtime::serve::{ServeLimits, serve};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::task::JoinError;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -29,7 +29,8 @@ use crate::control;
 use crate::handle::{Command, JobHandle};
 use crate::metrics::{Metrics, StreamMetrics};
 use crate::output::memory::SegmentStore;
-use crate::output::volume::{StoredFile, Volume};
+use crate::output::recovery::{Recovered, recover};
+use crate::output::volume::Volume;
 use crate::output::writer::Writer;
 use crate::packager;
 use crate::packager::queue::{Limits, Queue};
@@ -40,8 +41,6 @@ use crate::status::{StatusBoard, unix_milliseconds};
 
 pub use crate::pipeline::Outcome;
 
-/// How long a volume may take to show what a former run left.
-const RECOVERY: Duration = Duration::from_secs(2);
 /// Segments on their way to the packager.
 const SEGMENTS_UNDER_WAY: usize = 16;
 /// Commands that wait.
@@ -151,13 +150,6 @@ struct Attempt {
     answered: watch::Receiver<u64>,
 }
 
-/// What a former run of the same attempt left on the volume.
-#[derive(Debug, Default)]
-struct Recovered {
-    next: Option<ResumeFloor>,
-    files: Vec<StoredFile>,
-}
-
 impl Attempt {
     async fn run(mut self) -> Outcome {
         tracing::info!(
@@ -200,10 +192,10 @@ impl Attempt {
     }
 
     async fn play(&mut self, source: Source) -> Outcome {
-        let recovered = self.recover().await;
+        let recovered = recover(Volume::new(&self.job.output.directory)).await;
         let start = self.first_numbers(recovered.next);
         let (packager, inputs) = mpsc::channel(SEGMENTS_UNDER_WAY);
-        let packaging = packager::run(self.packager(start, recovered.files), inputs);
+        let packaging = packager::run(self.packager(start, recovered), inputs);
         let packaging = AbortOnDropHandle::new(tokio::spawn(packaging.in_current_span()));
         let readiness = tokio::spawn(ready(self.board.clone(), self.options.readiness.clone()));
         let readiness = AbortOnDropHandle::new(readiness);
@@ -231,11 +223,16 @@ impl Attempt {
         outcome
     }
 
-    fn packager(&self, start: Start, adopted: Vec<StoredFile>) -> packager::Parts {
+    fn packager(&self, start: Start, recovered: Recovered) -> packager::Parts {
         let class = &self.job.class;
         let seconds = |seconds: i32| Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
         let retention =
             seconds(class.playlist_duration_seconds) + 2 * seconds(class.target_duration_seconds);
+        let limits = Limits {
+            memory: self.options.memory_bytes,
+            volume: self.job.output.byte_limit,
+            patience: seconds(class.segment_duration_seconds),
+        };
         packager::Parts {
             attempt: self.job.attempt,
             started: self.started,
@@ -247,36 +244,14 @@ impl Attempt {
                 playlist_duration_seconds: class.playlist_duration_seconds,
                 start: start.numbers,
             }),
-            queue: Queue::new(Limits {
-                memory: self.options.memory_bytes,
-                volume: self.job.output.byte_limit,
-                patience: seconds(class.segment_duration_seconds),
-            }),
+            queue: Queue::new(limits),
             writer: Writer::start(Volume::new(&self.job.output.directory)),
             store: self.store.clone(),
-            adopted: (adopted, Instant::now() + retention),
+            adopted: (recovered.files, Instant::now() + retention),
             playlists: self.playlists.clone(),
             board: self.board.clone(),
             metrics: self.metrics.clone(),
         }
-    }
-
-    /// Looks at what a former run left, and makes the directory. A volume that does not answer in time is passed over.
-    async fn recover(&self) -> Recovered {
-        let volume = Volume::new(&self.job.output.directory);
-        let reading = spawn_blocking(move || {
-            let files = volume.adopt()?;
-            let next = volume.read_state()?.map(|state| state.next);
-            Ok(Recovered { next, files })
-        });
-        let recovered: io::Result<Recovered> = match timeout(RECOVERY, reading).await {
-            Ok(read) => read.unwrap_or_else(|error| Err(io::Error::other(error))),
-            Err(_) => Err(io::Error::other("the volume does not answer")),
-        };
-        recovered.unwrap_or_else(|error| {
-            tracing::warn!(%error, "failed to read the output directory");
-            Recovered::default()
-        })
     }
 
     fn first_numbers(&self, state: Option<ResumeFloor>) -> Start {

@@ -1,6 +1,7 @@
 //! Where finished segments go: the attempt's own directory, and memory until the directory has taken them.
 
 pub(crate) mod memory;
+pub(crate) mod recovery;
 pub(crate) mod volume;
 pub(crate) mod writer;
 

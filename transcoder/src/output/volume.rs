@@ -1,9 +1,11 @@
 //! The attempt's directory: segments, state, playlists for people. A reader never sees half a file.
 //! Every function here may block for as long as the file system likes: call them where blocking is allowed, and nowhere else.
 
+use std::fmt::Debug;
 use std::fs;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use api::names::{STATE_FILE, is_rendition_id, parse_segment_name};
 use api::playlists::Playlists;
@@ -14,10 +16,45 @@ const STATE_MAXIMUM: u64 = 4 << 20;
 /// Segments larger than this are not ours.
 const SEGMENT_MAXIMUM: u64 = 256 << 20;
 
+/// What changes a volume. Each operation may block, and a process may end after any of them.
+pub(crate) trait Operations: Debug + Send + Sync {
+    /// Makes a directory and what is above it.
+    fn create_directory(&self, path: &Path) -> io::Result<()>;
+    /// Makes a file or overwrites one.
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+    /// Puts a file in the place of another, at once.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+}
+
+/// The file system.
+#[derive(Debug)]
+pub(crate) struct FileSystem;
+
+impl Operations for FileSystem {
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        fs::write(path, bytes)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+}
+
 /// The directory of one attempt.
 #[derive(Debug, Clone)]
 pub(crate) struct Volume {
     directory: PathBuf,
+    operations: Arc<dyn Operations>,
 }
 
 /// A segment file by rendition and name.
@@ -34,19 +71,27 @@ pub(crate) struct StoredFile {
 impl Volume {
     /// The volume at a directory; nothing is touched yet.
     pub(crate) fn new(directory: impl Into<PathBuf>) -> Self {
+        Self::over(directory, Arc::new(FileSystem))
+    }
+
+    /// The volume at a directory that is changed by these operations.
+    pub(crate) fn over(directory: impl Into<PathBuf>, operations: Arc<dyn Operations>) -> Self {
         Self {
             directory: directory.into(),
+            operations,
         }
     }
 
     /// Makes the directory where it is missing, removes what was left half written, and finds the segments of a former run.
     pub(crate) fn adopt(&self) -> io::Result<Vec<StoredFile>> {
-        fs::create_dir_all(&self.directory)?;
+        self.operations.create_directory(&self.directory)?;
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.directory)?.flatten() {
-            let rendition = entry.file_name().to_string_lossy().into_owned();
-            if is_rendition_id(&rendition) && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                adopt_rendition(&entry.path(), &rendition, &mut found)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if is_half_written(&name) {
+                self.operations.remove(&entry.path())?;
+            } else if is_rendition_id(&name) && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                self.adopt_rendition(&entry.path(), &name, &mut found)?;
             }
         }
         found.sort();
@@ -72,10 +117,10 @@ impl Volume {
         bytes: &[u8],
     ) -> io::Result<()> {
         let directory = self.directory.join(rendition);
-        match replace(&directory, name, bytes) {
+        match self.replace(&directory, name, bytes) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                fs::create_dir_all(&directory)?;
-                replace(&directory, name, bytes)
+                self.operations.create_directory(&directory)?;
+                self.replace(&directory, name, bytes)
             }
             other => other,
         }
@@ -84,7 +129,7 @@ impl Volume {
     /// Writes the state file.
     pub(crate) fn write_state(&self, playlists: &Playlists) -> io::Result<()> {
         let text = serde_json::to_vec(playlists).map_err(io::Error::other)?;
-        replace(&self.directory, STATE_FILE, &text)
+        self.replace(&self.directory, STATE_FILE, &text)
     }
 
     /// Writes a playlist for people: of one rendition, or the master.
@@ -98,12 +143,13 @@ impl Volume {
             || self.directory.clone(),
             |rendition| self.directory.join(rendition),
         );
-        replace(&directory, name, text.as_bytes())
+        self.replace(&directory, name, text.as_bytes())
     }
 
     /// Removes one segment of one rendition; one that is gone already is fine.
     pub(crate) fn remove_segment(&self, rendition: &str, name: &str) -> io::Result<()> {
-        match fs::remove_file(self.directory.join(rendition).join(name)) {
+        let path = self.directory.join(rendition).join(name);
+        match self.operations.remove(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             other => other,
         }
@@ -117,26 +163,37 @@ impl Volume {
         file.take(SEGMENT_MAXIMUM).read_to_end(&mut bytes)?;
         Ok(Bytes::from(bytes))
     }
-}
 
-fn adopt_rendition(
-    directory: &Path,
-    rendition: &str,
-    found: &mut Vec<StoredFile>,
-) -> io::Result<()> {
-    for entry in fs::read_dir(directory)?.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if is_half_written(&name) {
-            fs::remove_file(entry.path())?;
-        } else if parse_segment_name(&name).is_some() {
-            found.push(StoredFile {
-                rendition: rendition.to_owned(),
-                name,
-                bytes: entry.metadata().map_or(0, |metadata| metadata.len()),
-            });
+    fn adopt_rendition(
+        &self,
+        directory: &Path,
+        rendition: &str,
+        found: &mut Vec<StoredFile>,
+    ) -> io::Result<()> {
+        for entry in fs::read_dir(directory)?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if is_half_written(&name) {
+                self.operations.remove(&entry.path())?;
+            } else if parse_segment_name(&name).is_some() {
+                found.push(StoredFile {
+                    rendition: rendition.to_owned(),
+                    name,
+                    bytes: entry.metadata().map_or(0, |metadata| metadata.len()),
+                });
+            }
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Puts a whole file in place by a rename. Not synced to the disk: after a crash of the node the stream starts anew anyway.
+    fn replace(&self, directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let temporary = directory.join(half_written(name));
+        let operations = &self.operations;
+        operations
+            .write(&temporary, bytes)
+            .and_then(|()| operations.rename(&temporary, &directory.join(name)))
+            .inspect_err(|_| drop(operations.remove(&temporary)))
+    }
 }
 
 fn half_written(name: &str) -> String {
@@ -148,14 +205,6 @@ fn is_half_written(name: &str) -> bool {
         && Path::new(name)
             .extension()
             .is_some_and(|extension| extension == "tmp")
-}
-
-/// Puts a whole file in place by a rename. Not synced to the disk: after a crash of the node the stream starts anew anyway.
-fn replace(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let temporary = directory.join(half_written(name));
-    fs::write(&temporary, bytes)
-        .and_then(|()| fs::rename(&temporary, directory.join(name)))
-        .inspect_err(|_| drop(fs::remove_file(&temporary)))
 }
 
 #[cfg(test)]
@@ -208,6 +257,8 @@ mod tests {
         volume.write_segment("480p", "1-4.ts", b"abcd").unwrap();
         let half = directory.path().join("480p/.1-5.ts.tmp");
         fs::write(&half, b"ab").unwrap();
+        let half_a_state = directory.path().join(".state.json.tmp");
+        fs::write(&half_a_state, b"{").unwrap();
         fs::write(directory.path().join("480p/notes.txt"), b"kept").unwrap();
         let file = |name: &str, bytes| StoredFile {
             rendition: "480p".to_owned(),
@@ -218,7 +269,8 @@ mod tests {
             volume.adopt().unwrap(),
             [file("1-3.ts", 3), file("1-4.ts", 4)]
         );
-        assert!(!half.exists() && directory.path().join("480p/notes.txt").exists());
+        assert!(!half.exists() && !half_a_state.exists());
+        assert!(directory.path().join("480p/notes.txt").exists());
     }
 
     #[test]
