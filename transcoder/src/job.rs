@@ -244,7 +244,7 @@ impl Attempt {
                 playlist_duration_seconds: class.playlist_duration_seconds,
                 start: start.numbers,
             }),
-            queue: Queue::new(limits),
+            queue: Queue::new(limits, recovered.bytes()),
             writer: Writer::start(Volume::new(&self.job.output.directory)),
             store: self.store.clone(),
             adopted: (recovered.files, Instant::now() + retention),

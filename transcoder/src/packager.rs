@@ -11,7 +11,7 @@ use std::time::Duration;
 use api::condition::Reason;
 use api::control::JobPhase;
 use api::job::ResumeFloor;
-use api::names::segment_name;
+use api::names::{parse_segment_name, segment_name};
 use api::playlists::Playlists;
 use bytes::Bytes;
 use media::playlist::render;
@@ -33,6 +33,8 @@ use rates::RenditionFacts;
 const FLUSH: Duration = Duration::from_secs(2);
 /// How often it is looked for files that may go.
 const EXPIRY: Duration = Duration::from_secs(1);
+/// How long a volume that would not remove files is left alone.
+const REMOVAL_RETRY: Duration = Duration::from_secs(1);
 
 /// What the packager is told.
 #[derive(Debug)]
@@ -80,6 +82,9 @@ pub(crate) struct Packager {
     /// Renditions with a file, by number.
     files: BTreeMap<u64, Vec<String>>,
     removals: Vec<(String, String)>,
+    /// The removals under way.
+    removing: Vec<(String, String)>,
+    remove_at: Instant,
 }
 
 /// Runs until the other end is dropped.
@@ -90,6 +95,8 @@ pub(crate) async fn run(parts: Parts, mut inputs: mpsc::Receiver<Input>) {
         unlisted: VecDeque::new(),
         files: BTreeMap::new(),
         removals: Vec::new(),
+        removing: Vec::new(),
+        remove_at: Instant::now(),
     };
     let mut expiry = tokio::time::interval(EXPIRY);
     loop {
@@ -169,9 +176,10 @@ impl Packager {
         if !self.parts.writer.is_busy() {
             if let Some(number) = self.parts.queue.next_write(now) {
                 self.write(number);
-            } else if !self.removals.is_empty() {
-                let removals = std::mem::take(&mut self.removals);
-                self.parts.writer.give(Order::Remove(removals));
+            } else if !self.removals.is_empty() && now >= self.remove_at {
+                self.removing = std::mem::take(&mut self.removals);
+                let order = Order::Remove(self.removing.clone());
+                self.parts.writer.give(order);
             }
         }
         self.tell_stall();
@@ -220,10 +228,27 @@ impl Packager {
         if let Err(error) = report {
             tracing::warn!(%error, "failed to write to the output volume");
         }
-        if let Some(number) = self.parts.queue.written(report.is_ok(), Instant::now()) {
+        let removed = std::mem::take(&mut self.removing);
+        if !removed.is_empty() {
+            self.removed(report.is_ok(), removed);
+        } else if let Some(number) = self.parts.queue.written(report.is_ok(), Instant::now()) {
             self.parts
                 .store
                 .release(&segment_name(self.parts.attempt, number));
+        }
+    }
+
+    /// Files that could not be removed are tried again: nobody else does it while the attempt runs, and they count until they are gone.
+    fn removed(&mut self, succeeded: bool, files: Vec<(String, String)>) {
+        if !succeeded {
+            self.removals.extend(files);
+            self.remove_at = Instant::now() + REMOVAL_RETRY;
+            return;
+        }
+        for (_, name) in &files {
+            if let Some((_, number)) = parse_segment_name(name) {
+                self.parts.queue.removed(number);
+            }
         }
     }
 
@@ -273,7 +298,7 @@ impl Packager {
         let attempt = self.parts.attempt;
         for number in self.parts.window.expired(self.parts.started.elapsed()) {
             let name = segment_name(attempt, number);
-            self.parts.queue.removed(number);
+            self.parts.queue.expired(number);
             self.parts.store.release(&name);
             let renditions = self.files.remove(&number).unwrap_or_default();
             let files = renditions.into_iter().map(|id| (id, name.clone()));

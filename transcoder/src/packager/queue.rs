@@ -46,8 +46,9 @@ pub(crate) struct Queue {
     limits: Limits,
     waiting: VecDeque<Waiting>,
     unpublished: VecDeque<Unpublished>,
-    writing: Option<u64>,
+    writing: Option<Writing>,
     retry_at: Option<Instant>,
+    /// Bytes by number, until the files are seen to be gone.
     stored: BTreeMap<u64, u64>,
     stall: Option<Stall>,
 }
@@ -58,6 +59,15 @@ struct Waiting {
     bytes: u64,
 }
 
+/// What the writer has in its hands: it takes memory until the write has ended, however late that is.
+#[derive(Debug)]
+struct Writing {
+    number: u64,
+    bytes: u64,
+    /// Nobody may ask for it any more: a failed write is not repeated.
+    is_expired: bool,
+}
+
 #[derive(Debug)]
 struct Unpublished {
     number: u64,
@@ -66,15 +76,15 @@ struct Unpublished {
 }
 
 impl Queue {
-    /// An empty queue.
-    pub(crate) fn new(limits: Limits) -> Self {
+    /// An empty queue over a volume that has these bytes by number.
+    pub(crate) fn new(limits: Limits, stored: BTreeMap<u64, u64>) -> Self {
         Self {
             limits,
             waiting: VecDeque::new(),
             unpublished: VecDeque::new(),
             writing: None,
             retry_at: None,
-            stored: BTreeMap::new(),
+            stored,
             stall: None,
         }
     }
@@ -119,22 +129,31 @@ impl Queue {
             return None;
         }
         self.retry_at = None;
-        self.writing = Some(first.number);
-        self.writing
+        let Waiting { number, bytes } = self.waiting.pop_front()?;
+        self.writing = Some(Writing {
+            number,
+            bytes,
+            is_expired: false,
+        });
+        Some(number)
     }
 
     /// The write under way has ended. Answers the number that lies on the volume now.
     pub(crate) fn written(&mut self, succeeded: bool, now: Instant) -> Option<u64> {
-        let number = self.writing.take()?;
+        let Writing {
+            number,
+            bytes,
+            is_expired,
+        } = self.writing.take()?;
         if !succeeded {
             self.stall = Some(Stall::Failing);
             self.retry_at = Some(now + RETRY);
+            if !is_expired {
+                self.waiting.push_front(Waiting { number, bytes });
+            }
             return None;
         }
-        let position = self.waiting.iter().position(|one| one.number == number);
-        if let Some(stored) = position.and_then(|index| self.waiting.remove(index)) {
-            self.stored.insert(number, stored.bytes);
-        }
+        self.stored.insert(number, bytes);
         let mut unpublished = self.unpublished.iter_mut();
         if let Some(entry) = unpublished.find(|entry| entry.number == number) {
             entry.is_ready = true;
@@ -166,12 +185,17 @@ impl Queue {
         numbers.map(|entry| entry.number).collect()
     }
 
-    /// A number's files are removed, or are about to be.
+    /// Nobody may ask for a number any more: it is not worth a write. What lies on the volume counts until it is [`Self::removed`].
+    pub(crate) fn expired(&mut self, number: u64) {
+        self.waiting.retain(|waiting| waiting.number != number);
+        if let Some(writing) = self.writing.as_mut().filter(|one| one.number == number) {
+            writing.is_expired = true;
+        }
+    }
+
+    /// A number's files are gone from the volume.
     pub(crate) fn removed(&mut self, number: u64) {
         self.stored.remove(&number);
-        if self.writing != Some(number) {
-            self.waiting.retain(|waiting| waiting.number != number);
-        }
     }
 
     /// Whether segments are served from memory, and why.
@@ -181,7 +205,7 @@ impl Queue {
 
     /// Whether everything finished is published and stored.
     pub(crate) fn is_empty(&self) -> bool {
-        self.unpublished.is_empty() && self.waiting.is_empty()
+        self.unpublished.is_empty() && self.waiting.is_empty() && self.writing.is_none()
     }
 
     /// When something is to be done although nothing has happened.
@@ -192,7 +216,8 @@ impl Queue {
     }
 
     fn memory(&self) -> u64 {
-        self.waiting.iter().map(|waiting| waiting.bytes).sum()
+        let waiting: u64 = self.waiting.iter().map(|waiting| waiting.bytes).sum();
+        waiting + self.writing.as_ref().map_or(0, |writing| writing.bytes)
     }
 
     fn on_volume(&self) -> u64 {
@@ -200,9 +225,8 @@ impl Queue {
     }
 
     fn expendable(&self, listed_from: u64) -> Option<usize> {
-        self.waiting.iter().position(|waiting| {
-            waiting.number < listed_from && self.writing != Some(waiting.number)
-        })
+        let mut waiting = self.waiting.iter();
+        waiting.position(|waiting| waiting.number < listed_from)
     }
 }
 
@@ -213,11 +237,12 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(2);
 
     fn queue(memory: u64, volume: u64) -> Queue {
-        Queue::new(Limits {
+        let limits = Limits {
             memory,
             volume,
             patience: PATIENCE,
-        })
+        };
+        Queue::new(limits, BTreeMap::new())
     }
 
     fn kept() -> Admission {
@@ -323,9 +348,66 @@ mod tests {
         queue.written(true, now);
         assert_eq!(queue.next_write(now), None);
         assert_eq!(queue.stall(), Some(Stall::Full));
+        queue.expired(7);
+        assert_eq!(
+            queue.next_write(now + RETRY),
+            None,
+            "its file is still there"
+        );
+        queue.removed(7);
+        let later = now + 2 * RETRY;
+        assert_eq!(queue.next_write(later), Some(8));
+        queue.written(true, later);
+        assert_eq!(queue.stall(), None);
+    }
+
+    #[test]
+    fn what_a_former_run_left_counts_until_it_is_removed() {
+        let now = Instant::now();
+        let limits = Limits {
+            memory: 100,
+            volume: 15,
+            patience: PATIENCE,
+        };
+        let mut queue = Queue::new(limits, BTreeMap::from([(3, 10)]));
+        queue.finished(7, 10, 0, now);
+        assert_eq!(queue.next_write(now), None);
+        queue.removed(3);
+        assert_eq!(queue.next_write(now + RETRY), Some(7));
+    }
+
+    #[test]
+    fn a_write_that_hangs_until_nobody_asks_any_more_holds_up_nothing_when_it_fails() {
+        let now = Instant::now();
+        let mut queue = queue(30, 100);
+        queue.finished(7, 10, 0, now);
+        assert_eq!(queue.next_write(now), Some(7));
+        queue.finished(8, 10, 0, now);
+        queue.expired(7);
+        let dropped = Admission {
+            dropped: true,
+            evicted: vec![],
+        };
+        assert_eq!(
+            queue.finished(9, 20, 0, now),
+            dropped,
+            "the writer still has its bytes"
+        );
+        assert_eq!(queue.written(false, now), None);
+        assert_eq!(queue.next_write(now + RETRY), Some(8));
+    }
+
+    #[test]
+    fn a_write_that_ends_after_its_time_counts_until_its_file_is_removed() {
+        let now = Instant::now();
+        let mut queue = queue(100, 15);
+        queue.finished(7, 10, 0, now);
+        queue.next_write(now);
+        queue.expired(7);
+        assert_eq!(queue.written(true, now), Some(7));
+        queue.finished(8, 10, 0, now);
+        assert_eq!(queue.next_write(now), None);
         queue.removed(7);
         assert_eq!(queue.next_write(now + RETRY), Some(8));
-        queue.written(true, now + RETRY);
-        assert_eq!(queue.stall(), None);
     }
 }

@@ -49,7 +49,7 @@ fn packed(memory: u64) -> Packed {
         attempt: job.attempt,
         started: Instant::now(),
         window,
-        queue: Queue::new(limits),
+        queue: Queue::new(limits, BTreeMap::new()),
         writer: Writer::start(volume),
         store: store.clone(),
         adopted: (Vec::new(), Instant::now()),
