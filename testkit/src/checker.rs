@@ -65,6 +65,21 @@ impl CheckSettings {
     }
 }
 
+/// What a master or media playlist breaks by itself, one finding a line; nothing when it is well.
+#[must_use]
+pub fn check_playlist(text: &str) -> Vec<String> {
+    match playlist::parse(text) {
+        Err(reason) => vec![reason],
+        Ok(playlist::Playlist::Master(_)) => Vec::new(),
+        Ok(playlist::Playlist::Media(media)) => {
+            let findings = structure::check(&media).into_iter();
+            findings
+                .map(|finding| finding.locate(0, None).to_string())
+                .collect()
+        }
+    }
+}
+
 /// Follows the stream, then judges what it was.
 ///
 /// # Errors

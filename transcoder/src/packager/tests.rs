@@ -1,5 +1,8 @@
 //! The packager on a real directory: what is published when, what lies where, and for how long.
 
+mod killed;
+mod unwell;
+
 use bytes::Bytes;
 use media::playlist::window::WindowSettings;
 use media::segmenter::io::{GenerationId, RenditionId, RenditionSegment};
@@ -10,6 +13,7 @@ use super::queue::Limits;
 use super::*;
 use crate::fixtures;
 use crate::metrics::Metrics;
+use crate::output::recovery::Recovered;
 use crate::output::volume::Volume;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -19,14 +23,31 @@ struct Packed {
     playlists: watch::Receiver<Arc<Playlists>>,
     board: StatusBoard,
     store: SegmentStore,
-    directory: tempfile::TempDir,
+    directory: Arc<tempfile::TempDir>,
 }
 
 fn packed(memory: u64) -> Packed {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let volume = Volume::new(directory.path());
+    packed_on(directory, volume, limits(memory), Recovered::default())
+}
+
+fn limits(memory: u64) -> Limits {
+    Limits {
+        memory,
+        volume: 1 << 30,
+        patience: Duration::from_secs(2),
+    }
+}
+
+fn packed_on(
+    directory: Arc<tempfile::TempDir>,
+    volume: Volume,
+    limits: Limits,
+    recovered: Recovered,
+) -> Packed {
     let job = fixtures::job(&directory.path().to_string_lossy());
     let board = StatusBoard::new(&job, 0);
-    let volume = Volume::new(directory.path());
     let store = SegmentStore::new(volume.clone());
     let window = Window::new(WindowSettings {
         stream_uid: job.stream.uid.clone(),
@@ -34,25 +55,20 @@ fn packed(memory: u64) -> Packed {
         version: 1,
         target_duration_seconds: 4,
         playlist_duration_seconds: 12,
-        start: ResumeFloor {
+        start: recovered.next.unwrap_or(ResumeFloor {
             media_sequence: 100,
             discontinuity_sequence: 50,
-        },
+        }),
     });
-    let limits = Limits {
-        memory,
-        volume: 1 << 30,
-        patience: Duration::from_secs(2),
-    };
     let (playlists, listed) = watch::channel(Arc::new(window.document(0)));
     let parts = Parts {
         attempt: job.attempt,
         started: Instant::now(),
         window,
-        queue: Queue::new(limits, BTreeMap::new()),
+        queue: Queue::new(limits, recovered.bytes()),
         writer: Writer::start(volume),
         store: store.clone(),
-        adopted: (Vec::new(), Instant::now()),
+        adopted: (recovered.files, Instant::now() + Duration::from_secs(20)),
         playlists,
         board: board.clone(),
         metrics: Metrics::register(&mut Registry::default()).stream("news-one"),
@@ -80,7 +96,7 @@ fn segment(number: u64, renditions: &[&str]) -> FinishedSegment {
         discontinuity: false,
         discontinuity_sequence: 50,
         independent: true,
-        program_date_time: 0,
+        program_date_time: i64::try_from(number).unwrap() * 4000,
         renditions: renditions.iter().map(rendition).collect(),
     }
 }
