@@ -12,6 +12,7 @@ mod encode;
 mod ends;
 mod faults;
 mod hls;
+mod killed;
 mod output;
 mod play;
 mod process;
