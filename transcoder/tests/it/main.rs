@@ -11,6 +11,7 @@ mod bad;
 mod encode;
 mod ends;
 mod faults;
+mod full;
 mod hls;
 mod killed;
 mod output;
