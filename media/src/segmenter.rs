@@ -35,6 +35,7 @@ pub mod cutter;
 pub mod io;
 
 mod audio;
+mod ending;
 mod follower;
 mod generation;
 mod lead;

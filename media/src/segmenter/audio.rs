@@ -103,6 +103,13 @@ impl AudioQueue {
         self.generation > generation || (self.generation == generation && self.last.is_some())
     }
 
+    /// Whether some of this generation's audio is there for what begins at `start`, or is left from before it.
+    pub(super) fn has_for(&self, generation: GenerationId, start: Ticks, is_left: bool) -> bool {
+        self.units
+            .iter()
+            .any(|(of, unit)| *of == generation && (is_left || unit.pts + self.step > start))
+    }
+
     /// Decides the audio of a segment that has ended.
     pub(super) fn decide(
         &mut self,

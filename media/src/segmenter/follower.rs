@@ -160,6 +160,13 @@ impl Follower {
         self.is_lost = true;
     }
 
+    /// This number, which was open, is another segment now.
+    pub(super) fn take_back(&mut self, number: u64) {
+        if self.next == number {
+            self.leave();
+        }
+    }
+
     fn leave(&mut self) {
         self.joined = false;
         self.units.clear();

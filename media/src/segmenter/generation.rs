@@ -1,4 +1,4 @@
-//! Generations: one after the other, each opened by a key of its leading track and closed where that track ends.
+//! Generations: one after the other, each opened by a key of its leading track and cut along it. How one ends stands in `ending`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(super) struct Generation {
     pub(super) is_closed: bool,
     announced: Option<Arc<AudioPlan>>,
     audio: AudioState,
-    cutter: Option<Cutter>,
+    pub(super) cutter: Option<Cutter>,
     placed: Option<Placed>,
     began: Moment,
     /// Unix milliseconds of its start, once its first segment has ended.
@@ -43,7 +43,7 @@ pub(super) struct Generation {
     /// Its encoder has ended before it, and nothing has come of a successor.
     pub(super) lost_encoder: bool,
     /// The encoder that leads was lost; it goes on with a key.
-    resumes_with_key: bool,
+    pub(super) resumes_with_key: bool,
     /// Decoding time of a picture that the cutter has seen before it was whole.
     seen_ahead: Option<Ticks>,
 }
@@ -99,7 +99,7 @@ impl Generation {
     }
 
     /// Whether its end must wait for an encoder's last pictures.
-    fn waits_for_encoder(&self) -> bool {
+    pub(super) fn waits_for_encoder(&self) -> bool {
         let is_led = matches!(self.lead, Lead::Encoded(_));
         is_led && self.cutter.is_some() && !self.is_closed && !self.lost_encoder
     }
@@ -173,72 +173,6 @@ impl Segmenter {
         };
         self.followers
             .sort_by_key(|follower| place(&follower.id).unwrap_or(usize::MAX));
-    }
-
-    pub(super) fn finish(&mut self) {
-        self.finishing = true;
-        if !self
-            .active
-            .as_ref()
-            .is_some_and(Generation::waits_for_encoder)
-        {
-            self.close_generation();
-        }
-    }
-
-    pub(super) fn encoder_ended(&mut self, generation: GenerationId) {
-        let Some(active) = &mut self.active else {
-            return;
-        };
-        let is_open = generation == active.id && !active.is_closed;
-        let drains = is_open && (self.next.is_some() || self.finishing);
-        if is_open && !drains {
-            active.lost_encoder = true;
-            active.resumes_with_key = matches!(active.lead, Lead::Encoded(_));
-            for follower in &mut self.followers {
-                let plan = follower.plan_in(generation);
-                if plan.is_some_and(|plan| plan.origin == Origin::Encoded) {
-                    follower.lose();
-                }
-            }
-            return;
-        }
-        self.encoders_end(generation);
-        if drains {
-            self.close_generation();
-            self.change_over();
-        }
-    }
-
-    fn encoders_end(&mut self, generation: GenerationId) {
-        self.encoders_ended = self.encoders_ended.max(Some(generation));
-        for follower in &mut self.followers {
-            follower.end(generation);
-        }
-    }
-
-    /// Closes the open segment where the leading track ends.
-    fn close_generation(&mut self) {
-        let Some(active) = &mut self.active else {
-            return;
-        };
-        if std::mem::replace(&mut active.is_closed, true) {
-            return;
-        }
-        let (id, lost_encoder) = (active.id, active.lost_encoder);
-        let end = active.cutter.as_ref().map(Cutter::end);
-        if let Some(end) = end {
-            self.close_segment(end, true);
-        }
-        if lost_encoder {
-            return self.encoders_end(id);
-        }
-        for follower in &mut self.followers {
-            let plan = follower.plan_in(id);
-            if plan.is_some_and(|plan| plan.origin == Origin::Source) {
-                follower.end(id);
-            }
-        }
     }
 
     /// Shows a unit of the leading track to the cutter; `false` when the unit is of no use.
@@ -337,7 +271,7 @@ impl Segmenter {
     }
 
     /// Ends the open segment and returns its number.
-    fn close_segment(&mut self, at: Ticks, closes: bool) -> Option<u64> {
+    pub(super) fn close_segment(&mut self, at: Ticks, closes: bool) -> Option<u64> {
         let active = self.active.as_mut()?;
         let placed = active.placed?;
         let wanted = active.opening.program_date_time;

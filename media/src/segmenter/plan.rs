@@ -116,6 +116,21 @@ impl Plan {
         number
     }
 
+    /// Gives up the open segment, of which nothing is published: its number is given to the next one, and its generation ends with
+    /// the one before. Answers the number; `None`, and nothing happens, where it could not be done unseen.
+    pub(super) fn take_back(&mut self) -> Option<u64> {
+        let open = self.segments.back()?;
+        if open.end.is_some() || open.opens || open.discontinuity {
+            return None;
+        }
+        let number = open.number;
+        let before = self.segments.iter_mut().rev().nth(1)?;
+        before.end.as_mut()?.closes = true;
+        self.segments.pop_back();
+        self.next_number = number;
+        Some(number)
+    }
+
     pub(super) fn get(&self, number: u64) -> Option<&Planned> {
         self.segments.get(self.index(number)?)
     }

@@ -3,6 +3,7 @@
 use super::stream::{DATE, FRAME, Run, Source, contents, joined, pass_through, settings};
 use crate::segmenter::io::{GenerationId, Input, Opening, Output, Settings};
 use crate::time::{Ticks, WRAP};
+use crate::unit::{AccessUnit, Track};
 
 fn second_source() -> Source {
     Source {
@@ -66,6 +67,59 @@ fn a_new_timeline_runs_on_behind_one_discontinuity() {
         steps.collect::<Vec<_>>()
     );
     assert!(whole.audio.windows(2).all(|pair| pair[1] > pair[0]));
+}
+
+/// 3.2 s, of which the sound ends with the first segment, after 2 s.
+fn silent_from_the_second_segment() -> Vec<AccessUnit> {
+    let source = Source {
+        frames: 80,
+        ..Source::PLAIN
+    };
+    let silent_from = Ticks(source.start) + Ticks::from_milliseconds(1_800);
+    let mut units = source.units();
+    units.retain(|unit| unit.track == Track::Video || unit.pts < silent_from);
+    units
+}
+
+#[test]
+fn a_segment_whose_sound_has_not_come_when_its_timeline_ends_is_not_made() {
+    let mut run = Run::new(pass_through());
+    run.source(&silent_from_the_second_segment());
+    run.jump_to(Ticks(second_source().start));
+    run.handle(Input::Begin(pass_through()), Ticks::ZERO);
+    run.source(&second_source().units());
+    run.finish();
+    assert_eq!(run.durations(), [2.0, 2.0, 2.0, 2.0, 2.0]);
+    let segments = run.segments();
+    let numbers: Vec<u64> = segments.iter().map(|segment| segment.number).collect();
+    assert_eq!(numbers, [100, 101, 102, 103, 104]);
+    let seams: Vec<bool> = segments
+        .iter()
+        .map(|segment| segment.discontinuity)
+        .collect();
+    assert_eq!(seams, [false, true, false, false, false]);
+    let pictures: Vec<usize> = segments
+        .iter()
+        .map(|segment| contents(segment, "source").video.len())
+        .collect();
+    assert_eq!(
+        pictures,
+        [50, 50, 50, 50, 50],
+        "none of the one that was not made"
+    );
+    let whole = joined(&segments, "source");
+    assert!(whole.video.windows(2).all(|pair| pair[1].1 > pair[0].1));
+    assert!(whole.audio.windows(2).all(|pair| pair[1] > pair[0]));
+}
+
+#[test]
+fn the_number_of_a_segment_that_is_not_made_is_left_to_the_next_attempt() {
+    let mut run = Run::new(pass_through());
+    run.source(&silent_from_the_second_segment());
+    run.finish();
+    assert_eq!(run.durations(), [2.0]);
+    assert_eq!(run.segmenter.next_numbers().0, 101);
+    assert!(run.segmenter.is_drained());
 }
 
 #[test]

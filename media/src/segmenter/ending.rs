@@ -1,0 +1,103 @@
+//! How a generation ends: where its leading track ends, once its encoders are drained, and never with a segment that lacks its sound.
+
+use super::Segmenter;
+use super::cutter::Cutter;
+use super::generation::Generation;
+use super::io::{GenerationId, Origin};
+use super::lead::Lead;
+
+impl Segmenter {
+    pub(super) fn finish(&mut self) {
+        self.finishing = true;
+        if !self
+            .active
+            .as_ref()
+            .is_some_and(Generation::waits_for_encoder)
+        {
+            self.close_generation();
+        }
+    }
+
+    pub(super) fn encoder_ended(&mut self, generation: GenerationId) {
+        let Some(active) = &mut self.active else {
+            return;
+        };
+        let is_open = generation == active.id && !active.is_closed;
+        let drains = is_open && (self.next.is_some() || self.finishing);
+        if is_open && !drains {
+            active.lost_encoder = true;
+            active.resumes_with_key = matches!(active.lead, Lead::Encoded(_));
+            for follower in &mut self.followers {
+                let plan = follower.plan_in(generation);
+                if plan.is_some_and(|plan| plan.origin == Origin::Encoded) {
+                    follower.lose();
+                }
+            }
+            return;
+        }
+        self.encoders_end(generation);
+        if drains {
+            self.close_generation();
+            self.change_over();
+        }
+    }
+
+    fn encoders_end(&mut self, generation: GenerationId) {
+        self.encoders_ended = self.encoders_ended.max(Some(generation));
+        for follower in &mut self.followers {
+            follower.end(generation);
+        }
+    }
+
+    /// Closes the open segment where the leading track ends.
+    pub(super) fn close_generation(&mut self) {
+        let Some(active) = &mut self.active else {
+            return;
+        };
+        if std::mem::replace(&mut active.is_closed, true) {
+            return;
+        }
+        let (id, lost_encoder) = (active.id, active.lost_encoder);
+        let end = active.cutter.as_ref().map(Cutter::end);
+        if let Some(end) = end
+            && !self.take_back_silence(id)
+        {
+            self.close_segment(end, true);
+        }
+        if lost_encoder {
+            return self.encoders_end(id);
+        }
+        for follower in &mut self.followers {
+            let plan = follower.plan_in(id);
+            if plan.is_some_and(|plan| plan.origin == Origin::Source) {
+                follower.end(id);
+            }
+        }
+    }
+
+    /// A generation may end when a segment has just begun, before any of its sound has come: players expect every announced track in
+    /// a segment, so that one is not made.
+    fn take_back_silence(&mut self, generation: GenerationId) -> bool {
+        if !self.is_silent_yet(generation) {
+            return false;
+        }
+        let Some(number) = self.plan.take_back() else {
+            return false;
+        };
+        for follower in &mut self.followers {
+            follower.take_back(number);
+        }
+        true
+    }
+
+    /// Whether the open segment has announced the source's audio, and none of it has come.
+    fn is_silent_yet(&self, generation: GenerationId) -> bool {
+        let mut latest = self.plan.iter().rev();
+        let (Some(open), Some(before)) = (latest.next(), latest.next()) else {
+            return false;
+        };
+        let announced = open.announced.as_ref().map(|audio| audio.origin);
+        let is_left = before.audio.is_some();
+        announced == Some(Origin::Source) && !self.audio.has_for(generation, open.start, is_left)
+    }
+}
