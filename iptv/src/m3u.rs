@@ -63,7 +63,7 @@ pub struct Entry {
     pub logo: Option<String>,
     /// `tvg-chno`: the channel's number, such as `7` or `7.1`.
     pub number: Option<String>,
-    /// `group-title` or `#EXTGRP`, split at `;`.
+    /// `group-title` or `#EXTGRP`, split at `;`. At most eight, with names of at most 200 bytes; others are left out.
     pub groups: Vec<String>,
     /// `radio="true"`.
     pub radio: bool,

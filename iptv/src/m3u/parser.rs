@@ -2,6 +2,11 @@
 
 use super::{Entry, Fault, Limits, NotAPlaylist, Playlist, Problem, attributes, url_line};
 
+/// Groups that an entry may be in; more are left out.
+const GROUPS: usize = 8;
+/// Bytes of a group's name; a longer one is left out.
+const GROUP_BYTES: usize = 200;
+
 /// Reads a list from chunks of bytes.
 #[derive(Debug)]
 pub struct Parser {
@@ -295,10 +300,12 @@ fn set_header(entry: &mut Entry, name: String, value: String) {
     }
 }
 
+/// The groups of a line. Bounded, because one `#EXTGRP` is repeated in every entry that follows it.
 fn groups(text: &str) -> Vec<String> {
     let names = text.split(';').map(str::trim);
     names
-        .filter(|name| !name.is_empty())
+        .filter(|name| !name.is_empty() && name.len() <= GROUP_BYTES)
+        .take(GROUPS)
         .map(str::to_owned)
         .collect()
 }

@@ -262,3 +262,16 @@ fn no_value_can_break_out_of_the_line_it_is_written_to() {
     assert_eq!(again.entries[0].url, "http://source.example/1");
     assert_eq!(again.entries[0].name, evil.replace('\n', " "));
 }
+
+#[test]
+fn groups_that_every_entry_would_repeat_are_bounded() {
+    let many = "a;".repeat(5000) + &"b".repeat(300);
+    let list = format!(
+        "#EXTM3U\n#EXTGRP:{many}\n#EXTINF:-1,One\nhttp://a/1\n#EXTINF:-1 group-title=\"{many}\",Two\nhttp://a/2\n"
+    );
+    let playlist = parse(list.as_bytes(), Limits::default()).unwrap();
+    for entry in &playlist.entries {
+        assert_eq!(entry.groups, ["a"; 8], "{}", entry.name);
+    }
+    assert_eq!(playlist.entries.len(), 2);
+}
