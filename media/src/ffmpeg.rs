@@ -1,4 +1,3 @@
-//! FFmpeg as an encoder: its arguments as values and its progress lines as numbers. Starts nothing.
+//! FFmpeg as an encoder: its arguments as values. Starts nothing.
 
 pub mod args;
-pub mod progress;

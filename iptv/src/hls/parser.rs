@@ -203,6 +203,8 @@ fn encryption(value: &str) -> Result<Encryption, &'static str> {
 /// A hexadecimal number of 128 bits, as it is written behind `0x`.
 fn vector(value: &str) -> Result<[u8; 16], &'static str> {
     let digits = value.strip_prefix("0x").or(value.strip_prefix("0X"));
+    // A number may have a sign, digits may not.
+    let digits = digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
     let number = digits.and_then(|digits| u128::from_str_radix(digits, 16).ok());
     number
         .map(u128::to_be_bytes)

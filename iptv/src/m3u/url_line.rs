@@ -1,5 +1,7 @@
 //! The line with the address: the URL and what Kodi appends to it after `|`. Decides nothing about schemes or hosts.
 
+use percent_encoding::percent_decode_str;
+
 /// An address with the headers its suffix asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Address {
@@ -26,7 +28,7 @@ pub(super) fn parse(line: &str) -> Option<Address> {
     Some(Address {
         url: url.to_owned(),
         headers: pairs
-            .map(|(name, value)| (name.trim().to_owned(), percent_decoded(value.trim())))
+            .map(|(name, value)| (name.trim().to_owned(), decoded(value.trim())))
             .collect(),
     })
 }
@@ -37,26 +39,8 @@ pub(super) fn is_sendable(name: &str, value: &str) -> bool {
     !name.is_empty() && name.bytes().all(plain) && !value.chars().any(char::is_control)
 }
 
-fn percent_decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut index = 0;
-    while index < bytes.len() {
-        let hex = bytes.get(index + 1..index + 3);
-        let digits = hex.and_then(|digits| std::str::from_utf8(digits).ok());
-        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match byte {
-            Some(byte) if bytes[index] == b'%' => {
-                decoded.push(byte);
-                index += 3;
-            }
-            _ => {
-                decoded.push(bytes[index]);
-                index += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -79,6 +63,10 @@ mod tests {
                 "http://x/1.ts",
                 &[("User-Agent", "VLC/3.0 (x)"), ("Referer", "http://y")]
             )
+        );
+        assert_eq!(
+            parse("http://x|A=%+5%é%4"),
+            address("http://x", &[("A", "%+5%é%4")])
         );
         assert_eq!(parse("http://x/1|2.ts"), address("http://x/1|2.ts", &[]));
         assert_eq!(

@@ -1,6 +1,7 @@
 //! The process itself: what it says to people when its job is no good, and how it ends.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -34,10 +35,9 @@ fn a_missing_job_is_named_with_its_variable() {
     assert!(told.contains("--job"), "{told}");
 }
 
-#[test]
-fn a_signal_ends_the_process_well_and_its_record_is_one_line() {
-    let directory = tempfile::tempdir().unwrap();
-    let job = serde_json::json!({
+/// A job whose source nobody answers.
+pub(crate) fn job(directory: &Path) -> serde_json::Value {
+    serde_json::json!({
         "version": 1,
         "stream": { "namespace": "tv", "name": "news-one", "uid": "uid-1" },
         "attempt": 1,
@@ -46,8 +46,14 @@ fn a_signal_ends_the_process_well_and_its_record_is_one_line() {
             "mode": "Auto", "preset": "source", "segmentDurationSeconds": 2, "targetDurationSeconds": 4,
             "playlistDurationSeconds": 12, "startDeadlineSeconds": 20
         },
-        "output": { "directory": directory.path(), "byteLimit": 1_000_000 }
-    });
+        "output": { "directory": directory, "byteLimit": 1_000_000 }
+    })
+}
+
+#[test]
+fn a_signal_ends_the_process_well_and_its_record_is_one_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let job = job(directory.path());
     let mut child = transcoder()
         .env("HEADEND_JOB", job.to_string())
         .env("HEADEND_GRACE_SECONDS", "5")

@@ -222,17 +222,7 @@ async fn the_supervisor_says_how_encoders_are_confined_and_hides_its_memory() {
     let directory = tempfile::tempdir().unwrap();
     let everybody = std::fs::Permissions::from_mode(0o777);
     std::fs::set_permissions(directory.path(), everybody).unwrap();
-    let job = serde_json::json!({
-        "version": 1,
-        "stream": { "namespace": "tv", "name": "news-one", "uid": "uid-1" },
-        "attempt": 1,
-        "sources": [{ "index": 0, "address": { "url": "http://127.0.0.1:1/one.ts" } }],
-        "class": {
-            "mode": "Auto", "preset": "source", "segmentDurationSeconds": 2, "targetDurationSeconds": 4,
-            "playlistDurationSeconds": 12, "startDeadlineSeconds": 20
-        },
-        "output": { "directory": directory.path(), "byteLimit": 1_000_000 }
-    });
+    let job = crate::process::job(directory.path());
     let mut command = Command::new(HOST);
     if getuid().is_root() {
         command.uid(USER).gid(USER);

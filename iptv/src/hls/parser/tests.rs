@@ -181,6 +181,10 @@ fn what_cannot_be_followed_is_named_by_its_line() {
             "line 2 of the playlist has an initialization vector that is none",
         ),
         (
+            "#EXTM3U\n#EXT-X-KEY:METHOD=AES-128,URI=\"k\",IV=0x+1",
+            "line 2 of the playlist has an initialization vector that is none",
+        ),
+        (
             "#EXTM3U\n#EXTINF:2,\n#EXT-X-BYTERANGE:5\na",
             "line 4 of the playlist names a part of a resource without its offset",
         ),

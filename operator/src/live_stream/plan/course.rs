@@ -80,7 +80,7 @@ pub(super) fn decide(observed: &Observed, now: Timestamp) -> Decision {
         None if observed.effective.is_ok() => Course::Create,
         None => start(observed, Cause::Wanted),
         Some(pod) if pod.terminating => hand_over(observed, pod),
-        Some(pod) if is_outdated(observed, pod) && plays_nothing(observed, pod) => {
+        Some(pod) if plays_nothing(observed, pod) && is_outdated(observed, pod) => {
             start(observed, Cause::Changed)
         }
         Some(pod) => Course::Keep(pod.clone()),
