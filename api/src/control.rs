@@ -45,6 +45,9 @@ pub struct JobStatus {
     /// From the process's start to the first published segment, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_segment_milliseconds: Option<i64>,
+    /// How the start went until its first keyframe, once that has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<StartTimes>,
     /// Where a next attempt would go on. Brought up to date without a new version (it changes with every segment).
     pub next: ResumeFloor,
     /// What is wrong while segments are published.
@@ -67,6 +70,25 @@ pub enum JobPhase {
     Finished,
     /// Gave up: every source failed for longer than allowed. The process ends.
     Failed,
+}
+
+/// When the connection that delivered first came how far, in milliseconds from the process's start. What was not needed is absent:
+/// an address that stands in the URL is not looked up.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct StartTimes {
+    /// The name of the host was looked up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolved_milliseconds: Option<i64>,
+    /// The connection was there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connected_milliseconds: Option<i64>,
+    /// The first byte came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_byte_milliseconds: Option<i64>,
+    /// The first keyframe came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_keyframe_milliseconds: Option<i64>,
 }
 
 /// The source in use or being tried.

@@ -275,6 +275,7 @@ impl Attempt {
     fn record(&self, outcome: &Outcome) {
         let status = self.board.subscribe().borrow().clone();
         let totals = self.metrics.totals();
+        let start = status.start.unwrap_or_default();
         let (ended, reason) = match outcome {
             Outcome::Stopped => ("stopped", None),
             Outcome::Failed { reason, .. } => ("failed", Some(reason.as_str())),
@@ -283,7 +284,12 @@ impl Attempt {
             outcome = ended,
             reason,
             duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            start.resolved_ms = start.resolved_milliseconds,
+            start.connected_ms = start.connected_milliseconds,
+            start.first_byte_ms = start.first_byte_milliseconds,
+            start.first_keyframe_ms = start.first_keyframe_milliseconds,
             first_segment_ms = status.first_segment_milliseconds,
+            sources = %self.board.journey(),
             source.index = status.source.index,
             source.bytes = totals.source_bytes,
             source.connections = totals.source_connections,

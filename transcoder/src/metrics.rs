@@ -1,15 +1,19 @@
 //! The figures of this crate, by stream. Several attempts in one process share them.
 
+mod stream;
+
 use std::sync::atomic::AtomicU64;
 
-use api::condition::Reason;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::sandbox::Level;
+
+pub(crate) use stream::StreamMetrics;
 
 /// Which stream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -24,6 +28,19 @@ struct ReasonLabels {
     reason: String,
 }
 
+/// Which stream, and which rendition of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RenditionLabels {
+    stream: String,
+    rendition: String,
+}
+
+/// Which part of a start.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PhaseLabels {
+    phase: &'static str,
+}
+
 /// How far encoders are confined.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LevelLabels {
@@ -31,21 +48,59 @@ struct LevelLabels {
 }
 
 type SecondsGauge = Gauge<f64, AtomicU64>;
+type Phases = Family<PhaseLabels, Histogram, fn() -> Histogram>;
+
+/// Parts of a start are looked at by these, in seconds.
+const PHASE_SECONDS: [f64; 12] = [
+    0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 4.0, 8.0, 20.0,
+];
+/// Segments are looked at by these, in seconds.
+const SEGMENT_SECONDS: [f64; 9] = [0.25, 0.5, 1.0, 1.5, 2.1, 3.0, 4.5, 6.5, 10.5];
 
 /// The figures of every stream of the process.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Metrics {
     source_bytes: Family<StreamLabels, Counter>,
     source_connections: Family<StreamLabels, Counter>,
     source_failures: Family<ReasonLabels, Counter>,
+    source_switches: Family<StreamLabels, Counter>,
     segments: Family<StreamLabels, Counter>,
     segment_gaps: Family<StreamLabels, Counter>,
+    segments_dropped: Family<StreamLabels, Counter>,
+    segment_seconds: Histogram,
+    segment_bytes: Family<RenditionLabels, Counter>,
+    discontinuities: Family<StreamLabels, Counter>,
     forced_cuts: Family<StreamLabels, Counter>,
     encoder_starts: Family<StreamLabels, Counter>,
     encoder_delay: Family<StreamLabels, SecondsGauge>,
     encoder_sandbox: Family<LevelLabels, Gauge>,
     output_stalled: Family<StreamLabels, Gauge>,
     first_segment: Family<StreamLabels, SecondsGauge>,
+    start_phases: Phases,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            source_bytes: Family::default(),
+            source_connections: Family::default(),
+            source_failures: Family::default(),
+            source_switches: Family::default(),
+            segments: Family::default(),
+            segment_gaps: Family::default(),
+            segments_dropped: Family::default(),
+            segment_seconds: Histogram::new(SEGMENT_SECONDS),
+            segment_bytes: Family::default(),
+            discontinuities: Family::default(),
+            forced_cuts: Family::default(),
+            encoder_starts: Family::default(),
+            encoder_delay: Family::default(),
+            encoder_sandbox: Family::default(),
+            output_stalled: Family::default(),
+            first_segment: Family::default(),
+            start_phases: Family::new_with_constructor(|| Histogram::new(PHASE_SECONDS)),
+        }
+    }
 }
 
 impl Metrics {
@@ -54,61 +109,110 @@ impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         let registry = registry.sub_registry_with_prefix("headend_transcoder");
+        metrics.register_sources(registry);
+        metrics.register_segments(registry);
+        metrics.register_encoders(registry);
+        metrics.register_starts(registry);
+        metrics
+    }
+
+    fn register_sources(&self, registry: &mut Registry) {
         registry.register_with_unit(
             "source",
             "Bytes read from sources",
             Unit::Bytes,
-            metrics.source_bytes.clone(),
+            self.source_bytes.clone(),
         );
         registry.register(
             "source_connections",
             "Connections opened to sources",
-            metrics.source_connections.clone(),
+            self.source_connections.clone(),
         );
         registry.register(
             "source_failures",
             "Failures of sources by reason",
-            metrics.source_failures.clone(),
+            self.source_failures.clone(),
         );
-        registry.register("segments", "Segments published", metrics.segments.clone());
+        registry.register(
+            "source_switches",
+            "Changes from one source to another",
+            self.source_switches.clone(),
+        );
+    }
+
+    fn register_segments(&self, registry: &mut Registry) {
+        registry.register("segments", "Segments published", self.segments.clone());
         registry.register(
             "segment_gaps",
             "Renditions of published segments that are missing",
-            metrics.segment_gaps.clone(),
+            self.segment_gaps.clone(),
+        );
+        registry.register(
+            "segments_dropped",
+            "Segments listed as gaps because neither the volume nor memory had room",
+            self.segments_dropped.clone(),
+        );
+        registry.register_with_unit(
+            "segment_duration",
+            "Duration of published segments",
+            Unit::Seconds,
+            self.segment_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "segment",
+            "Bytes of segments by rendition",
+            Unit::Bytes,
+            self.segment_bytes.clone(),
+        );
+        registry.register(
+            "discontinuities",
+            "Discontinuities in what was published",
+            self.discontinuities.clone(),
         );
         registry.register(
             "forced_cuts",
             "Segments that ended without a keyframe",
-            metrics.forced_cuts.clone(),
+            self.forced_cuts.clone(),
         );
+        registry.register(
+            "output_stalled",
+            "Whether segments are served from memory (1) or lie on the volume (0)",
+            self.output_stalled.clone(),
+        );
+    }
+
+    fn register_encoders(&self, registry: &mut Registry) {
         registry.register(
             "encoder_starts",
             "Encoders started",
-            metrics.encoder_starts.clone(),
+            self.encoder_starts.clone(),
         );
         registry.register_with_unit(
             "encoder_delay",
             "From the last time fed to the last time encoded",
             Unit::Seconds,
-            metrics.encoder_delay.clone(),
+            self.encoder_delay.clone(),
         );
         registry.register(
             "encoder_sandbox",
             "How far encoders are confined: none, limits, or landlock with the version of its interface",
-            metrics.encoder_sandbox.clone(),
+            self.encoder_sandbox.clone(),
         );
-        registry.register(
-            "output_stalled",
-            "Whether segments are served from memory (1) or lie on the volume (0)",
-            metrics.output_stalled.clone(),
-        );
+    }
+
+    fn register_starts(&self, registry: &mut Registry) {
         registry.register_with_unit(
             "first_segment",
             "From the start to the first published segment",
             Unit::Seconds,
-            metrics.first_segment.clone(),
+            self.first_segment.clone(),
         );
-        metrics
+        registry.register_with_unit(
+            "start_phase",
+            "How long each part of a start took: resolve, connect, first_byte, first_keyframe, first_segment",
+            Unit::Seconds,
+            self.start_phases.clone(),
+        );
     }
 
     /// How far encoders of this process are confined.
@@ -120,125 +224,30 @@ impl Metrics {
 
     /// The figures of one stream.
     pub(crate) fn stream(&self, name: &str) -> StreamMetrics {
-        StreamMetrics {
-            metrics: self.clone(),
-            labels: StreamLabels {
-                stream: name.to_owned(),
-            },
-        }
-    }
-}
-
-/// What was counted of a stream over all attempts of this process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Totals {
-    /// Bytes read from sources.
-    pub(crate) source_bytes: u64,
-    /// Connections to sources.
-    pub(crate) source_connections: u64,
-    /// Published segments.
-    pub(crate) segments: u64,
-    /// Renditions that published segments lacked.
-    pub(crate) segment_gaps: u64,
-    /// Encoders.
-    pub(crate) encoder_starts: u64,
-}
-
-/// The figures of one stream.
-#[derive(Debug, Clone)]
-pub(crate) struct StreamMetrics {
-    metrics: Metrics,
-    labels: StreamLabels,
-}
-
-impl StreamMetrics {
-    /// What was counted so far: for the record of the stream.
-    pub(crate) fn totals(&self) -> Totals {
-        let of = |family: &Family<StreamLabels, Counter>| family.get_or_create(&self.labels).get();
-        Totals {
-            source_bytes: of(&self.metrics.source_bytes),
-            source_connections: of(&self.metrics.source_connections),
-            segments: of(&self.metrics.segments),
-            segment_gaps: of(&self.metrics.segment_gaps),
-            encoder_starts: of(&self.metrics.encoder_starts),
-        }
-    }
-
-    /// Bytes came from the source.
-    pub(crate) fn source_bytes(&self, count: usize) {
-        self.metrics
-            .source_bytes
-            .get_or_create(&self.labels)
-            .inc_by(count as u64);
-    }
-
-    /// A source answered.
-    pub(crate) fn source_connected(&self) {
-        self.metrics
-            .source_connections
-            .get_or_create(&self.labels)
-            .inc();
-    }
-
-    /// A source failed.
-    pub(crate) fn source_failed(&self, reason: Reason) {
-        let labels = ReasonLabels {
-            stream: self.labels.stream.clone(),
-            reason: reason.as_str().to_owned(),
-        };
-        self.metrics.source_failures.get_or_create(&labels).inc();
-    }
-
-    /// A segment was published, with so many renditions missing.
-    pub(crate) fn segment_published(&self, gaps: usize) {
-        self.metrics.segments.get_or_create(&self.labels).inc();
-        self.metrics
-            .segment_gaps
-            .get_or_create(&self.labels)
-            .inc_by(gaps as u64);
-    }
-
-    /// A segment ended without a keyframe.
-    pub(crate) fn forced_cut(&self) {
-        self.metrics.forced_cuts.get_or_create(&self.labels).inc();
-    }
-
-    /// An encoder was started.
-    pub(crate) fn encoder_started(&self) {
-        self.metrics
-            .encoder_starts
-            .get_or_create(&self.labels)
-            .inc();
-    }
-
-    /// How far the slowest rendition is behind what was fed, in seconds.
-    pub(crate) fn encoder_delay(&self, seconds: f64) {
-        self.metrics
-            .encoder_delay
-            .get_or_create(&self.labels)
-            .set(seconds);
-    }
-
-    /// Whether segments are served from memory.
-    pub(crate) fn output_stalled(&self, is_stalled: bool) {
-        self.metrics
-            .output_stalled
-            .get_or_create(&self.labels)
-            .set(i64::from(is_stalled));
-    }
-
-    /// How long the first segment took, in seconds.
-    pub(crate) fn first_segment(&self, seconds: f64) {
-        self.metrics
-            .first_segment
-            .get_or_create(&self.labels)
-            .set(seconds);
+        StreamMetrics::new(self.clone(), name)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use api::condition::Reason;
+    use api::control::StartTimes;
+    use api::playlists::SegmentEntry;
+
+    use super::stream::Totals;
     use super::*;
+
+    fn entry(gaps: &[&str], discontinuity: bool) -> SegmentEntry {
+        SegmentEntry {
+            number: 1,
+            attempt: 0,
+            duration_ticks: 180_000,
+            discontinuity,
+            independent: true,
+            program_date_time_unix_milliseconds: 0,
+            gaps: gaps.iter().map(|&id| id.to_owned()).collect(),
+        }
+    }
 
     #[test]
     fn the_record_of_a_stream_has_what_was_counted_of_it() {
@@ -246,7 +255,7 @@ mod tests {
         let stream = metrics.stream("one");
         stream.source_connected();
         stream.source_bytes(188);
-        stream.segment_published(1);
+        stream.segment_published(&entry(&["480p"], false));
         metrics.stream("two").encoder_started();
         let expected = Totals {
             source_bytes: 188,
@@ -262,8 +271,13 @@ mod tests {
     fn streams_of_one_process_are_told_apart() {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        metrics.stream("one").segment_published(0);
-        metrics.stream("two").segment_published(2);
+        metrics.stream("one").segment_published(&entry(&[], false));
+        metrics
+            .stream("two")
+            .segment_published(&entry(&["480p", "360p"], true));
+        metrics.stream("two").segment_bytes("480p", 188);
+        let start = StartTimes::default();
+        metrics.stream("two").first_segment(1200, Some(start));
         metrics.stream("two").source_failed(Reason::Silent);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
@@ -271,6 +285,11 @@ mod tests {
             "headend_transcoder_segments_total{stream=\"one\"} 1",
             "headend_transcoder_segments_total{stream=\"two\"} 1",
             "headend_transcoder_segment_gaps_total{stream=\"two\"} 2",
+            "headend_transcoder_discontinuities_total{stream=\"two\"} 1",
+            "headend_transcoder_segment_bytes_total{stream=\"two\",rendition=\"480p\"} 188",
+            "headend_transcoder_segment_duration_seconds_count 2",
+            "headend_transcoder_start_phase_seconds_count{phase=\"first_segment\"} 1",
+            "headend_transcoder_first_segment_seconds{stream=\"two\"} 1.2",
             "headend_transcoder_source_failures_total{stream=\"two\",reason=\"Silent\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");

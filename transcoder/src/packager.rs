@@ -137,7 +137,9 @@ impl Packager {
                 .iter_mut()
                 .map(|one| {
                     let bytes = std::mem::replace(&mut one.bytes, Bytes::new());
-                    (one.rendition.as_str().to_owned(), bytes)
+                    let rendition = one.rendition.as_str();
+                    self.parts.metrics.segment_bytes(rendition, bytes.len());
+                    (rendition.to_owned(), bytes)
                 })
                 .collect(),
         };
@@ -151,6 +153,7 @@ impl Packager {
                 .release(&segment_name(self.parts.attempt, number));
         }
         if admission.dropped {
+            self.parts.metrics.segment_dropped();
             segment.renditions.clear();
         } else {
             self.parts.store.hold(files);
@@ -258,7 +261,7 @@ impl Packager {
         let document = self.parts.window.document(unix_milliseconds());
         for entry in &document.segments {
             if numbers.contains(&entry.number) {
-                self.parts.metrics.segment_published(entry.gaps.len());
+                self.parts.metrics.segment_published(entry);
             }
         }
         self.parts.board.set_next(document.next);
@@ -273,7 +276,7 @@ impl Packager {
                 status.phase = JobPhase::Live;
                 let milliseconds = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
                 status.first_segment_milliseconds = Some(milliseconds);
-                self.parts.metrics.first_segment(elapsed.as_secs_f64());
+                self.parts.metrics.first_segment(milliseconds, status.start);
             }
             // What was still under way when the source was lost does not make it well again.
             JobPhase::Interrupted if status.source.healthy == Some(true) => {

@@ -11,7 +11,7 @@ mod sources;
 use std::time::Duration;
 
 use api::condition::Reason;
-use api::control::JobPhase;
+use api::control::{JobPhase, StartTimes};
 use api::job::{ResumeFloor, TranscodeJob};
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -242,11 +242,28 @@ impl Pipeline {
     fn delivers(&mut self) {
         self.deadline = None;
         self.sources.delivers(self.parts.started.elapsed());
+        let start = self.start_times();
         self.parts.board.update(|status| {
+            status.start.get_or_insert(start);
             status.source.healthy = Some(true);
             status.source.reason = Reason::Receiving;
             "media arrive".clone_into(&mut status.source.message);
         });
+    }
+
+    /// How far the connection had come when; the first keyframe has come now.
+    fn start_times(&self) -> StartTimes {
+        let reached = self.parts.source.reached();
+        let milliseconds = |at: Instant| {
+            let since = at.saturating_duration_since(self.parts.started);
+            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        };
+        StartTimes {
+            resolved_milliseconds: reached.resolved.map(milliseconds),
+            connected_milliseconds: reached.connected.map(milliseconds),
+            first_byte_milliseconds: reached.first_byte.map(milliseconds),
+            first_keyframe_milliseconds: Some(milliseconds(Instant::now())),
+        }
     }
 
     fn planned(&mut self, plan: MediaPlan) {
@@ -302,6 +319,7 @@ impl Pipeline {
         let effects = if index == before {
             self.flow.reconnected(now)
         } else {
+            self.parts.metrics.source_switched();
             self.parts.board.update(|status| {
                 status.source.index = index;
                 status.source.since_unix_milliseconds = now.unix_milliseconds;

@@ -12,6 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 use upstream::failure::SourceFailure;
 use upstream::input::{Input, Pace, Piece};
+use upstream::milestones::Reached;
 use upstream::source::Opener;
 
 /// What happens to the connection.
@@ -72,12 +73,18 @@ impl Source {
             if !delay.is_zero() {
                 sleep_until(start).await;
             }
+            opener.milestones().begin();
             // Read each time: a mounted Secret may have been changed since.
             let request = request::of(&source).await?;
             Input::open(&opener, request, enough).await
         };
         let opening = tokio::spawn(opening.in_current_span());
         self.state = State::Opening(AbortOnDropHandle::new(opening));
+    }
+
+    /// How far the connection has come, and when.
+    pub(crate) fn reached(&self) -> Reached {
+        self.opener.milestones().reached()
     }
 
     /// Closes the connection.

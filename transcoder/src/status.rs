@@ -1,7 +1,9 @@
 //! What the attempt says of itself: one document that every part changes, and everybody else can wait for.
 //! A change is logged here, once, and nowhere else.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use api::condition::Reason;
@@ -21,6 +23,39 @@ pub(crate) fn unix_milliseconds() -> i64 {
 #[derive(Debug, Clone)]
 pub(crate) struct StatusBoard {
     status: Arc<watch::Sender<JobStatus>>,
+    journey: Arc<Mutex<Journey>>,
+}
+
+/// What became of each source that was tried, in that order; of a long life the end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Journey {
+    steps: VecDeque<(i32, Reason)>,
+}
+
+impl Journey {
+    /// Steps that are remembered.
+    const MAXIMUM: usize = 32;
+
+    fn step(&mut self, index: i32, reason: Reason) {
+        // What is merely on its way says nothing of a source.
+        if reason == Reason::Connecting || self.steps.back() == Some(&(index, reason)) {
+            return;
+        }
+        if self.steps.len() == Self::MAXIMUM {
+            self.steps.pop_front();
+        }
+        self.steps.push_back((index, reason));
+    }
+}
+
+impl fmt::Display for Journey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, (index, reason)) in self.steps.iter().enumerate() {
+            let gap = if position == 0 { "" } else { " " };
+            write!(formatter, "{gap}{index}:{}", reason.as_str())?;
+        }
+        Ok(())
+    }
 }
 
 impl StatusBoard {
@@ -42,11 +77,13 @@ impl StatusBoard {
             },
             media: None,
             first_segment_milliseconds: None,
+            start: None,
             next: job.resume,
             troubles: Vec::new(),
         };
         Self {
             status: Arc::new(watch::Sender::new(status)),
+            journey: Arc::default(),
         }
     }
 
@@ -65,9 +102,17 @@ impl StatusBoard {
                 return false;
             }
             status.version += 1;
+            let mut journey = self.journey.lock().unwrap_or_else(PoisonError::into_inner);
+            journey.step(status.source.index, status.source.reason);
             log_change(&before, status);
             true
         });
+    }
+
+    /// What became of the sources so far.
+    pub(crate) fn journey(&self) -> Journey {
+        let journey = self.journey.lock();
+        journey.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Says where a next attempt would go on: no new version, it changes with every segment.
@@ -121,6 +166,31 @@ fn log_change(before: &JobStatus, after: &JobStatus) {
 mod tests {
     use super::*;
     use crate::fixtures;
+
+    #[test]
+    fn the_way_through_the_sources_is_remembered_in_order_and_bounded() {
+        let board = StatusBoard::new(&fixtures::job("/nowhere"), 0);
+        for (index, reason) in [
+            (0, Reason::HttpError),
+            (1, Reason::Connecting),
+            (1, Reason::Receiving),
+            (1, Reason::Silent),
+        ] {
+            board.update(|status| (status.source.index, status.source.reason) = (index, reason));
+            board.update(|status| status.phase = JobPhase::Live);
+            board.update(|status| status.phase = JobPhase::Starting);
+        }
+        assert_eq!(
+            board.journey().to_string(),
+            "0:HttpError 1:Receiving 1:Silent"
+        );
+        let mut journey = Journey::default();
+        for index in 0..100 {
+            journey.step(index, Reason::Silent);
+        }
+        assert_eq!(journey.steps.len(), Journey::MAXIMUM);
+        assert_eq!(journey.steps.back(), Some(&(99, Reason::Silent)));
+    }
 
     #[tokio::test]
     async fn only_a_change_makes_a_new_version() {

@@ -22,6 +22,7 @@ use tower::{BoxError, Service};
 
 use crate::egress::{CheckedResolver, EgressPolicy};
 use crate::failure::SourceFailure;
+use crate::milestones::{Milestone, Milestones};
 use crate::unhurried::Unhurried;
 
 /// What a connection reads ahead at most: a fraction of a second of any stream.
@@ -37,6 +38,7 @@ pub(crate) type Client = legacy::Client<Connector, Empty<Bytes>>;
 pub(crate) struct Connector {
     https: Https,
     patience: Duration,
+    milestones: Milestones,
 }
 
 impl Service<Uri> for Connector {
@@ -51,9 +53,12 @@ impl Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connecting = timeout(self.patience, self.https.call(uri));
         let seconds = self.patience.as_secs();
+        let milestones = self.milestones.clone();
         Box::pin(async move {
             let late = |_| BoxError::from(format!("no connection within {seconds} s"));
-            connecting.await.map_err(late)?
+            let connected = connecting.await.map_err(late)??;
+            milestones.reach(Milestone::Connected);
+            Ok(connected)
         })
     }
 }
@@ -78,8 +83,14 @@ impl Service<Uri> for Plain {
 }
 
 /// A client under a policy; lookup, connection and TLS together may take so long.
-pub(crate) fn client(policy: EgressPolicy, patience: Duration, tls: ClientConfig) -> Client {
-    let mut http = HttpConnector::new_with_resolver(CheckedResolver(policy));
+pub(crate) fn client(
+    policy: EgressPolicy,
+    patience: Duration,
+    tls: ClientConfig,
+    milestones: &Milestones,
+) -> Client {
+    let resolver = CheckedResolver(policy, milestones.clone());
+    let mut http = HttpConnector::new_with_resolver(resolver);
     http.enforce_http(false);
     http.set_nodelay(true);
     let https = HttpsConnectorBuilder::new()
@@ -91,7 +102,11 @@ pub(crate) fn client(policy: EgressPolicy, patience: Duration, tls: ClientConfig
         .pool_max_idle_per_host(0)
         .http1_max_buf_size(READ_AHEAD)
         .http1_ignore_invalid_headers_in_responses(true)
-        .build(Connector { https, patience })
+        .build(Connector {
+            https,
+            patience,
+            milestones: milestones.clone(),
+        })
 }
 
 /// For plain HTTP, where loading certificates would be a waste of time and memory.

@@ -11,6 +11,8 @@ use hyper_util::client::legacy::connect::dns::Name;
 use tower::{BoxError, Service};
 use url::{Host, Url};
 
+use crate::milestones::{Milestone, Milestones};
+
 /// Addresses of one name that are looked at; the rest is ignored.
 const ADDRESSES_MAXIMUM: usize = 32;
 
@@ -121,8 +123,8 @@ impl EgressPolicy {
 }
 
 /// Looks names up and hands out only addresses that the policy allows, so that a connection cannot go anywhere else.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct CheckedResolver(pub(crate) EgressPolicy);
+#[derive(Debug, Clone)]
+pub(crate) struct CheckedResolver(pub(crate) EgressPolicy, pub(crate) Milestones);
 
 impl Service<Name> for CheckedResolver {
     type Response = std::vec::IntoIter<SocketAddr>;
@@ -134,9 +136,10 @@ impl Service<Name> for CheckedResolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let policy = self.0;
+        let (policy, milestones) = (self.0, self.1.clone());
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            milestones.reach(Milestone::Resolved);
             Ok(policy.admit(name.as_str(), found)?.into_iter())
         })
     }

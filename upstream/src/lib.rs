@@ -7,6 +7,7 @@ pub mod failure;
 mod hls;
 pub mod input;
 mod login;
+pub mod milestones;
 mod redirect;
 pub mod source;
 mod unhurried;

@@ -22,6 +22,7 @@ use crate::client::{Client, client, trusting_nobody, trusting_the_system};
 use crate::egress::EgressPolicy;
 use crate::failure::{self, SourceFailure};
 use crate::login;
+use crate::milestones::{Milestone, Milestones};
 use crate::redirect;
 
 const REDIRECTS_MAXIMUM: usize = 10;
@@ -79,6 +80,7 @@ pub struct Opener {
 struct Shared {
     policy: EgressPolicy,
     patience: Patience,
+    milestones: Milestones,
     plain: Client,
     secure: OnceCell<Client>,
     roots: Vec<CertificateDer<'static>>,
@@ -98,16 +100,24 @@ impl Opener {
         patience: Patience,
         roots: Vec<CertificateDer<'static>>,
     ) -> Result<Self, SourceFailure> {
+        let milestones = Milestones::default();
         let shared = Shared {
             policy,
             patience,
-            plain: client(policy, patience.connect, trusting_nobody()?),
+            plain: client(policy, patience.connect, trusting_nobody()?, &milestones),
+            milestones,
             secure: OnceCell::new(),
             roots,
         };
         Ok(Self {
             shared: Arc::new(shared),
         })
+    }
+
+    /// How far its connections come, and when.
+    #[must_use]
+    pub fn milestones(&self) -> &Milestones {
+        &self.shared.milestones
     }
 
     /// Asks for a source and follows its redirects until it delivers.
@@ -136,6 +146,7 @@ impl Opener {
                     silence: self.shared.patience.silence,
                     deadline: Some(deadline),
                     waiting_since: Some(started),
+                    milestones: self.shared.milestones.clone(),
                 });
             };
             redirect::strip_credentials(&mut headers, &url, &next);
@@ -179,7 +190,8 @@ impl Opener {
                 let detail = format!("the certificates of the system cannot be read: {error}");
                 SourceFailure::InvalidRequest { detail }
             })??;
-            Ok(client(shared.policy, shared.patience.connect, config))
+            let patience = shared.patience.connect;
+            Ok(client(shared.policy, patience, config, &shared.milestones))
         };
         shared.secure.get_or_try_init(build).await
     }
@@ -273,6 +285,7 @@ pub struct SourceStream {
     deadline: Option<Instant>,
     /// Since when more bytes are wanted; silence counts from here, so a slow reader is never the source's fault.
     waiting_since: Option<Instant>,
+    milestones: Milestones,
 }
 
 impl SourceStream {
@@ -306,7 +319,9 @@ impl SourceStream {
             if let Ok(bytes) = frame.into_data()
                 && !bytes.is_empty()
             {
-                self.deadline = None;
+                if self.deadline.take().is_some() {
+                    self.milestones.reach(Milestone::FirstByte);
+                }
                 self.waiting_since = None;
                 return Ok(bytes);
             }

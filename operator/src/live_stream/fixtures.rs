@@ -174,6 +174,7 @@ pub(crate) fn job(attempt: i32, phase: JobPhase) -> JobStatus {
             renditions: vec!["source".to_owned()],
         }),
         first_segment_milliseconds: Some(1800),
+        start: None,
         next: ResumeFloor {
             media_sequence: 500,
             discontinuity_sequence: 2,

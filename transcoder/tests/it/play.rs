@@ -30,6 +30,17 @@ async fn a_plain_source_is_passed_through_and_breaks_no_rule() {
     );
     assert_eq!(media.video.as_deref(), Some("h264 High@1.2 320x180 25.000"));
     assert_eq!(attempt.source.stats("plain").unwrap().clients_total, 1);
+    let start = status.start.unwrap();
+    let passed = [
+        start.connected_milliseconds,
+        start.first_byte_milliseconds,
+        start.first_keyframe_milliseconds,
+        status.first_segment_milliseconds,
+    ];
+    assert!(
+        passed.iter().all(Option::is_some) && passed.is_sorted(),
+        "{start:?}"
+    );
     attempt.stop().await;
 }
 

@@ -1,0 +1,209 @@
+//! The figures of one stream, as the parts of an attempt count them. Decides nothing.
+
+use api::condition::Reason;
+use api::control::StartTimes;
+use api::playlists::SegmentEntry;
+use media::time::Ticks;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+
+use super::{Metrics, PhaseLabels, ReasonLabels, RenditionLabels, StreamLabels};
+
+/// What was counted of a stream over all attempts of this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Totals {
+    /// Bytes read from sources.
+    pub(crate) source_bytes: u64,
+    /// Connections to sources.
+    pub(crate) source_connections: u64,
+    /// Published segments.
+    pub(crate) segments: u64,
+    /// Renditions that published segments lacked.
+    pub(crate) segment_gaps: u64,
+    /// Encoders.
+    pub(crate) encoder_starts: u64,
+}
+
+/// The figures of one stream.
+#[derive(Debug, Clone)]
+pub(crate) struct StreamMetrics {
+    metrics: Metrics,
+    labels: StreamLabels,
+}
+
+impl StreamMetrics {
+    pub(super) fn new(metrics: Metrics, stream: &str) -> Self {
+        let stream = stream.to_owned();
+        Self {
+            metrics,
+            labels: StreamLabels { stream },
+        }
+    }
+
+    /// What was counted so far: for the record of the stream.
+    pub(crate) fn totals(&self) -> Totals {
+        let of = |family: &Family<StreamLabels, Counter>| family.get_or_create(&self.labels).get();
+        Totals {
+            source_bytes: of(&self.metrics.source_bytes),
+            source_connections: of(&self.metrics.source_connections),
+            segments: of(&self.metrics.segments),
+            segment_gaps: of(&self.metrics.segment_gaps),
+            encoder_starts: of(&self.metrics.encoder_starts),
+        }
+    }
+
+    /// Bytes came from the source.
+    pub(crate) fn source_bytes(&self, count: usize) {
+        self.metrics
+            .source_bytes
+            .get_or_create(&self.labels)
+            .inc_by(count as u64);
+    }
+
+    /// A source answered.
+    pub(crate) fn source_connected(&self) {
+        self.metrics
+            .source_connections
+            .get_or_create(&self.labels)
+            .inc();
+    }
+
+    /// A source failed.
+    pub(crate) fn source_failed(&self, reason: Reason) {
+        let labels = ReasonLabels {
+            stream: self.labels.stream.clone(),
+            reason: reason.as_str().to_owned(),
+        };
+        self.metrics.source_failures.get_or_create(&labels).inc();
+    }
+
+    /// Another source takes over.
+    pub(crate) fn source_switched(&self) {
+        self.metrics
+            .source_switches
+            .get_or_create(&self.labels)
+            .inc();
+    }
+
+    /// A segment was published.
+    pub(crate) fn segment_published(&self, entry: &SegmentEntry) {
+        let (metrics, labels) = (&self.metrics, &self.labels);
+        metrics.segments.get_or_create(labels).inc();
+        let gaps = entry.gaps.len() as u64;
+        metrics.segment_gaps.get_or_create(labels).inc_by(gaps);
+        if entry.discontinuity {
+            metrics.discontinuities.get_or_create(labels).inc();
+        }
+        let ticks = i64::try_from(entry.duration_ticks).unwrap_or(i64::MAX);
+        metrics.segment_seconds.observe(Ticks(ticks).as_seconds());
+    }
+
+    /// A rendition of a segment was made.
+    pub(crate) fn segment_bytes(&self, rendition: &str, count: usize) {
+        let labels = RenditionLabels {
+            stream: self.labels.stream.clone(),
+            rendition: rendition.to_owned(),
+        };
+        let bytes = self.metrics.segment_bytes.get_or_create(&labels);
+        bytes.inc_by(count as u64);
+    }
+
+    /// There was no room for a segment.
+    pub(crate) fn segment_dropped(&self) {
+        self.metrics
+            .segments_dropped
+            .get_or_create(&self.labels)
+            .inc();
+    }
+
+    /// A segment ended without a keyframe.
+    pub(crate) fn forced_cut(&self) {
+        self.metrics.forced_cuts.get_or_create(&self.labels).inc();
+    }
+
+    /// An encoder was started.
+    pub(crate) fn encoder_started(&self) {
+        self.metrics
+            .encoder_starts
+            .get_or_create(&self.labels)
+            .inc();
+    }
+
+    /// How far the slowest rendition is behind what was fed, in seconds.
+    pub(crate) fn encoder_delay(&self, seconds: f64) {
+        self.metrics
+            .encoder_delay
+            .get_or_create(&self.labels)
+            .set(seconds);
+    }
+
+    /// Whether segments are served from memory.
+    pub(crate) fn output_stalled(&self, is_stalled: bool) {
+        self.metrics
+            .output_stalled
+            .get_or_create(&self.labels)
+            .set(i64::from(is_stalled));
+    }
+
+    /// The first segment is published, so many milliseconds after the start, and what came before it.
+    pub(crate) fn first_segment(&self, milliseconds: i64, start: Option<StartTimes>) {
+        self.metrics
+            .first_segment
+            .get_or_create(&self.labels)
+            .set(seconds(milliseconds));
+        for (phase, took) in phases(start.unwrap_or_default(), milliseconds) {
+            let phase = self
+                .metrics
+                .start_phases
+                .get_or_create(&PhaseLabels { phase });
+            phase.observe(seconds(took));
+        }
+    }
+}
+
+/// How long each part of a start took, in milliseconds. A part that was not needed is left out.
+fn phases(start: StartTimes, first_segment: i64) -> Vec<(&'static str, i64)> {
+    let reached = [
+        ("resolve", start.resolved_milliseconds),
+        ("connect", start.connected_milliseconds),
+        ("first_byte", start.first_byte_milliseconds),
+        ("first_keyframe", start.first_keyframe_milliseconds),
+        ("first_segment", Some(first_segment)),
+    ];
+    let mut before = 0;
+    let mut took = Vec::new();
+    for (phase, at) in reached {
+        if let Some(at) = at {
+            took.push((phase, (at - before).max(0)));
+            before = at;
+        }
+    }
+    took
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a start is a matter of seconds")]
+fn seconds(milliseconds: i64) -> f64 {
+    milliseconds as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_a_start_add_up_and_what_was_not_needed_is_left_out() {
+        let start = StartTimes {
+            resolved_milliseconds: None,
+            connected_milliseconds: Some(40),
+            first_byte_milliseconds: Some(100),
+            first_keyframe_milliseconds: Some(900),
+        };
+        let expected = [
+            ("connect", 40),
+            ("first_byte", 60),
+            ("first_keyframe", 800),
+            ("first_segment", 1100),
+        ];
+        assert_eq!(phases(start, 2000), expected);
+    }
+}
