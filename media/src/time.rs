@@ -48,7 +48,9 @@ impl Ticks {
     /// The span as a duration; negative spans are zero.
     #[must_use]
     pub fn to_duration(self) -> Duration {
-        Duration::from_nanos(u64::try_from(self.0.max(0)).unwrap_or(0) * 100_000 / 9)
+        let ticks = self.0.max(0).cast_unsigned();
+        let second = TICKS_PER_SECOND.cast_unsigned();
+        Duration::from_secs(ticks / second) + Duration::from_nanos(ticks % second * 100_000 / 9)
     }
 
     /// The 33 bits that go on the wire.
@@ -119,6 +121,18 @@ mod tests {
     fn durations_and_ticks_convert_both_ways() {
         assert_eq!(Ticks::from_duration(Duration::from_millis(40)), Ticks(3600));
         assert_eq!(Ticks(3600).to_duration(), Duration::from_millis(40));
+        assert_eq!(Ticks(1).to_duration(), Duration::from_nanos(11_111));
         assert_eq!(Ticks(-1).wrapped(), (WRAP - 1) as u64);
+    }
+
+    #[test]
+    fn no_span_is_too_long_for_a_duration() {
+        // A source that jumps with every packet gets this far within some megabytes.
+        let seconds = 1 << 40;
+        let long = Ticks::from_seconds(seconds).to_duration();
+        assert_eq!(long, Duration::from_secs(seconds.cast_unsigned()));
+        let longest = Ticks(i64::MAX).to_duration();
+        assert_eq!(longest.as_secs(), 102_481_911_520_608);
+        assert_eq!(Ticks(i64::MIN).to_duration(), Duration::ZERO);
     }
 }
