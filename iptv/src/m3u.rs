@@ -69,11 +69,11 @@ pub struct Entry {
     pub radio: bool,
     /// The User-Agent to ask the source with.
     pub user_agent: Option<String>,
-    /// Further headers to ask the source with (`Referer` from `#EXTVLCOPT`, all of the URL's `|` suffix).
+    /// Further headers to ask the source with (`Referer` from `#EXTVLCOPT`, the first eight of the URL's `|` suffix).
     pub headers: Vec<(String, String)>,
     /// The source's address, without a `|` suffix.
     pub url: String,
-    /// All other attributes, by lower-case name (`catchup`, `tvg-shift`, …).
+    /// The first sixteen other attributes, by lower-case name (`catchup`, `tvg-shift`, …).
     pub attributes: BTreeMap<String, String>,
 }
 

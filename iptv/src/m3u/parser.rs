@@ -6,6 +6,8 @@ use super::{Entry, Fault, Limits, NotAPlaylist, Playlist, Problem, attributes, u
 const GROUPS: usize = 8;
 /// Bytes of a group's name; a longer one is left out.
 const GROUP_BYTES: usize = 200;
+/// Attributes of an entry that are kept beside those that have a place of their own.
+const ATTRIBUTES: usize = 16;
 
 /// Reads a list from chunks of bytes.
 #[derive(Debug)]
@@ -72,6 +74,7 @@ impl Parser {
             rest = after;
             if end.is_some() {
                 rest = &after[1..];
+                self.bytes = self.bytes.saturating_add(1);
                 self.end_line()?;
             }
         }
@@ -104,7 +107,7 @@ impl Parser {
     }
 
     fn collect(&mut self, piece: &[u8]) {
-        self.bytes = self.bytes.saturating_add(piece.len() + 1);
+        self.bytes = self.bytes.saturating_add(piece.len());
         if self.bytes > self.limits.bytes {
             let limit = self.limits.bytes;
             self.line += 1;
@@ -202,9 +205,11 @@ impl Parser {
             _ => return,
         };
         let value = value.trim().trim_matches('"');
-        self.pending
-            .headers
-            .push((header.to_owned(), value.to_owned()));
+        put(
+            &mut self.pending.headers,
+            header.to_owned(),
+            value.to_owned(),
+        );
     }
 
     fn read_address(&mut self, text: &str) {
@@ -276,9 +281,10 @@ fn entry(line: usize, name: &str, attributes: Vec<(String, String)>) -> Entry {
             "tvg-chno" => entry.number = Some(value),
             "group-title" => entry.groups = groups(&value),
             "radio" => entry.radio = value.eq_ignore_ascii_case("true") || value == "1",
-            _ => {
+            _ if entry.attributes.len() < ATTRIBUTES => {
                 entry.attributes.insert(key, value);
             }
+            _ => {}
         }
     }
     if entry.name.is_empty() {
@@ -293,10 +299,15 @@ fn set_header(entry: &mut Entry, name: String, value: String) {
         entry.user_agent = Some(value);
         return;
     }
+    put(&mut entry.headers, name, value);
+}
+
+/// Names a header again, or for the first time.
+fn put(headers: &mut Vec<(String, String)>, name: String, value: String) {
     let same = |(known, _): &&mut (String, String)| known.eq_ignore_ascii_case(&name);
-    match entry.headers.iter_mut().find(same) {
+    match headers.iter_mut().find(same) {
         Some(header) => header.1 = value,
-        None => entry.headers.push((name, value)),
+        None => headers.push((name, value)),
     }
 }
 

@@ -2,6 +2,9 @@
 
 use percent_encoding::percent_decode_str;
 
+/// Headers of an address; more are left out.
+const HEADERS: usize = 8;
+
 /// An address with the headers its suffix asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Address {
@@ -28,6 +31,7 @@ pub(super) fn parse(line: &str) -> Option<Address> {
     Some(Address {
         url: url.to_owned(),
         headers: pairs
+            .take(HEADERS)
             .map(|(name, value)| (name.trim().to_owned(), decoded(value.trim())))
             .collect(),
     })

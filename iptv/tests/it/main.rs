@@ -4,6 +4,8 @@
     reason = "helpers of a test file are outside of #[test] functions"
 )]
 
+mod properties;
+
 use iptv::m3u::{
     Entry, Fault, Limits, NotAPlaylist, Parser, Playlist, Problem, parse, write_entry, write_header,
 };
@@ -261,6 +263,37 @@ fn no_value_can_break_out_of_the_line_it_is_written_to() {
     assert_eq!(again.entries.len(), 1);
     assert_eq!(again.entries[0].url, "http://source.example/1");
     assert_eq!(again.entries[0].name, evil.replace('\n', " "));
+}
+
+#[test]
+fn attributes_and_headers_of_an_entry_are_bounded() {
+    let attributes: String = (0..2000).map(|index| format!(" a{index}=1")).collect();
+    let headers: Vec<_> = (0..2000).map(|index| format!("H{index}=1")).collect();
+    let options = "#EXTVLCOPT:http-referrer=r\n".repeat(2000);
+    let line = headers.join("&");
+    let list = format!("#EXTM3U\n#EXTINF:-1{attributes},One\n{options}http://s.example/1|{line}\n");
+    let limits = Limits {
+        line_bytes: 1 << 20,
+        ..Limits::default()
+    };
+    let playlist = parse(list.as_bytes(), limits).unwrap();
+    let entry = &playlist.entries[0];
+    // The referrer is one more.
+    assert_eq!((entry.attributes.len(), entry.headers.len()), (16, 9));
+}
+
+#[test]
+fn bytes_are_counted_once_however_they_come() {
+    let list = b"#EXTM3U\n#EXTINF:-1,One\nhttp://s.example/1\n";
+    let limits = Limits {
+        bytes: list.len(),
+        ..Limits::default()
+    };
+    let mut parser = Parser::new(limits);
+    for byte in list {
+        parser.feed(&[*byte]).unwrap();
+    }
+    assert_eq!(parser.finish().unwrap().problems, []);
 }
 
 #[test]
