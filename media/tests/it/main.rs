@@ -6,6 +6,7 @@
     reason = "helpers of tests may fail loudly, and FFmpeg is their judge"
 )]
 
+mod properties;
 mod sample;
 mod segments;
 mod source;
