@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::connection::{LIMIT_MAXIMUM_SECONDS, SourceTimeouts};
 use crate::live_stream::LiveStreamSpec;
 use crate::stream_class::{EgressPolicy, Preset, Rung, StreamClassSpec, TranscodeMode};
 
@@ -60,9 +61,28 @@ pub struct JobSource {
     /// Headers that are not secret.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<(String, String)>,
+    /// How long it may take for what; as for every other source when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<SourceTimeouts>,
     /// The connection slot that was granted, for a provider's source. Without a grant such a source must not be opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<SlotGrant>,
+}
+
+impl JobSource {
+    /// A source at an address, of which nothing else is said.
+    #[must_use]
+    pub fn new(index: i32, address: SourceAddress) -> Self {
+        Self {
+            index,
+            address,
+            user_agent: None,
+            headers_file: None,
+            headers: Vec::new(),
+            timeouts: None,
+            grant: None,
+        }
+    }
 }
 
 /// Where a source's address stands.
@@ -197,6 +217,16 @@ impl TranscodeJob {
         if self.sources.is_empty() {
             return Err("sources is empty".to_owned());
         }
+        for JobSource {
+            index, timeouts, ..
+        } in &self.sources
+        {
+            if timeouts.is_some_and(|timeouts| !timeouts.is_valid()) {
+                return Err(format!(
+                    "a time limit of source {index} is not within 1 to {LIMIT_MAXIMUM_SECONDS} seconds"
+                ));
+            }
+        }
         if class.segment_duration_seconds < 1
             || class.target_duration_seconds < class.segment_duration_seconds
         {
@@ -284,8 +314,11 @@ mod tests {
         sources["sources"] = serde_json::json!([]);
         let mut list = document();
         list["class"]["playlistDurationSeconds"] = 6.into();
+        let mut limits = document();
+        limits["sources"][0]["timeouts"] = serde_json::json!({ "silenceSeconds": 0 });
         for (document, named) in [
             (version, "version 2 is unknown"),
+            (limits, "a time limit of source 0"),
             (sources, "sources is empty"),
             (list, "playlistDurationSeconds 6"),
         ] {

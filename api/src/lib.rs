@@ -11,6 +11,7 @@
 )]
 
 pub mod condition;
+pub mod connection;
 pub mod control;
 pub mod job;
 pub mod live_stream;

@@ -5,6 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::connection::SourceTimeouts;
 use crate::stream_class::{DEFAULT_CLASS, Preset};
 
 /// Longest name of a LiveStream: it is the channel's slug, and the pod's name is built from it (63 characters at most).
@@ -103,6 +104,9 @@ pub struct Source {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub user_agent: Option<String>,
+    /// How long it may take for what, where that is not as for every other source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<SourceTimeouts>,
     /// Further request headers that are no secret, such as `Referer`; others belong in `headersSecretRef`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]

@@ -4,6 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::connection::SourceTimeouts;
 use crate::stream_class::EgressPolicy;
 
 /// One upstream account: where it is, which Secret has its login, how many connections it allows.
@@ -51,6 +52,9 @@ pub struct ProviderSpec {
     #[serde(default)]
     #[schemars(range(min = 0, max = 604_800))]
     pub import_interval_seconds: i32,
+    /// How long its channels may take for what, unless a stream says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<SourceTimeouts>,
     /// Which addresses it may send us to.
     #[serde(default)]
     pub egress: EgressPolicy,

@@ -150,6 +150,7 @@ fn job_source(
         user_agent: source.user_agent.clone(),
         headers_file: headers.map(|secret| mounted(secret, "headers")),
         headers: source.headers.iter().map(header).collect(),
+        timeouts: source.timeouts,
         grant: None,
     })
 }

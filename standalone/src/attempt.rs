@@ -55,6 +55,7 @@ fn source((index, source): (usize, &Source)) -> Option<JobSource> {
         user_agent: source.user_agent.clone(),
         headers_file: None,
         headers: source.headers.iter().map(header).collect(),
+        timeouts: source.timeouts,
         grant: None,
     })
 }

@@ -96,14 +96,10 @@ fn check(class: &StreamClassSpec) -> Result<(), String> {
             uid: "check".to_owned(),
         },
         attempt: 1,
-        sources: vec![JobSource {
-            index: 0,
-            address: SourceAddress::Url("http://source.example/".to_owned()),
-            user_agent: None,
-            headers_file: None,
-            headers: Vec::new(),
-            grant: None,
-        }],
+        sources: vec![JobSource::new(
+            0,
+            SourceAddress::Url("http://source.example/".to_owned()),
+        )],
         class: JobClass::resolve(&LiveStreamSpec::default(), class),
         resume: api::job::ResumeFloor::default(),
         output: JobOutput {

@@ -38,12 +38,5 @@ pub(crate) fn job(directory: &str) -> TranscodeJob {
 
 /// A source at an address.
 pub(crate) fn source(index: i32, url: &str) -> JobSource {
-    JobSource {
-        index,
-        address: SourceAddress::Url(url.to_owned()),
-        user_agent: None,
-        headers_file: None,
-        headers: Vec::new(),
-        grant: None,
-    }
+    JobSource::new(index, SourceAddress::Url(url.to_owned()))
 }

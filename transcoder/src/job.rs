@@ -184,7 +184,7 @@ impl Attempt {
             allow_loopback: self.options.allow_loopback,
         };
         let enough = ladder::enough_lines(&Wanted::from(&self.job.class));
-        let mut source = Source::new(Opener::new(policy, patience)?, enough);
+        let mut source = Source::new(Opener::new(policy, patience)?, enough, self.metrics.clone());
         if let Some(first) = self.job.sources.first() {
             source.connect(first, Duration::ZERO);
         }

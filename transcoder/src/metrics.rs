@@ -41,6 +41,13 @@ struct PhaseLabels {
     phase: &'static str,
 }
 
+/// Which stream, and how it went.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabels {
+    stream: String,
+    result: &'static str,
+}
+
 /// How far encoders are confined.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LevelLabels {
@@ -62,6 +69,7 @@ const SEGMENT_SECONDS: [f64; 9] = [0.25, 0.5, 1.0, 1.5, 2.1, 3.0, 4.5, 6.5, 10.5
 pub struct Metrics {
     source_bytes: Family<StreamLabels, Counter>,
     source_connections: Family<StreamLabels, Counter>,
+    source_resolutions: Family<ResultLabels, Counter>,
     source_failures: Family<ReasonLabels, Counter>,
     source_switches: Family<StreamLabels, Counter>,
     segments: Family<StreamLabels, Counter>,
@@ -84,6 +92,7 @@ impl Default for Metrics {
         Self {
             source_bytes: Family::default(),
             source_connections: Family::default(),
+            source_resolutions: Family::default(),
             source_failures: Family::default(),
             source_switches: Family::default(),
             segments: Family::default(),
@@ -127,6 +136,11 @@ impl Metrics {
             "source_connections",
             "Connections opened to sources",
             self.source_connections.clone(),
+        );
+        registry.register(
+            "source_resolutions",
+            "Times that a source's address led to one that answers, links of a provider and redirects included, or did not",
+            self.source_resolutions.clone(),
         );
         registry.register(
             "source_failures",
@@ -279,6 +293,7 @@ mod tests {
         let start = StartTimes::default();
         metrics.stream("two").first_segment(1200, Some(start));
         metrics.stream("two").source_failed(Reason::Silent);
+        metrics.stream("two").source_resolved(false);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in [
@@ -290,6 +305,7 @@ mod tests {
             "headend_transcoder_segment_duration_seconds_count 2",
             "headend_transcoder_start_phase_seconds_count{phase=\"first_segment\"} 1",
             "headend_transcoder_first_segment_seconds{stream=\"two\"} 1.2",
+            "headend_transcoder_source_resolutions_total{stream=\"two\",result=\"failed\"} 1",
             "headend_transcoder_source_failures_total{stream=\"two\",reason=\"Silent\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");

@@ -15,6 +15,8 @@ use upstream::input::{Input, Pace, Piece};
 use upstream::milestones::Reached;
 use upstream::source::Opener;
 
+use crate::metrics::StreamMetrics;
+
 /// What happens to the connection.
 #[derive(Debug)]
 pub(crate) enum SourceEvent {
@@ -51,20 +53,25 @@ pub(crate) struct Source {
     opener: Opener,
     /// Lines of the highest picture that is shown, where that is not the source's own.
     enough: Option<u32>,
+    metrics: StreamMetrics,
     state: State,
 }
 
 impl Source {
-    /// No connection yet. A source that offers several qualities need not have more than `enough` lines.
-    pub(crate) fn new(opener: Opener, enough: Option<u32>) -> Self {
+    /// No connection yet. What a source does not say itself is as the opener has it. A source that offers several qualities need
+    /// not have more than `enough` lines.
+    pub(crate) fn new(opener: Opener, enough: Option<u32>, metrics: StreamMetrics) -> Self {
         Self {
             opener,
             enough,
+            metrics,
             state: State::Closed,
         }
     }
 
-    /// Closes what is open and connects to a source after a delay.
+    /// Closes what is open and connects to a source after a delay. Always from its own address: what that was resolved to, over
+    /// redirects and with tokens, serves one connection (or the reloads of one playlist) and is kept nowhere, as no two streams
+    /// of a process share it.
     pub(crate) fn connect(&mut self, source: &JobSource, delay: Duration) {
         let (opener, enough) = (self.opener.clone(), self.enough);
         let source = source.clone();
@@ -76,6 +83,7 @@ impl Source {
             opener.milestones().begin();
             // Read each time: a mounted Secret may have been changed since.
             let request = request::of(&source).await?;
+            let opener = opener.under(request::terms(&source, opener.terms()))?;
             Input::open(&opener, request, enough).await
         };
         let opening = tokio::spawn(opening.in_current_span());
@@ -99,10 +107,14 @@ impl Source {
             State::Open(input) => input.next().await.map(SourceEvent::from),
             State::Opening(opening) => match opening.await {
                 Ok(Ok(input)) => {
+                    self.metrics.source_resolved(true);
                     self.state = State::Open(Box::new(input));
                     Ok(SourceEvent::Opened)
                 }
-                Ok(Err(failure)) => Err(failure),
+                Ok(Err(failure)) => {
+                    self.metrics.source_resolved(false);
+                    Err(failure)
+                }
                 Err(broken) => Err(SourceFailure::InvalidRequest {
                     detail: broken.to_string(),
                 }),

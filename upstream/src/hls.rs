@@ -20,8 +20,7 @@ use crate::source::{Opener, SourceRequest};
 /// Pieces that are read ahead at most: with the size of each, what an open source takes of memory.
 const AHEAD: usize = 64;
 
-/// A playlist, and where it came from.
-#[derive(Debug)]
+/// A playlist, and where it came from. Not to be shown: its address carries logins.
 pub(crate) struct Loaded {
     pub(crate) url: Url,
     pub(crate) text: Bytes,

@@ -1,6 +1,7 @@
 //! Opens a source and reads it as a stream of bytes without end. Redirects are followed here, so that each is checked.
 //! Never reads a body whole, never waits without a limit, never reuses a connection.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use jiff::Timestamp;
+use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
@@ -71,19 +73,33 @@ pub struct SourceRequest {
     pub headers: Vec<(String, String)>,
 }
 
-/// Opens sources under one egress policy. Cheap to clone; loads the certificates of the system on the first `https` address only.
+/// Under which terms a source is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// Which addresses may be connected to.
+    pub policy: EgressPolicy,
+    /// How long is waited for what.
+    pub patience: Patience,
+}
+
+/// Opens sources under the same terms. Cheap to clone; loads the certificates of the system on the first `https` address only.
 #[derive(Clone)]
 pub struct Opener {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    policy: EgressPolicy,
-    patience: Patience,
+    terms: Terms,
     milestones: Milestones,
     plain: Client,
     secure: OnceCell<Client>,
+    trust: Arc<Trust>,
+}
+
+/// What certificates are checked against: loaded once, whatever the terms.
+struct Trust {
     roots: Vec<CertificateDer<'static>>,
+    config: OnceCell<ClientConfig>,
 }
 
 impl Opener {
@@ -100,14 +116,26 @@ impl Opener {
         patience: Patience,
         roots: Vec<CertificateDer<'static>>,
     ) -> Result<Self, SourceFailure> {
-        let milestones = Milestones::default();
+        let trust = Trust {
+            roots,
+            config: OnceCell::new(),
+        };
+        let terms = Terms { policy, patience };
+        Self::build(terms, Milestones::default(), Arc::new(trust))
+    }
+
+    fn build(
+        terms: Terms,
+        milestones: Milestones,
+        trust: Arc<Trust>,
+    ) -> Result<Self, SourceFailure> {
+        let Terms { policy, patience } = terms;
         let shared = Shared {
-            policy,
-            patience,
             plain: client(policy, patience.connect, trusting_nobody()?, &milestones),
             milestones,
             secure: OnceCell::new(),
-            roots,
+            terms,
+            trust,
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -120,13 +148,32 @@ impl Opener {
         &self.shared.milestones
     }
 
+    /// The terms it asks under.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        self.shared.terms
+    }
+
+    /// The same under other terms; its milestones are these.
+    ///
+    /// # Errors
+    /// As [`Opener::new`].
+    pub fn under(&self, terms: Terms) -> Result<Self, SourceFailure> {
+        if terms == self.shared.terms {
+            return Ok(self.clone());
+        }
+        let shared = &self.shared;
+        Self::build(terms, shared.milestones.clone(), Arc::clone(&shared.trust))
+    }
+
     /// Asks for a source and follows its redirects until it delivers.
     ///
     /// # Errors
     /// The named failure of the source.
     pub async fn open(&self, request: &SourceRequest) -> Result<SourceStream, SourceFailure> {
         let started = Instant::now();
-        let deadline = started + self.shared.patience.first_byte;
+        let patience = self.shared.terms.patience;
+        let deadline = started + patience.first_byte;
         let mut headers = headers(request)?;
         let mut url = request.url.clone();
         for _ in 0..=REDIRECTS_MAXIMUM {
@@ -143,7 +190,7 @@ impl Opener {
                     is_part: answer.status() == StatusCode::PARTIAL_CONTENT,
                     url,
                     body: answer.into_body(),
-                    silence: self.shared.patience.silence,
+                    silence: patience.silence,
                     deadline: Some(deadline),
                     waiting_since: Some(started),
                     milestones: self.shared.milestones.clone(),
@@ -172,7 +219,8 @@ impl Opener {
             origin: origin.clone(),
             refused,
         };
-        self.shared.policy.check_literal(url).map_err(refuse)?;
+        let policy = self.shared.terms.policy;
+        policy.check_literal(url).map_err(refuse)?;
         let client = self.client(url).await?;
         let sent = client.request(ask_for(url, headers)?).await;
         sent.map_err(|error| failure::opening(&origin, &error))
@@ -184,16 +232,25 @@ impl Opener {
             return Ok(&shared.plain);
         }
         let build = || async {
-            let roots = shared.roots.clone();
-            let loading = spawn_blocking(|| trusting_the_system(roots));
-            let config = loading.await.map_err(|error| {
-                let detail = format!("the certificates of the system cannot be read: {error}");
-                SourceFailure::InvalidRequest { detail }
-            })??;
-            let patience = shared.patience.connect;
-            Ok(client(shared.policy, patience, config, &shared.milestones))
+            let Terms { policy, patience } = shared.terms;
+            let config = shared.trust.config().await?;
+            Ok(client(policy, patience.connect, config, &shared.milestones))
         };
         shared.secure.get_or_try_init(build).await
+    }
+}
+
+impl Trust {
+    async fn config(&self) -> Result<ClientConfig, SourceFailure> {
+        let load = || async {
+            let roots = self.roots.clone();
+            let loading = spawn_blocking(|| trusting_the_system(roots));
+            loading.await.map_err(|error| {
+                let detail = format!("the certificates of the system cannot be read: {error}");
+                SourceFailure::InvalidRequest { detail }
+            })?
+        };
+        self.config.get_or_try_init(load).await.cloned()
     }
 }
 
@@ -272,7 +329,6 @@ fn next_hop(
 }
 
 /// The bytes of an open source. Dropping it closes the connection.
-#[derive(Debug)]
 pub struct SourceStream {
     origin: String,
     /// Where the redirects ended: what relative addresses are relative to.
@@ -286,6 +342,16 @@ pub struct SourceStream {
     /// Since when more bytes are wanted; silence counts from here, so a slow reader is never the source's fault.
     waiting_since: Option<Instant>,
     milestones: Milestones,
+}
+
+impl fmt::Debug for SourceStream {
+    /// Its address carries logins.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("SourceStream")
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
+    }
 }
 
 impl SourceStream {

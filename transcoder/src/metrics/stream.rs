@@ -7,7 +7,7 @@ use media::time::Ticks;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
-use super::{Metrics, PhaseLabels, ReasonLabels, RenditionLabels, StreamLabels};
+use super::{Metrics, PhaseLabels, ReasonLabels, RenditionLabels, ResultLabels, StreamLabels};
 
 /// What was counted of a stream over all attempts of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +66,15 @@ impl StreamMetrics {
             .source_connections
             .get_or_create(&self.labels)
             .inc();
+    }
+
+    /// A source's address was resolved to one that answers, or not.
+    pub(crate) fn source_resolved(&self, succeeded: bool) {
+        let labels = ResultLabels {
+            stream: self.labels.stream.clone(),
+            result: if succeeded { "succeeded" } else { "failed" },
+        };
+        self.metrics.source_resolutions.get_or_create(&labels).inc();
     }
 
     /// A source failed.

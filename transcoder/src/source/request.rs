@@ -2,11 +2,12 @@
 //! What is read is never logged.
 
 use std::io;
+use std::time::Duration;
 
 use api::job::{JobSource, SourceAddress};
 use tokio::io::AsyncReadExt;
 use upstream::failure::SourceFailure;
-use upstream::source::SourceRequest;
+use upstream::source::{Patience, SourceRequest, Terms};
 use url::Url;
 
 /// Bytes of a mounted file that are read.
@@ -29,6 +30,24 @@ pub(super) async fn of(source: &JobSource) -> Result<SourceRequest, SourceFailur
         user_agent: source.user_agent.clone(),
         headers,
     })
+}
+
+/// The terms of a source: its own word first.
+pub(super) fn terms(source: &JobSource, of_class: Terms) -> Terms {
+    let said = source.timeouts.unwrap_or_default();
+    let or = |seconds: Option<i32>, otherwise| {
+        let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
+        seconds.map_or(otherwise, Duration::from_secs)
+    };
+    let patience = of_class.patience;
+    Terms {
+        patience: Patience {
+            connect: or(said.connect_seconds, patience.connect),
+            first_byte: or(said.first_byte_seconds, patience.first_byte),
+            silence: or(said.silence_seconds, patience.silence),
+        },
+        ..of_class
+    }
 }
 
 async fn read(path: &str, what: &str) -> Result<String, SourceFailure> {
@@ -65,8 +84,33 @@ fn invalid(detail: String) -> SourceFailure {
 
 #[cfg(test)]
 mod tests {
+    use api::connection::SourceTimeouts;
+    use upstream::egress::EgressPolicy;
+
     use super::*;
     use crate::fixtures;
+
+    #[test]
+    fn a_source_is_waited_for_as_it_says_and_else_like_all_others() {
+        let of_class = Terms {
+            policy: EgressPolicy::default(),
+            patience: Patience::default(),
+        };
+        let plain = fixtures::source(0, "http://a.example");
+        assert_eq!(terms(&plain, of_class), of_class);
+        let slow = JobSource {
+            timeouts: Some(SourceTimeouts {
+                silence_seconds: Some(12),
+                ..SourceTimeouts::default()
+            }),
+            ..plain
+        };
+        let expected = Patience {
+            silence: Duration::from_secs(12),
+            ..Patience::default()
+        };
+        assert_eq!(terms(&slow, of_class).patience, expected);
+    }
 
     #[tokio::test]
     async fn address_and_headers_may_stand_in_mounted_files() {

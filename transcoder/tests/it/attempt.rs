@@ -86,22 +86,37 @@ impl Setup {
     }
 
     /// Starts source and attempt. Channels become the job's sources unless it has some.
-    pub(crate) async fn start(mut self) -> Attempt {
-        testkit::tls::choose_provider();
+    pub(crate) async fn start(self) -> Attempt {
         let names: Vec<String> = self.channels.iter().map(|one| one.name.clone()).collect();
-        let source = SourceSettings::loopback(self.channels);
-        let source = LiveSource::start(source).await.unwrap();
-        if self.job.sources.is_empty() {
-            let url = |name: &String| match self.playlist {
+        let (playlist, sources) = (self.playlist, self.job.sources.clone());
+        let of_channels = |source: &LiveSource| {
+            let url = |name: &String| match playlist {
                 Some(playlist) => source.hls_url(name, playlist),
                 None => source.url(name),
             };
-            let urls = names.iter().map(url);
-            self.job.sources = (0..)
-                .zip(urls)
-                .map(|(index, url)| job_source(index, url))
-                .collect();
-        }
+            let numbered = (0..).zip(&names);
+            let channels = numbered.map(|(index, name)| job_source(index, url(name)));
+            channels.collect()
+        };
+        self.start_with(|source| {
+            if sources.is_empty() {
+                of_channels(source)
+            } else {
+                sources
+            }
+        })
+        .await
+    }
+
+    /// Starts source and attempt, whose job's sources come from the channels as told.
+    pub(crate) async fn start_with(
+        mut self,
+        sources: impl FnOnce(&LiveSource) -> Vec<JobSource>,
+    ) -> Attempt {
+        testkit::tls::choose_provider();
+        let source = SourceSettings::loopback(self.channels);
+        let source = LiveSource::start(source).await.unwrap();
+        self.job.sources = sources(&source);
         let directory = tempfile::tempdir().unwrap();
         if self.job.output.directory.is_empty() {
             self.job.output.directory = directory.path().to_string_lossy().into_owned();
@@ -235,14 +250,7 @@ pub(crate) fn told(report: &Report) -> String {
 }
 
 pub(crate) fn job_source(index: i32, url: String) -> JobSource {
-    JobSource {
-        index,
-        address: SourceAddress::Url(url),
-        user_agent: None,
-        headers_file: None,
-        headers: Vec::new(),
-        grant: None,
-    }
+    JobSource::new(index, SourceAddress::Url(url))
 }
 
 /// A job without sources and directory, which [`Setup::start`] adds.

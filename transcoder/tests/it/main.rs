@@ -14,6 +14,7 @@ mod faults;
 mod full;
 mod hls;
 mod killed;
+mod links;
 mod output;
 mod play;
 mod process;

@@ -1,6 +1,7 @@
 //! Which segments of a live playlist are fetched next, and when it is loaded again. Pure: knows lists and times, no addresses' answers.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,12 +23,22 @@ const LEAST_BURST: Duration = Duration::from_secs(2);
 const MOST_BURST: Duration = Duration::from_secs(4);
 
 /// A segment that is listed, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Listed {
     pub(super) sequence: u64,
     pub(super) segment: Segment,
     /// The playlist's address, which its own is relative to.
     pub(super) base: Arc<Url>,
+}
+
+impl fmt::Debug for Listed {
+    /// Its addresses carry logins.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Listed")
+            .field("sequence", &self.sequence)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What is to be done.

@@ -1,0 +1,39 @@
+//! How a source is connected to. Schema and rules; connects to nothing.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// The longest that any of the limits may be, in seconds.
+pub const LIMIT_MAXIMUM_SECONDS: i32 = 300;
+
+/// How long a source may take for what. What is absent is as for every other source.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceTimeouts {
+    /// For address lookup, connection and TLS, in seconds; 10 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 300))]
+    pub connect_seconds: Option<i32>,
+    /// From the request to the first byte, redirects included, in seconds; what the class has as startDeadlineSeconds when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 300))]
+    pub first_byte_seconds: Option<i32>,
+    /// Without a byte, once there were some, in seconds; 4 when absent. A source that is an HLS playlist is judged by its target duration instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 300))]
+    pub silence_seconds: Option<i32>,
+}
+
+impl SourceTimeouts {
+    /// Whether each limit is one that the schema allows.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        let limits = [
+            self.connect_seconds,
+            self.first_byte_seconds,
+            self.silence_seconds,
+        ];
+        let mut said = limits.into_iter().flatten();
+        said.all(|seconds| (1..=LIMIT_MAXIMUM_SECONDS).contains(&seconds))
+    }
+}
