@@ -1,4 +1,4 @@
-//! Cuts one live stream into the segments of all its renditions: same numbers, same durations, same dates, same audio.
+//! Cuts one live stream into the segments of all its renditions: same segments, same durations, same dates, same audio.
 //! A pure state machine: [`Segmenter::handle`] takes what happened and the time, and answers what to publish. It never waits, reads or writes.
 //!
 //! ```
@@ -8,9 +8,6 @@
 //!
 //! let mut segmenter = Segmenter::new(Settings {
 //!     rules: CutRules { segment_duration: Ticks::from_seconds(2), target_duration: Ticks::from_seconds(4) },
-//!     media_sequence: 1_760_000_000,          // max(state.json, floor of the job, Unix seconds)
-//!     discontinuity_sequence: 1_760_000_000,  // likewise
-//!     after_another: false,                   // true when an attempt before this one has published
 //! });
 //! let opening = Opening {
 //!     program_date_time: 1_760_000_000_000,   // Unix milliseconds of the first byte, minus the burst
@@ -22,7 +19,7 @@
 //! for output in segmenter.handle(Input::Begin(opening), now) {
 //!     match output {
 //!         Output::Began(generation) => { /* start FFmpeg for it, if anything is encoded */ }
-//!         Output::Segment(segment) => { /* write segment.renditions, push it to the playlist window */ }
+//!         Output::Segment(segment) => { /* give it a number (`playlist::numbers`), write it, list it */ }
 //!         _ => {}
 //!     }
 //! }
@@ -97,12 +94,12 @@ impl Segmenter {
         Self {
             settings,
             moment: Moment::before_all(Duration::ZERO),
-            plan: Plan::new(settings.media_sequence, settings.discontinuity_sequence),
+            plan: Plan::default(),
             timeline: Timeline::default(),
             source: SourceTimeline::new(settings.rules.limit()),
             audio: AudioQueue::default(),
             followers: Vec::new(),
-            publisher: Publisher::new(settings.media_sequence),
+            publisher: Publisher::default(),
             active: None,
             next_generation: 0,
             next: None,
@@ -122,21 +119,10 @@ impl Segmenter {
         std::mem::take(&mut self.output)
     }
 
-    /// With which number the next segment will be published, and the discontinuity sequence so far: where another attempt may go on.
-    #[must_use]
-    pub fn next_numbers(&self) -> (u64, u64) {
-        (
-            self.publisher.next(),
-            self.publisher
-                .discontinuity_sequence()
-                .max(self.settings.discontinuity_sequence),
-        )
-    }
-
     /// Whether everything of a finished stream is published.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.publisher.next() == self.plan.next_number() && self.active_is_closed()
+        self.publisher.next() == self.plan.next_ordinal() && self.active_is_closed()
     }
 
     fn receive(&mut self, input: Input) {
@@ -256,9 +242,9 @@ impl Segmenter {
             arrival: self.moment.clock,
             payload: Bytes::new(),
         });
-        if let Some(number) = self.look_ahead(&ahead) {
+        if let Some(ordinal) = self.look_ahead(&ahead) {
             for follower in self.passed_through(id) {
-                follower.complete_to(number);
+                follower.complete_to(ordinal);
             }
         }
     }
@@ -340,7 +326,7 @@ impl Segmenter {
     fn add_rendition(&mut self, rendition: RenditionPlan) {
         let Some(active) = &self.active else { return };
         if self.follower(&rendition.id).is_none() {
-            let oldest = self.plan.first_number();
+            let oldest = self.plan.first_ordinal();
             self.followers
                 .push(Follower::new(active.id, rendition, oldest, false));
         }

@@ -5,5 +5,6 @@ pub mod mux;
 pub mod packet;
 pub mod pes;
 pub mod program;
+pub mod seam;
 pub mod section;
 pub mod tables;

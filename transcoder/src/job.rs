@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::control::JobPhase;
-use api::job::{ResumeFloor, TranscodeJob};
+use api::job::TranscodeJob;
 use api::playlists::Playlists;
 use axum::Router;
 use media::ladder::{self, Wanted};
+use media::playlist::numbers::Numbers;
 use media::playlist::window::{Window, WindowSettings};
 use runtime::admin::Readiness;
 use runtime::serve::{ServeLimits, serve};
@@ -33,8 +34,9 @@ use crate::output::recovery::{Recovered, recover};
 use crate::output::volume::Volume;
 use crate::output::writer::Writer;
 use crate::packager;
+use crate::packager::first;
 use crate::packager::queue::{Limits, Queue};
-use crate::pipeline::{self, Pipeline, Start};
+use crate::pipeline::{self, Pipeline};
 use crate::sandbox::Launcher;
 use crate::source::Source;
 use crate::status::{StatusBoard, unix_milliseconds};
@@ -193,9 +195,9 @@ impl Attempt {
 
     async fn play(&mut self, source: Source) -> Outcome {
         let recovered = recover(Volume::new(&self.job.output.directory)).await;
-        let start = self.first_numbers(recovered.next);
+        let numbers = first::numbers(self.job.resume, recovered.next, unix_milliseconds() / 1000);
         let (packager, inputs) = mpsc::channel(SEGMENTS_UNDER_WAY);
-        let packaging = packager::run(self.packager(start, recovered), inputs);
+        let packaging = packager::run(self.packager(numbers, recovered), inputs);
         let packaging = AbortOnDropHandle::new(tokio::spawn(packaging.in_current_span()));
         let readiness = tokio::spawn(ready(self.board.clone(), self.options.readiness.clone()));
         let readiness = AbortOnDropHandle::new(readiness);
@@ -204,7 +206,6 @@ impl Attempt {
             job: self.job.clone(),
             launcher: self.options.launcher.clone(),
             started: self.started,
-            start,
             source,
             packager,
             commands,
@@ -223,7 +224,7 @@ impl Attempt {
         outcome
     }
 
-    fn packager(&self, start: Start, recovered: Recovered) -> packager::Parts {
+    fn packager(&self, numbers: Numbers, recovered: Recovered) -> packager::Parts {
         let class = &self.job.class;
         let seconds = |seconds: i32| Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
         let retention =
@@ -242,8 +243,9 @@ impl Attempt {
                 version: u64::try_from(self.version).unwrap_or(0),
                 target_duration_seconds: class.target_duration_seconds,
                 playlist_duration_seconds: class.playlist_duration_seconds,
-                start: start.numbers,
+                start: numbers.next(),
             }),
+            numbers,
             queue: Queue::new(limits, recovered.bytes()),
             writer: Writer::start(Volume::new(&self.job.output.directory)),
             store: self.store.clone(),
@@ -251,23 +253,6 @@ impl Attempt {
             playlists: self.playlists.clone(),
             board: self.board.clone(),
             metrics: self.metrics.clone(),
-        }
-    }
-
-    fn first_numbers(&self, state: Option<ResumeFloor>) -> Start {
-        let floor = self.job.resume;
-        let state_or_none = state.unwrap_or_default();
-        let second = unix_milliseconds() / 1000;
-        Start {
-            numbers: ResumeFloor {
-                media_sequence: second
-                    .max(floor.media_sequence)
-                    .max(state_or_none.media_sequence),
-                discontinuity_sequence: first_discontinuity(second)
-                    .max(floor.discontinuity_sequence)
-                    .max(state_or_none.discontinuity_sequence),
-            },
-            after_another: state.is_some() || floor != ResumeFloor::default(),
         }
     }
 
@@ -345,27 +330,5 @@ fn nothing_listed(job: &TranscodeJob, version: i64) -> Playlists {
         renditions: Vec::new(),
         segments: Vec::new(),
         next: job.resume,
-    }
-}
-
-/// Where EXT-X-DISCONTINUITY-SEQUENCE starts when nothing is known of a former attempt: whole hours since 2026. It grows over a stream
-/// that was deleted and made anew, and stays small: hls.js keeps an array as long as that number and walks it, so that Unix seconds
-/// hold a browser up for most of a minute.
-fn first_discontinuity(unix_seconds: i64) -> i64 {
-    const YEAR_2026: i64 = 1_767_225_600;
-    (unix_seconds - YEAR_2026).max(0) / 3600
-}
-
-#[cfg(test)]
-mod tests {
-    use super::first_discontinuity;
-
-    #[test]
-    fn the_first_discontinuity_sequence_grows_with_time_and_stays_small_for_players() {
-        let year = 365 * 24 * 3600;
-        assert_eq!(first_discontinuity(1_767_225_600), 0);
-        assert_eq!(first_discontinuity(1_767_225_600 + year), 8760);
-        assert!(first_discontinuity(1_767_225_600 + 20 * year) < 200_000);
-        assert_eq!(first_discontinuity(0), 0, "a clock that is not set");
     }
 }

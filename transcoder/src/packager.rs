@@ -1,6 +1,7 @@
 //! Owns what is listed: takes finished segments, sees them to the volume, publishes them in order, removes them when nobody may ask any more.
 //! Never waits for the volume: what it does not take in time is published from memory, and said so.
 
+pub(crate) mod first;
 pub(crate) mod queue;
 pub(crate) mod rates;
 
@@ -14,6 +15,7 @@ use api::job::ResumeFloor;
 use api::names::{parse_segment_name, segment_name};
 use api::playlists::Playlists;
 use bytes::Bytes;
+use media::playlist::numbers::{NumberedSegment, Numbers};
 use media::playlist::render;
 use media::playlist::window::Window;
 use media::segmenter::io::FinishedSegment;
@@ -41,7 +43,7 @@ const REMOVAL_RETRY: Duration = Duration::from_secs(1);
 pub(crate) enum Input {
     /// The renditions that follow, highest first.
     Renditions(Vec<RenditionFacts>),
-    /// The next number is complete.
+    /// The next segment is complete.
     Segment(FinishedSegment),
     /// Nothing follows: publish what there is, and say where to go on.
     Finish(oneshot::Sender<ResumeFloor>),
@@ -54,6 +56,8 @@ pub(crate) struct Parts {
     pub(crate) attempt: i32,
     /// When the process started.
     pub(crate) started: Instant,
+    /// What numbers segments get.
+    pub(crate) numbers: Numbers,
     /// What is listed.
     pub(crate) window: Window,
     /// The order of writing and publishing.
@@ -78,7 +82,7 @@ pub(crate) struct Packager {
     parts: Parts,
     facts: Vec<RenditionFacts>,
     /// Finished and not listed yet, without their bytes.
-    unlisted: VecDeque<FinishedSegment>,
+    unlisted: VecDeque<NumberedSegment>,
     /// Renditions with a file, by number.
     files: BTreeMap<u64, Vec<String>>,
     removals: Vec<(String, String)>,
@@ -126,8 +130,9 @@ impl Packager {
         }
     }
 
-    fn finished(&mut self, mut segment: FinishedSegment) {
+    fn finished(&mut self, segment: FinishedSegment) {
         self.learn_rates(&segment);
+        let mut segment = self.parts.numbers.give(segment);
         let name = segment_name(self.parts.attempt, segment.number);
         let files = SegmentFiles {
             number: segment.number,

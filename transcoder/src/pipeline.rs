@@ -30,8 +30,6 @@ use plan::{MediaPlan, Unusable};
 use processes::{Failures, Processes};
 use sources::{Next, Sources};
 
-pub(crate) use flow::effect::Start;
-
 /// The segmenter hears of the time this often, whatever else happens.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -60,8 +58,6 @@ pub(crate) struct Parts {
     pub(crate) launcher: Launcher,
     /// When the attempt began.
     pub(crate) started: Instant,
-    /// Where the numbers start.
-    pub(crate) start: Start,
     /// The connection, on its way already.
     pub(crate) source: Source,
     /// Where segments go.
@@ -110,7 +106,7 @@ impl Pipeline {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             ticks,
-            flow: Flow::new(parts.job.class.clone(), parts.start),
+            flow: Flow::new(parts.job.class.clone()),
             sources: Sources::new(&parts.job.sources, parts.give_up_after),
             processes: Processes::new(parts.launcher.clone()),
             failures: Failures::default(),

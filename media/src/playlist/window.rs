@@ -7,7 +7,7 @@ use std::time::Duration;
 use api::job::ResumeFloor;
 use api::playlists::{Playlists, Rendition, SegmentEntry};
 
-use crate::segmenter::io::FinishedSegment;
+use super::numbers::NumberedSegment;
 use crate::time::Ticks;
 
 /// What is fixed for the life of a window.
@@ -74,7 +74,7 @@ impl Window {
 
     /// Lists a segment at its end and takes off the head what is no longer needed. A number that does not follow the last one
     /// takes everything before it off: a playlist cannot express a hole.
-    pub fn push(&mut self, segment: &FinishedSegment, now: Duration) {
+    pub fn push(&mut self, segment: &NumberedSegment, now: Duration) {
         let follows = self
             .listed
             .back()

@@ -1,4 +1,4 @@
-//! Which audio goes into which segment: decided once per number, the same in every rendition. Waiting is in media time while
+//! Which audio goes into which segment: decided once per segment, the same in every rendition. Waiting is in media time while
 //! the source leads, in the caller's time for what an encoder owes; audio inside a generation is never dropped at a cut.
 
 use std::collections::VecDeque;

@@ -81,11 +81,11 @@ impl Segmenter {
         if !self.is_silent_yet(generation) {
             return false;
         }
-        let Some(number) = self.plan.take_back() else {
+        let Some(ordinal) = self.plan.take_back() else {
             return false;
         };
         for follower in &mut self.followers {
-            follower.take_back(number);
+            follower.take_back(ordinal);
         }
         true
     }

@@ -37,7 +37,7 @@ pub(super) struct Rendered {
     pub(super) independent: bool,
 }
 
-/// Where a number stands in a rendition.
+/// Where a segment stands in a rendition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     /// Written.
@@ -57,7 +57,7 @@ pub(super) struct Follower {
     /// Others wait for it. Not so while it lags or has not started.
     pub(super) is_expected: bool,
     muxer: Muxer,
-    /// The number being filled.
+    /// The ordinal being filled.
     next: u64,
     /// Its pictures are in step with the plan.
     joined: bool,
@@ -67,11 +67,11 @@ pub(super) struct Follower {
     held_bytes: usize,
     /// Its encoder has ended for this generation and those before.
     ended: Option<GenerationId>,
-    /// Every picture up to the end of this number has come.
+    /// Every picture up to the end of this ordinal has come.
     complete: Option<u64>,
     closed: VecDeque<(u64, Vec<AccessUnit>)>,
     finished: BTreeMap<u64, Rendered>,
-    /// A number was passed over since the last one that was written.
+    /// A segment was passed over since the last one that was written.
     has_hole: bool,
     has_started: bool,
     /// Its encoder has ended, and nothing has come since.
@@ -79,11 +79,11 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    /// A rendition that starts with `number`, in this generation.
+    /// A rendition that starts with `ordinal`, in this generation.
     pub(super) fn new(
         generation: GenerationId,
         plan: RenditionPlan,
-        number: u64,
+        ordinal: u64,
         is_expected: bool,
     ) -> Self {
         Self {
@@ -91,7 +91,7 @@ impl Follower {
             plans: vec![(generation, Some(plan))],
             is_expected,
             muxer: Muxer::default(),
-            next: number,
+            next: ordinal,
             joined: false,
             units: Vec::new(),
             held: VecDeque::new(),
@@ -149,9 +149,9 @@ impl Follower {
         self.ended = self.ended.max(Some(generation));
     }
 
-    /// Every picture up to the end of this number has been pushed.
-    pub(super) fn complete_to(&mut self, number: u64) {
-        self.complete = Some(number);
+    /// Every picture up to the end of this ordinal has been pushed.
+    pub(super) fn complete_to(&mut self, ordinal: u64) {
+        self.complete = Some(ordinal);
     }
 
     /// The encoder has ended in the middle of a generation. If the generation ends too, what it brought counts; if a successor
@@ -160,9 +160,9 @@ impl Follower {
         self.is_lost = true;
     }
 
-    /// This number, which was open, is another segment now.
-    pub(super) fn take_back(&mut self, number: u64) {
-        if self.next == number {
+    /// This ordinal, which was open, is another segment now.
+    pub(super) fn take_back(&mut self, ordinal: u64) {
+        if self.next == ordinal {
             self.leave();
         }
     }
@@ -172,10 +172,10 @@ impl Follower {
         self.units.clear();
     }
 
-    /// Gives up on every number below this one.
-    pub(super) fn skip_to(&mut self, number: u64) {
-        if self.next < number {
-            self.next = number;
+    /// Gives up on every ordinal below this one.
+    pub(super) fn skip_to(&mut self, ordinal: u64) {
+        if self.next < ordinal {
+            self.next = ordinal;
             self.leave();
             self.has_hole = true;
         }
@@ -183,7 +183,7 @@ impl Follower {
 
     /// Places what can be placed.
     pub(super) fn advance(&mut self, view: View) {
-        self.skip_to(view.plan.first_number());
+        self.skip_to(view.plan.first_ordinal());
         while let Some(&(generation, _)) = self.held.front() {
             if !self.reach(generation, view) || !self.place_front(view) {
                 break;
@@ -234,12 +234,12 @@ impl Follower {
 
     fn place(&mut self, generation: GenerationId, unit: AccessUnit, view: View) {
         if !self.joined {
-            let Some(number) = joining_point(self.next, generation, &unit, view) else {
+            let Some(ordinal) = joining_point(self.next, generation, &unit, view) else {
                 return;
             };
-            if number > self.next {
+            if ordinal > self.next {
                 self.has_hole = true;
-                self.next = number;
+                self.next = ordinal;
             }
             self.joined = true;
         }
@@ -258,7 +258,7 @@ impl Follower {
             let Some(end) = planned.end else { return };
             let has_video = self.video_in(planned.generation).is_some();
             let is_over =
-                self.ended >= Some(planned.generation) || self.complete >= Some(planned.number);
+                self.ended >= Some(planned.generation) || self.complete >= Some(planned.ordinal);
             let has_more = self
                 .held
                 .front()
@@ -277,31 +277,31 @@ impl Follower {
         let units = std::mem::take(&mut self.units);
         match self.plan_in(planned.generation) {
             Some(plan) if plan.video.is_none() || !units.is_empty() => {
-                self.closed.push_back((planned.number, units));
+                self.closed.push_back((planned.ordinal, units));
             }
             _ => self.has_hole = true,
         }
-        self.next = planned.number + 1;
+        self.next = planned.ordinal + 1;
     }
 
-    /// Writes what is closed and has its audio; returns the numbers.
+    /// Writes what is closed and has its audio; returns the ordinals.
     pub(super) fn write(&mut self, plan: &Plan) -> Vec<u64> {
         let mut written = Vec::new();
-        while let Some((number, _)) = self.closed.front() {
-            let Some(planned) = plan.get(*number) else {
+        while let Some((ordinal, _)) = self.closed.front() {
+            let Some(planned) = plan.get(*ordinal) else {
                 self.closed.pop_front();
                 continue;
             };
             let Some(sound) = planned.audio.as_ref().map(Arc::clone) else {
                 break;
             };
-            let Some((number, video)) = self.closed.pop_front() else {
+            let Some((ordinal, video)) = self.closed.pop_front() else {
                 break;
             };
             let rendered = self.render(planned, &video, &sound);
             self.has_started = true;
-            self.finished.insert(number, rendered);
-            written.push(number);
+            self.finished.insert(ordinal, rendered);
+            written.push(ordinal);
         }
         written
     }
@@ -331,11 +331,11 @@ impl Follower {
         }
     }
 
-    /// Where a number stands here.
-    pub(super) fn standing(&self, number: u64) -> Standing {
-        if self.finished.contains_key(&number) {
+    /// Where a segment stands here.
+    pub(super) fn standing(&self, ordinal: u64) -> Standing {
+        if self.finished.contains_key(&ordinal) {
             Standing::Done
-        } else if number >= self.next || self.closed.iter().any(|(closed, _)| *closed == number) {
+        } else if ordinal >= self.next || self.closed.iter().any(|(closed, _)| *closed == ordinal) {
             Standing::Pending
         } else {
             Standing::Missing
@@ -348,8 +348,8 @@ impl Follower {
     }
 
     /// Hands a written segment out.
-    pub(super) fn take(&mut self, number: u64) -> Option<Rendered> {
-        self.finished.remove(&number)
+    pub(super) fn take(&mut self, ordinal: u64) -> Option<Rendered> {
+        self.finished.remove(&ordinal)
     }
 
     /// Near which time on the source's clock its next pictures are.
@@ -358,7 +358,7 @@ impl Follower {
     }
 }
 
-/// The number whose start this picture is, from `next` on. A decoder starts here, so it must be a key.
+/// The ordinal whose start this picture is, from `next` on. A decoder starts here, so it must be a key.
 fn joining_point(
     next: u64,
     generation: GenerationId,
@@ -371,7 +371,7 @@ fn joining_point(
     let mut segments = view
         .plan
         .iter()
-        .filter(|planned| planned.number >= next && planned.generation == generation);
+        .filter(|planned| planned.ordinal >= next && planned.generation == generation);
     let planned = segments.find(|planned| {
         let distance = unit.pts - planned.start;
         let tolerance = if planned.opens {
@@ -381,7 +381,7 @@ fn joining_point(
         };
         distance >= -view.half_frame && distance <= tolerance
     })?;
-    Some(planned.number)
+    Some(planned.ordinal)
 }
 
 fn is_past(planned: &Planned, unit: &AccessUnit, view: View) -> bool {

@@ -160,10 +160,10 @@ impl Segmenter {
             let plan = plans.find(|rendition| rendition.id == follower.id);
             follower.change(id, plan.cloned());
         }
-        let number = self.plan.next_number();
+        let ordinal = self.plan.next_ordinal();
         for rendition in &opening.renditions {
             if self.follower(&rendition.id).is_none() {
-                let follower = Follower::new(id, rendition.clone(), number, true);
+                let follower = Follower::new(id, rendition.clone(), ordinal, true);
                 self.followers.push(follower);
             }
         }
@@ -198,7 +198,7 @@ impl Segmenter {
         true
     }
 
-    /// Shows the start of a picture to the cutter before its end has come; returns the number that ends there.
+    /// Shows the start of a picture to the cutter before its end has come; returns the ordinal that ends there.
     pub(super) fn look_ahead(&mut self, unit: &AccessUnit) -> Option<u64> {
         if let Some(active) = &mut self.active {
             active.seen_ahead = Some(unit.dts);
@@ -206,7 +206,7 @@ impl Segmenter {
         self.observe(unit)
     }
 
-    /// Lets the cutter decide; returns the number of the segment that ended.
+    /// Lets the cutter decide; returns the ordinal of the segment that ended.
     fn observe(&mut self, unit: &AccessUnit) -> Option<u64> {
         let active = self.active.as_mut()?;
         let (cutter, placed) = (active.cutter.as_mut()?, active.placed?);
@@ -216,12 +216,12 @@ impl Segmenter {
         }
         self.timeline.decoded(unit.dts + placed.offset);
         let cut = cutter.observe(unit)?;
-        let number = self.close_segment(cut.at, false)?;
+        let ordinal = self.close_segment(cut.at, false)?;
         if cut.reason == CutReason::Forced {
-            self.output.push(Output::ForcedCut { number });
+            self.output.push(Output::ForcedCut { ordinal });
         }
         self.open_segment(cut.at, false);
-        Some(number)
+        Some(ordinal)
     }
 
     fn open_generation(&mut self, first: &AccessUnit) -> bool {
@@ -253,12 +253,12 @@ impl Segmenter {
             active.audio = AudioState::Announced;
         }
         let is_first = active.id == GenerationId(0);
-        let number = self.plan.open(Start {
+        let ordinal = self.plan.open(Start {
             generation: active.id,
             at,
             offset: placed.offset,
             opens,
-            discontinuity: audio_is_back || (opens && (!is_first || self.settings.after_another)),
+            discontinuity: audio_is_back || (opens && !is_first),
             announced: active
                 .announced
                 .clone()
@@ -266,11 +266,11 @@ impl Segmenter {
             began: self.moment,
         });
         if audio_is_back {
-            self.output.push(Output::AudioCameBack { number });
+            self.output.push(Output::AudioCameBack { ordinal });
         }
     }
 
-    /// Ends the open segment and returns its number.
+    /// Ends the open segment and returns its ordinal.
     pub(super) fn close_segment(&mut self, at: Ticks, closes: bool) -> Option<u64> {
         let active = self.active.as_mut()?;
         let placed = active.placed?;
@@ -284,16 +284,16 @@ impl Segmenter {
             decided: self.moment,
             closes,
         });
-        let number = planned.number;
+        let ordinal = planned.ordinal;
         self.timeline
             .ended(at + placed.offset, date_at(anchor, placed.start, at));
-        Some(number)
+        Some(ordinal)
     }
 
-    /// The announced audio does not come: it is left out from this number on.
-    pub(super) fn leave_audio_out(&mut self, generation: GenerationId, number: u64) {
+    /// The announced audio does not come: it is left out from this ordinal on.
+    pub(super) fn leave_audio_out(&mut self, generation: GenerationId, ordinal: u64) {
         for planned in self.plan.iter_mut() {
-            if planned.generation == generation && planned.number >= number {
+            if planned.generation == generation && planned.ordinal >= ordinal {
                 planned.announced = None;
             }
         }

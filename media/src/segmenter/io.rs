@@ -38,17 +38,14 @@ impl fmt::Display for RenditionId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct GenerationId(pub u64);
 
+/// So many segments are remembered for renditions that lag or start late: none comes later.
+pub const REMEMBERED: usize = 64;
+
 /// What is fixed for the life of a segmenter.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
     /// How long segments are.
     pub rules: CutRules,
-    /// Number of the first segment: max(state, floor, Unix seconds).
-    pub media_sequence: u64,
-    /// Discontinuity sequence to go on from: max(state, floor, Unix seconds).
-    pub discontinuity_sequence: u64,
-    /// The first segment follows those of another process on the same URLs: EXT-X-DISCONTINUITY stands before it.
-    pub after_another: bool,
 }
 
 /// Where the pictures or the audio of something come from.
@@ -148,40 +145,38 @@ pub enum Input {
 /// What a segmenter has to say, in the order in which it became true.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// A number is complete: publish it.
+    /// A segment is complete: publish it.
     Segment(FinishedSegment),
-    /// A rendition brought a number that was published without it. It may still be put in place if no playlist of the
+    /// A rendition brought a segment that was handed out without it. It may still be put in place if no playlist of the
     /// rendition has shown the gap to anyone.
     Late(LateSegment),
     /// A segment had to end without a key because none came within the target duration. Two in a minute: encode instead.
     ForcedCut {
         /// The segment that ends there.
-        number: u64,
+        ordinal: u64,
     },
     /// A generation began. Encoders must be started for it.
     Began(GenerationId),
     /// Audio was announced and did not come: it is left out of tables and must be left out of CODECS.
     AudioLeftOut(GenerationId),
-    /// Audio that was left out came after all; it is in the segments from this number on.
+    /// Audio that was left out came after all; it is in the segments from this one on.
     AudioCameBack {
-        /// The first number with audio, behind a discontinuity.
-        number: u64,
+        /// The first segment with audio, behind a discontinuity.
+        ordinal: u64,
     },
 }
 
-/// One media sequence number, complete in every rendition that has it.
+/// One segment, complete in every rendition that has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FinishedSegment {
-    /// EXT-X-MEDIA-SEQUENCE of the segment. Numbers follow each other without holes.
-    pub number: u64,
+    /// How many came before it; without holes. The numbers that players see are given where it is listed.
+    pub ordinal: u64,
     /// The timeline it belongs to.
     pub generation: GenerationId,
     /// EXTINF.
     pub duration: Ticks,
-    /// EXT-X-DISCONTINUITY stands before it.
+    /// It does not go on where the one before it ended.
     pub discontinuity: bool,
-    /// Discontinuities up to and with the one before this segment.
-    pub discontinuity_sequence: u64,
     /// In every rendition it starts with a picture that needs nothing before it.
     pub independent: bool,
     /// EXT-X-PROGRAM-DATE-TIME, Unix milliseconds.
@@ -199,11 +194,11 @@ pub struct RenditionSegment {
     pub bytes: Bytes,
 }
 
-/// A rendition of a number that was published before.
+/// A rendition of a segment that was handed out before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LateSegment {
-    /// The number.
-    pub number: u64,
+    /// Which segment.
+    pub ordinal: u64,
     /// Whether it starts with a picture that needs nothing before it.
     pub independent: bool,
     /// Rendition and bytes.

@@ -1,16 +1,13 @@
-//! The segments that were decided, by number: where each starts and ends, what it is called, which audio it has.
+//! The segments that were decided, by ordinal: where each starts and ends, what it is called, which audio it has.
 //! Renditions follow this list; it never looks at pictures.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::io::{AudioPlan, GenerationId};
+use super::io::{AudioPlan, GenerationId, REMEMBERED};
 use crate::time::Ticks;
 use crate::unit::AccessUnit;
-
-/// So many segments are remembered for renditions that lag or start late.
-const REMEMBERED: usize = 64;
 
 /// The time on both clocks.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +31,7 @@ impl Moment {
 /// One segment. While it has no end, it is the open one.
 #[derive(Debug, Clone)]
 pub(super) struct Planned {
-    pub(super) number: u64,
+    pub(super) ordinal: u64,
     pub(super) generation: GenerationId,
     /// Presentation time of its first picture, on the source's clock.
     pub(super) start: Ticks,
@@ -45,7 +42,6 @@ pub(super) struct Planned {
     /// It opens its generation.
     pub(super) opens: bool,
     pub(super) discontinuity: bool,
-    pub(super) discontinuity_sequence: u64,
     /// The audio that its tables announce.
     pub(super) announced: Option<Arc<AudioPlan>>,
     /// When its first picture came.
@@ -67,11 +63,10 @@ pub(super) struct Ended {
 }
 
 /// The list.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Plan {
     segments: VecDeque<Planned>,
-    next_number: u64,
-    discontinuity_sequence: u64,
+    next_ordinal: u64,
 }
 
 /// What a new segment starts with.
@@ -87,56 +82,46 @@ pub(super) struct Start {
 }
 
 impl Plan {
-    pub(super) fn new(media_sequence: u64, discontinuity_sequence: u64) -> Self {
-        Self {
-            segments: VecDeque::new(),
-            next_number: media_sequence,
-            discontinuity_sequence,
-        }
-    }
-
-    /// Opens the next number.
+    /// Opens the next segment.
     pub(super) fn open(&mut self, start: Start) -> u64 {
-        let number = self.next_number;
-        self.next_number += 1;
-        self.discontinuity_sequence += u64::from(start.discontinuity);
+        let ordinal = self.next_ordinal;
+        self.next_ordinal += 1;
         self.segments.push_back(Planned {
-            number,
+            ordinal,
             generation: start.generation,
             start: start.at,
             end: None,
             offset: start.offset,
             opens: start.opens,
             discontinuity: start.discontinuity,
-            discontinuity_sequence: self.discontinuity_sequence,
             announced: start.announced,
             began: start.began,
             audio: None,
         });
-        number
+        ordinal
     }
 
-    /// Gives up the open segment, of which nothing is published: its number is given to the next one, and its generation ends with
-    /// the one before. Answers the number; `None`, and nothing happens, where it could not be done unseen.
+    /// Gives up the open segment, of which nothing is published: its place is given to the next one, and its generation ends with
+    /// the one before. Answers the ordinal; `None`, and nothing happens, where it could not be done unseen.
     pub(super) fn take_back(&mut self) -> Option<u64> {
         let open = self.segments.back()?;
         if open.end.is_some() || open.opens || open.discontinuity {
             return None;
         }
-        let number = open.number;
+        let ordinal = open.ordinal;
         let before = self.segments.iter_mut().rev().nth(1)?;
         before.end.as_mut()?.closes = true;
         self.segments.pop_back();
-        self.next_number = number;
-        Some(number)
+        self.next_ordinal = ordinal;
+        Some(ordinal)
     }
 
-    pub(super) fn get(&self, number: u64) -> Option<&Planned> {
-        self.segments.get(self.index(number)?)
+    pub(super) fn get(&self, ordinal: u64) -> Option<&Planned> {
+        self.segments.get(self.index(ordinal)?)
     }
 
-    pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut Planned> {
-        let index = self.index(number)?;
+    pub(super) fn get_mut(&mut self, ordinal: u64) -> Option<&mut Planned> {
+        let index = self.index(ordinal)?;
         self.segments.get_mut(index)
     }
 
@@ -153,16 +138,16 @@ impl Plan {
         self.segments.iter_mut()
     }
 
-    /// The oldest number that is remembered; the next one when there is none.
-    pub(super) fn first_number(&self) -> u64 {
+    /// The oldest ordinal that is remembered; the next one when there is none.
+    pub(super) fn first_ordinal(&self) -> u64 {
         self.segments
             .front()
-            .map_or(self.next_number, |planned| planned.number)
+            .map_or(self.next_ordinal, |planned| planned.ordinal)
     }
 
-    /// The number that the next segment gets.
-    pub(super) fn next_number(&self) -> u64 {
-        self.next_number
+    /// The ordinal that the next segment gets.
+    pub(super) fn next_ordinal(&self) -> u64 {
+        self.next_ordinal
     }
 
     /// Forgets the oldest segments below `published` beyond what is remembered.
@@ -171,7 +156,7 @@ impl Plan {
             && self
                 .segments
                 .front()
-                .is_some_and(|oldest| oldest.number < published)
+                .is_some_and(|oldest| oldest.ordinal < published)
         {
             self.segments.pop_front();
         }
@@ -182,8 +167,8 @@ impl Plan {
         self.segments.len() > REMEMBERED
     }
 
-    fn index(&self, number: u64) -> Option<usize> {
-        let first = self.segments.front()?.number;
-        usize::try_from(number.checked_sub(first)?).ok()
+    fn index(&self, ordinal: u64) -> Option<usize> {
+        let first = self.segments.front()?.ordinal;
+        usize::try_from(ordinal.checked_sub(first)?).ok()
     }
 }

@@ -1,4 +1,4 @@
-//! Brings decided segments out, in the order of their numbers: audio, then bytes, then one [`FinishedSegment`] for all renditions.
+//! Brings decided segments out, in their order: audio, then bytes, then one [`FinishedSegment`] for all renditions.
 //! A rendition that lags is waited for once, for a bounded time; it never holds the others up for good.
 
 use std::time::Duration;
@@ -13,34 +13,20 @@ use crate::time::Ticks;
 /// How long the first segment waits for an encoder that is being started.
 const START_PATIENCE: Duration = Duration::from_millis(1500);
 
-/// Which number is next, and since when only laggards keep it back.
-#[derive(Debug)]
+/// Which segment is next, and since when only laggards keep it back.
+#[derive(Debug, Default)]
 pub(super) struct Publisher {
     next: u64,
-    discontinuity_sequence: u64,
     ready_since: Option<Duration>,
 }
 
 impl Publisher {
-    pub(super) fn new(next: u64) -> Self {
-        Self {
-            next,
-            discontinuity_sequence: 0,
-            ready_since: None,
-        }
-    }
-
-    /// The number that is published next.
+    /// The ordinal that is published next.
     pub(super) fn next(&self) -> u64 {
         self.next
     }
 
-    /// The discontinuity sequence of the last published segment.
-    pub(super) fn discontinuity_sequence(&self) -> u64 {
-        self.discontinuity_sequence
-    }
-
-    /// Whether the next number may go out with these renditions at `now`: standing, and for how long each is waited for.
+    /// Whether the next ordinal may go out with these renditions at `now`: standing, and for how long each is waited for.
     fn may_publish(&mut self, renditions: &[(Standing, Duration)], now: Duration) -> bool {
         let is_done = renditions
             .iter()
@@ -62,8 +48,8 @@ impl Segmenter {
         let mut followers = std::mem::take(&mut self.followers);
         for follower in &mut followers {
             follower.advance(self.view());
-            for number in follower.write(&self.plan) {
-                self.written(follower, number);
+            for ordinal in follower.write(&self.plan) {
+                self.written(follower, ordinal);
             }
         }
         self.followers = followers;
@@ -72,25 +58,25 @@ impl Segmenter {
     }
 
     fn decide_audio(&mut self) {
-        let mut number = self.publisher.next;
-        while let Some(planned) = self.plan.get(number) {
+        let mut ordinal = self.publisher.next;
+        while let Some(planned) = self.plan.get(ordinal) {
             if planned.audio.is_none() {
                 let prospect = self.prospect(planned);
                 match self.audio.decide(planned, prospect, self.moment) {
                     Answer::Wait => return,
                     Answer::Absent => {
                         let generation = planned.generation;
-                        self.leave_audio_out(generation, number);
+                        self.leave_audio_out(generation, ordinal);
                         continue;
                     }
                     Answer::Take(units) => {
-                        if let Some(planned) = self.plan.get_mut(number) {
+                        if let Some(planned) = self.plan.get_mut(ordinal) {
                             planned.audio = Some(units.into());
                         }
                     }
                 }
             }
-            number += 1;
+            ordinal += 1;
         }
     }
 
@@ -111,16 +97,16 @@ impl Segmenter {
             .is_none_or(|active| active.id > generation || active.is_closed)
     }
 
-    /// A rendition has written a number: it is in step again, or it comes too late.
-    fn written(&mut self, follower: &mut Follower, number: u64) {
-        if number + 1 >= self.publisher.next {
+    /// A rendition has written a segment: it is in step again, or it comes too late.
+    fn written(&mut self, follower: &mut Follower, ordinal: u64) {
+        if ordinal + 1 >= self.publisher.next {
             follower.is_expected = true;
         }
-        if number < self.publisher.next
-            && let Some(rendered) = follower.take(number)
+        if ordinal < self.publisher.next
+            && let Some(rendered) = follower.take(ordinal)
         {
             self.output.push(Output::Late(LateSegment {
-                number,
+                ordinal,
                 independent: rendered.independent,
                 segment: RenditionSegment {
                     rendition: follower.id.clone(),
@@ -131,8 +117,8 @@ impl Segmenter {
     }
 
     fn publish_next(&mut self) -> bool {
-        let number = self.publisher.next;
-        let Some(planned) = self.plan.get(number) else {
+        let ordinal = self.publisher.next;
+        let Some(planned) = self.plan.get(ordinal) else {
             return false;
         };
         let (Some(end), Some(_)) = (planned.end, &planned.audio) else {
@@ -142,7 +128,7 @@ impl Segmenter {
             .followers
             .iter()
             .filter(|follower| follower.plan_in(planned.generation).is_some())
-            .map(|follower| (follower.standing(number), self.patience(follower)))
+            .map(|follower| (follower.standing(ordinal), self.patience(follower)))
             .collect();
         let may = self.publisher.may_publish(&renditions, self.moment.now);
         if !may && !self.plan.is_full() {
@@ -164,14 +150,14 @@ impl Segmenter {
     }
 
     fn publish(&mut self, planned: &Planned, end: Ended) {
-        let number = planned.number;
+        let ordinal = planned.ordinal;
         let mut independent = true;
         let mut renditions = Vec::new();
         for follower in &mut self.followers {
-            if follower.standing(number) == Standing::Pending {
+            if follower.standing(ordinal) == Standing::Pending {
                 follower.is_expected = false;
             }
-            if let Some(rendered) = follower.take(number) {
+            if let Some(rendered) = follower.take(ordinal) {
                 independent &= rendered.independent;
                 renditions.push(RenditionSegment {
                     rendition: follower.id.clone(),
@@ -179,15 +165,13 @@ impl Segmenter {
                 });
             }
         }
-        self.publisher.next = number + 1;
-        self.publisher.discontinuity_sequence = planned.discontinuity_sequence;
+        self.publisher.next = ordinal + 1;
         self.publisher.ready_since = None;
         self.output.push(Output::Segment(FinishedSegment {
-            number,
+            ordinal,
             generation: planned.generation,
             duration: (end.at - planned.start).max(Ticks::ZERO),
             discontinuity: planned.discontinuity,
-            discontinuity_sequence: planned.discontinuity_sequence,
             independent,
             program_date_time: end.date,
             renditions,

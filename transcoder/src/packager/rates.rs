@@ -84,11 +84,10 @@ mod tests {
             bytes: Bytes::from(vec![0; bytes]),
         };
         FinishedSegment {
-            number: 1,
+            ordinal: 0,
             generation: GenerationId(0),
             duration: Ticks::from_seconds(2),
             discontinuity: false,
-            discontinuity_sequence: 0,
             independent: true,
             program_date_time: 0,
             renditions: vec![rendition("source"), rendition("480p")],

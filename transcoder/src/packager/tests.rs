@@ -49,21 +49,23 @@ fn packed_on(
     let job = fixtures::job(&directory.path().to_string_lossy());
     let board = StatusBoard::new(&job, 0);
     let store = SegmentStore::new(volume.clone());
+    let start = recovered.next.unwrap_or(ResumeFloor {
+        media_sequence: 100,
+        discontinuity_sequence: 50,
+    });
     let window = Window::new(WindowSettings {
         stream_uid: job.stream.uid.clone(),
         attempt: job.attempt,
         version: 1,
         target_duration_seconds: 4,
         playlist_duration_seconds: 12,
-        start: recovered.next.unwrap_or(ResumeFloor {
-            media_sequence: 100,
-            discontinuity_sequence: 50,
-        }),
+        start,
     });
     let (playlists, listed) = watch::channel(Arc::new(window.document(0)));
     let parts = Parts {
         attempt: job.attempt,
         started: Instant::now(),
+        numbers: Numbers::new(start, false),
         window,
         queue: Queue::new(limits, recovered.bytes()),
         writer: Writer::start(volume),
@@ -84,17 +86,17 @@ fn packed_on(
     }
 }
 
+/// The segment that gets this number.
 fn segment(number: u64, renditions: &[&str]) -> FinishedSegment {
     let rendition = |id: &&str| RenditionSegment {
         rendition: RenditionId::new(id),
         bytes: Bytes::from(format!("{id} {number}")),
     };
     FinishedSegment {
-        number,
+        ordinal: number - 100,
         generation: GenerationId(0),
         duration: Ticks::from_seconds(4),
         discontinuity: false,
-        discontinuity_sequence: 50,
         independent: true,
         program_date_time: i64::try_from(number).unwrap() * 4000,
         renditions: renditions.iter().map(rendition).collect(),

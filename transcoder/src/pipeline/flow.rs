@@ -1,6 +1,7 @@
 //! From the bytes of the source to segments, without waiting for anything: front end, plan, encoders' media, segmenter.
 //! Synchronous and without a clock: what is to be done besides is answered as effects.
 
+mod class;
 pub(crate) mod effect;
 mod encoders;
 mod held;
@@ -11,13 +12,14 @@ use api::condition::Reason;
 use api::job::JobClass;
 use api::stream_class::TranscodeMode;
 use bytes::Bytes;
-use media::front_end::{FrontEnd, FrontEndConfig, FrontEvent, Malformed, SourceFacts, Stage};
+use media::front_end::{FrontEnd, FrontEvent, Malformed, SourceFacts, Stage};
 use media::segmenter::Segmenter;
 use media::segmenter::io::{GenerationId, Input, Opening, Output};
 use media::time::Ticks;
 
 use super::plan::{self, MediaPlan, Unusable};
-use effect::{Effect, EncoderId, Now, Start};
+use class::{front_end, segmenter};
+use effect::{Effect, EncoderId, Now};
 use encoders::Encoders;
 use held::Held;
 
@@ -55,11 +57,11 @@ pub(crate) struct Flow {
 
 impl Flow {
     /// A flow that has seen nothing.
-    pub(crate) fn new(class: JobClass, start: Start) -> Self {
+    pub(crate) fn new(class: JobClass) -> Self {
         Self {
             front: front_end(&class),
             held: Held::default(),
-            segmenter: Segmenter::new(start.settings(&class)),
+            segmenter: segmenter(&class),
             encoders: Encoders::default(),
             facts: None,
             plan: None,
@@ -342,7 +344,7 @@ impl Flow {
 
     fn hear(&mut self, output: Output, now: Now) {
         match output {
-            // A key had begun and will not come: the number is left to the next attempt.
+            // A key had begun and will not come.
             Output::Segment(segment) if self.finishing && segment.renditions.is_empty() => {}
             Output::Segment(segment) => {
                 self.announce();
@@ -388,11 +390,4 @@ impl Flow {
             self.effects.push(Effect::Renditions(facts));
         }
     }
-}
-
-fn front_end(class: &JobClass) -> FrontEnd {
-    FrontEnd::new(FrontEndConfig {
-        audio_language: class.audio_language.clone(),
-        feed: class.mode != TranscodeMode::Copy,
-    })
 }

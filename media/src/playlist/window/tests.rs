@@ -1,7 +1,7 @@
 //! The window against the rules of RFC 8216 §6.2.2.
 
 use super::*;
-use crate::segmenter::io::{GenerationId, RenditionId, RenditionSegment};
+use crate::segmenter::io::{RenditionId, RenditionSegment};
 use bytes::Bytes;
 
 fn window() -> Window {
@@ -18,10 +18,9 @@ fn window() -> Window {
     })
 }
 
-fn segment(number: u64, seconds: i64) -> FinishedSegment {
-    FinishedSegment {
+fn segment(number: u64, seconds: i64) -> NumberedSegment {
+    NumberedSegment {
         number,
-        generation: GenerationId(0),
         duration: Ticks::from_seconds(seconds),
         discontinuity: false,
         discontinuity_sequence: 5,

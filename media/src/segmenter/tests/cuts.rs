@@ -65,13 +65,12 @@ fn irregular_keys_do_not_make_segments_too_long() {
 }
 
 #[test]
-fn numbers_dates_and_wire_times_follow_each_other() {
+fn ordinals_dates_and_wire_times_follow_each_other() {
     let run = run(Source::PLAIN, pass_through());
     let segments = run.segments();
     assert_eq!(segments.len(), 10);
     for (index, segment) in (0..).zip(&segments) {
-        assert_eq!(segment.number, 100 + index);
-        assert_eq!(segment.discontinuity_sequence, 7);
+        assert_eq!(segment.ordinal, index);
         assert!(!segment.discontinuity);
         let place = i64::try_from(index).unwrap();
         assert_eq!(segment.program_date_time, DATE + 2000 * place);
@@ -136,11 +135,11 @@ fn without_keys_segments_are_cut_at_the_limit_and_each_is_reported() {
         .remarks()
         .iter()
         .filter_map(|output| match output {
-            Output::ForcedCut { number } => Some(*number),
+            Output::ForcedCut { ordinal } => Some(*ordinal),
             _ => None,
         })
         .collect();
-    assert_eq!(forced[..3], [100, 101, 102]);
+    assert_eq!(forced[..3], [0, 1, 2]);
     // Between an anchor and the pictures shown before it there is no cut.
     let mut shown_up_to = 0;
     for segment in run.segments() {

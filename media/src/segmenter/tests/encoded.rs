@@ -245,15 +245,15 @@ fn a_rung_that_catches_up_is_waited_for_again() {
         .filter_map(|output| match output {
             Output::Late(late) => {
                 assert_eq!(read(&late.segment.bytes).video.len(), 50);
-                Some(late.number)
+                Some(late.ordinal)
             }
             _ => None,
         })
         .collect();
-    let missing: Vec<u64> = (100..)
+    let missing: Vec<u64> = (0..)
         .zip(&names)
         .filter(|(_, name)| *name == "source")
-        .map(|(number, _)| number)
+        .map(|(ordinal, _)| ordinal)
         .collect();
     assert_eq!(late, missing);
 }

@@ -1,7 +1,7 @@
 //! From one timeline to the next.
 
-use super::stream::{DATE, FRAME, Run, Source, contents, joined, pass_through, settings};
-use crate::segmenter::io::{GenerationId, Input, Opening, Output, Settings};
+use super::stream::{DATE, FRAME, Run, Source, contents, joined, pass_through};
+use crate::segmenter::io::{GenerationId, Input, Opening, Output};
 use crate::time::{Ticks, WRAP};
 use crate::unit::{AccessUnit, Track};
 
@@ -34,21 +34,11 @@ fn a_new_timeline_runs_on_behind_one_discontinuity() {
     run.finish();
     assert_eq!(run.durations(), [2.0, 1.2, 2.0, 2.0, 2.0, 2.0]);
     let segments = run.segments();
-    let seams: Vec<(bool, u64)> = segments
+    let seams: Vec<bool> = segments
         .iter()
-        .map(|segment| (segment.discontinuity, segment.discontinuity_sequence))
+        .map(|segment| segment.discontinuity)
         .collect();
-    assert_eq!(
-        seams,
-        [
-            (false, 7),
-            (false, 7),
-            (true, 8),
-            (false, 8),
-            (false, 8),
-            (false, 8)
-        ]
-    );
+    assert_eq!(seams, [false, false, true, false, false, false]);
     let dates: Vec<i64> = segments
         .iter()
         .map(|segment| segment.program_date_time - DATE)
@@ -91,8 +81,8 @@ fn a_segment_whose_sound_has_not_come_when_its_timeline_ends_is_not_made() {
     run.finish();
     assert_eq!(run.durations(), [2.0, 2.0, 2.0, 2.0, 2.0]);
     let segments = run.segments();
-    let numbers: Vec<u64> = segments.iter().map(|segment| segment.number).collect();
-    assert_eq!(numbers, [100, 101, 102, 103, 104]);
+    let ordinals: Vec<u64> = segments.iter().map(|segment| segment.ordinal).collect();
+    assert_eq!(ordinals, [0, 1, 2, 3, 4]);
     let seams: Vec<bool> = segments
         .iter()
         .map(|segment| segment.discontinuity)
@@ -113,12 +103,11 @@ fn a_segment_whose_sound_has_not_come_when_its_timeline_ends_is_not_made() {
 }
 
 #[test]
-fn the_number_of_a_segment_that_is_not_made_is_left_to_the_next_attempt() {
+fn nothing_is_waited_for_when_the_last_segment_is_not_made() {
     let mut run = Run::new(pass_through());
     run.source(&silent_from_the_second_segment());
     run.finish();
     assert_eq!(run.durations(), [2.0]);
-    assert_eq!(run.segmenter.next_numbers().0, 101);
     assert!(run.segmenter.is_drained());
 }
 
@@ -168,24 +157,6 @@ fn decoding_times_run_on_when_the_new_source_reorders_more() {
     let whole = joined(&run.segments(), "source");
     assert!(whole.video.windows(2).all(|pair| pair[1].1 > pair[0].1));
     assert!(whole.video.iter().all(|picture| picture.0 >= picture.1));
-}
-
-#[test]
-fn the_first_segment_of_a_successor_stands_behind_a_discontinuity() {
-    let mut run = Run::with(
-        Settings {
-            after_another: true,
-            ..settings()
-        },
-        pass_through(),
-    );
-    run.source(&Source::PLAIN.units());
-    let first = run.segments()[0];
-    assert_eq!(
-        (first.discontinuity, first.discontinuity_sequence),
-        (true, 8)
-    );
-    assert!(!run.segments()[1].discontinuity);
 }
 
 #[test]
@@ -268,7 +239,6 @@ fn finishing_closes_what_is_open_and_says_where_to_go_on() {
     assert!(!run.segmenter.is_drained());
     run.finish();
     assert!(run.segmenter.is_drained());
-    assert_eq!(run.segmenter.next_numbers(), (102, 7));
     run.source(&Source::PLAIN.units());
     assert_eq!(run.segments().len(), 2);
     assert_eq!(contents(run.segments()[1], "source").video.len(), 30);
@@ -279,6 +249,5 @@ fn a_segmenter_without_anything_has_nothing_to_say() {
     let mut run = Run::new(pass_through());
     run.finish();
     assert!(run.segments().is_empty());
-    assert_eq!(run.segmenter.next_numbers(), (100, 7));
     assert!(run.segmenter.is_drained());
 }

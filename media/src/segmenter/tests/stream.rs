@@ -29,9 +29,6 @@ pub(super) fn settings() -> Settings {
             segment_duration: Ticks::from_seconds(2),
             target_duration: Ticks::from_seconds(4),
         },
-        media_sequence: 100,
-        discontinuity_sequence: 7,
-        after_another: false,
     }
 }
 

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use api::job::ResumeFloor;
+use media::playlist::numbers::NumberedSegment;
 use media::playlist::render;
 use media::playlist::window::{Window, WindowSettings};
-use media::segmenter::io::{FinishedSegment, GenerationId, RenditionId, RenditionSegment};
+use media::segmenter::io::{RenditionId, RenditionSegment};
 use media::time::Ticks;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -45,13 +46,12 @@ fn step() -> impl Strategy<Value = Step> {
         )
 }
 
-fn segment(step: &Step, number: u64, discontinuity_sequence: u64) -> FinishedSegment {
+fn segment(step: &Step, number: u64, discontinuity_sequence: u64) -> NumberedSegment {
     let ids = ["source", "480p"]
         .into_iter()
         .filter(|id| *id == "source" || step.is_encoded_there);
-    FinishedSegment {
+    NumberedSegment {
         number,
-        generation: GenerationId(0),
         duration: Ticks::from_milliseconds(step.milliseconds),
         discontinuity: step.discontinuity,
         discontinuity_sequence,

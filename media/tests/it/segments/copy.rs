@@ -41,7 +41,7 @@ fn each_segment_alone_and_all_together_decode_without_complaint() {
         let original = stream(group, b_frames, 9.0);
         let segments = play(pass_through(), source(&events_of(&original, 1316)));
         for (segment, bytes) in segments.iter().zip(bytes(&segments, "source")) {
-            assert_eq!(complaints(bytes), "", "segment {}", segment.number);
+            assert_eq!(complaints(bytes), "", "segment {}", segment.ordinal);
             assert!(segment.independent);
         }
         assert_eq!(seconds(&segments), expected, "a key every {group} frames");

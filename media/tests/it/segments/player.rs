@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use api::job::ResumeFloor;
 use api::playlists::Rendition;
+use media::playlist::numbers::Numbers;
 use media::playlist::render;
 use media::playlist::window::{Window, WindowSettings};
 
-use super::rig::{bytes, pass_through, play, source};
+use super::rig::{pass_through, play, source};
 use crate::sample::run;
 use crate::source::stream::{events_of, television};
 
@@ -34,10 +35,12 @@ fn ffmpeg_plays_every_picture_that_the_playlists_list() {
         frame_rate_thousandths: Some(25_000),
     }]);
     let directory = tempfile::tempdir().unwrap();
-    for (segment, bytes) in segments.iter().zip(bytes(&segments, "source")) {
+    let mut numbers = Numbers::new(ResumeFloor::default(), false);
+    for segment in segments {
+        let segment = numbers.give(segment);
         let file = directory.path().join(format!("{}.ts", segment.number));
-        std::fs::write(file, bytes).unwrap();
-        window.push(segment, Duration::ZERO);
+        std::fs::write(file, &segment.renditions[0].bytes).unwrap();
+        window.push(&segment, Duration::ZERO);
     }
     let document = window.document(0);
     let media = render::media(&document, "source", |entry| format!("{}.ts", entry.number));

@@ -18,9 +18,6 @@ pub(super) const SETTINGS: Settings = Settings {
         segment_duration: Ticks::from_seconds(2),
         target_duration: Ticks::from_seconds(4),
     },
-    media_sequence: 1000,
-    discontinuity_sequence: 50,
-    after_another: false,
 };
 
 pub(super) fn rendition(id: &str, origin: Origin) -> RenditionPlan {

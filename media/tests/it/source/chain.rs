@@ -43,9 +43,6 @@ fn segments(events: Vec<FrontEvent>) -> Vec<FinishedSegment> {
             segment_duration: Ticks::from_seconds(2),
             target_duration: Ticks::from_seconds(4),
         },
-        media_sequence: 1,
-        discontinuity_sequence: 1,
-        after_another: false,
     });
     let mut outputs = segmenter.handle(Input::Begin(opening()), Duration::ZERO);
     let mut start = None;

@@ -1,0 +1,179 @@
+//! The numbers that players see, given in the order of listing: media sequence and discontinuity sequence.
+//! They never go back, a number is given once, and nothing else in the process gives any.
+
+use std::collections::VecDeque;
+
+use api::job::ResumeFloor;
+
+use crate::segmenter::io::{FinishedSegment, REMEMBERED, RenditionSegment};
+use crate::time::Ticks;
+use crate::ts::seam;
+
+/// A segment with everything that a playlist says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NumberedSegment {
+    /// EXT-X-MEDIA-SEQUENCE of the segment. Numbers follow each other without holes.
+    pub number: u64,
+    /// EXTINF.
+    pub duration: Ticks,
+    /// EXT-X-DISCONTINUITY stands before it.
+    pub discontinuity: bool,
+    /// Discontinuities up to and with the one before this segment.
+    pub discontinuity_sequence: u64,
+    /// In every rendition it starts with a picture that needs nothing before it.
+    pub independent: bool,
+    /// EXT-X-PROGRAM-DATE-TIME, Unix milliseconds.
+    pub program_date_time: i64,
+    /// Its bytes. A rendition that is not here has a gap (EXT-X-GAP).
+    pub renditions: Vec<RenditionSegment>,
+}
+
+/// Gives the numbers of one attempt.
+#[derive(Debug)]
+pub struct Numbers {
+    next: u64,
+    discontinuity_sequence: u64,
+    /// The next segment follows something that it does not go on from, whatever it says itself.
+    joins: bool,
+    /// The segmenter's ordinals and the numbers they have got, oldest first.
+    given: VecDeque<(u64, u64)>,
+}
+
+impl Numbers {
+    /// Numbers from `start` on. `follows_another` says that another process has published on the same URLs before: a discontinuity
+    /// stands before the first segment.
+    #[must_use]
+    pub fn new(start: ResumeFloor, follows_another: bool) -> Self {
+        Self {
+            next: unsigned(start.media_sequence),
+            discontinuity_sequence: unsigned(start.discontinuity_sequence),
+            joins: follows_another,
+            given: VecDeque::new(),
+        }
+    }
+
+    /// The next number, and the discontinuity sequence so far: where another attempt may go on.
+    #[must_use]
+    pub fn next(&self) -> ResumeFloor {
+        ResumeFloor {
+            media_sequence: signed(self.next),
+            discontinuity_sequence: signed(self.discontinuity_sequence),
+        }
+    }
+
+    /// Gives the next number to a segment. Where it stands behind a discontinuity that its maker did not know of, its bytes say so too.
+    pub fn give(&mut self, segment: FinishedSegment) -> NumberedSegment {
+        let number = self.next;
+        self.next += 1;
+        self.given.push_back((segment.ordinal, number));
+        if self.given.len() > REMEMBERED {
+            self.given.pop_front();
+        }
+        let joins = std::mem::take(&mut self.joins);
+        let discontinuity = joins || segment.discontinuity;
+        self.discontinuity_sequence += u64::from(discontinuity);
+        let mut renditions = segment.renditions;
+        if joins && !segment.discontinuity {
+            for rendition in &mut renditions {
+                rendition.bytes = seam::mark(&rendition.bytes);
+            }
+        }
+        NumberedSegment {
+            number,
+            duration: segment.duration,
+            discontinuity,
+            discontinuity_sequence: self.discontinuity_sequence,
+            independent: segment.independent,
+            program_date_time: segment.program_date_time,
+            renditions,
+        }
+    }
+
+    /// The number that a segment has got, by the segmenter's ordinal; `None` for one that has none or is forgotten.
+    #[must_use]
+    pub fn of(&self, ordinal: u64) -> Option<u64> {
+        let mut given = self.given.iter();
+        given
+            .find(|(of, _)| *of == ordinal)
+            .map(|(_, number)| *number)
+    }
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segmenter::io::GenerationId;
+
+    fn floor(media_sequence: i64, discontinuity_sequence: i64) -> ResumeFloor {
+        ResumeFloor {
+            media_sequence,
+            discontinuity_sequence,
+        }
+    }
+
+    fn segment(ordinal: u64, discontinuity: bool) -> FinishedSegment {
+        FinishedSegment {
+            ordinal,
+            generation: GenerationId(0),
+            duration: Ticks::from_seconds(2),
+            discontinuity,
+            independent: true,
+            program_date_time: 1_000,
+            renditions: Vec::new(),
+        }
+    }
+
+    /// Number, discontinuity and discontinuity sequence of segments with these seams.
+    fn given(numbers: &mut Numbers, seams: &[bool]) -> Vec<(u64, bool, u64)> {
+        let segments = (0..).zip(seams);
+        let give = |(ordinal, seam): (u64, &bool)| {
+            let given = numbers.give(segment(ordinal, *seam));
+            (
+                given.number,
+                given.discontinuity,
+                given.discontinuity_sequence,
+            )
+        };
+        segments.map(give).collect()
+    }
+
+    #[test]
+    fn numbers_run_on_and_discontinuities_are_counted() {
+        let mut numbers = Numbers::new(floor(100, 7), false);
+        assert_eq!(
+            given(&mut numbers, &[false, false, true, false]),
+            [
+                (100, false, 7),
+                (101, false, 7),
+                (102, true, 8),
+                (103, false, 8)
+            ]
+        );
+        assert_eq!(numbers.next(), floor(104, 8));
+    }
+
+    #[test]
+    fn the_first_segment_of_a_successor_stands_behind_one_discontinuity() {
+        for seam in [false, true] {
+            let mut numbers = Numbers::new(floor(100, 7), true);
+            let expected = [(100, true, 8), (101, false, 8)];
+            assert_eq!(given(&mut numbers, &[seam, false]), expected);
+        }
+    }
+
+    #[test]
+    fn a_late_rendition_finds_the_number_of_its_segment() {
+        let mut numbers = Numbers::new(floor(100, 7), false);
+        given(&mut numbers, &[false; REMEMBERED + 2]);
+        assert_eq!((numbers.of(1), numbers.of(2)), (None, Some(102)));
+        assert_eq!(numbers.of(REMEMBERED as u64 + 2), None);
+    }
+}
