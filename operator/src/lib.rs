@@ -3,6 +3,7 @@
 
 mod class;
 mod events;
+mod leader;
 mod live_stream;
 mod metrics;
 pub mod settings;
@@ -14,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Client;
+use kube::{Api, Client};
 use presence::Presence;
 use presence::redis::RedisPresence;
 use prometheus_client::registry::Registry;
@@ -27,6 +28,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::events::Events;
+use crate::leader::{Election, Leadership};
 use crate::live_stream::pod::Fleet;
 use crate::live_stream::{Context, Triggers};
 use crate::metrics::Metrics;
@@ -90,12 +92,14 @@ pub async fn run(
     let readiness = Readiness::new(&live_stream::WATCHES);
     let (sender, receiver) = Triggers::new(&release.namespace);
     let (events, publisher) = Events::new(client.clone());
+    let (election, leadership) = candidate(&client, settings, &mut registry)?;
     let context = Context::new(
         &client,
         &release.namespace,
         presence,
         fleet(settings),
         (sender.clone(), events, Metrics::new(&mut registry)),
+        leadership,
     )?;
     let mut tasks = Tasks::new(shutdown);
     live_stream::start(
@@ -112,6 +116,13 @@ pub async fn run(
         Ok::<_, std::convert::Infallible>(())
     });
     serve_admin(&mut tasks, listener, registry, readiness);
+    if let Some(election) = election {
+        let token = tasks.token();
+        tasks.spawn("election", async move {
+            election.run(token).await;
+            Ok::<_, std::convert::Infallible>(())
+        });
+    }
     let (namespace, instance) = (&release.namespace, &release.instance);
     tracing::info!(
         namespace,
@@ -120,6 +131,23 @@ pub async fn run(
         "reconciling"
     );
     Ok(tasks.run(SHUTDOWN).await?)
+}
+
+/// Stands for election where there is one; else leads.
+fn candidate(
+    client: &Client,
+    settings: &RunSettings,
+    registry: &mut Registry,
+) -> Result<(Option<Election>, Leadership), ProcessError> {
+    let election = &settings.election;
+    let (Some(lease), Some(identity)) = (&election.lease, &election.identity) else {
+        return Ok((None, Leadership::alone()));
+    };
+    let timing = election.timing().map_err(ProcessError::input)?;
+    let leases = Api::namespaced(client.clone(), &settings.release.namespace);
+    let (election, leadership) = Election::new(leases, (lease, identity), timing);
+    election.register(registry);
+    Ok((Some(election), leadership))
 }
 
 /// Sweeps the output volume of one release until it is told to end.

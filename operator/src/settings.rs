@@ -9,12 +9,14 @@ use clap::Parser;
 use presence::redis::RedisSettings;
 use runtime::telemetry::LogSettings;
 
+use crate::leader::Timing;
+
 /// Turns LiveStreams into transcoder pods, and idle ones into nothing.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "headend-operator", version = runtime::build::version())]
 pub enum Settings {
     /// Reconciles LiveStreams (what happens without a subcommand)
-    Run(RunSettings),
+    Run(Box<RunSettings>),
     /// Removes what pods that are gone have left on the output volume
     Sweep(SweepSettings),
     /// Stops every stream of the release, before it is uninstalled
@@ -44,12 +46,68 @@ pub struct RunSettings {
     /// Address of /livez, /readyz and /metrics
     #[arg(long, env = "HEADEND_ADMIN_LISTEN", default_value = "0.0.0.0:9090")]
     pub admin_listen: SocketAddr,
+    /// Which of several replicas reconciles
+    #[command(flatten)]
+    pub election: ElectionSettings,
     /// Where presence is kept
     #[command(flatten)]
     pub redis: RedisSettings,
     /// What transcoder pods are made of
     #[command(flatten)]
     pub transcoder: TranscoderSettings,
+}
+
+/// How several replicas elect the one that reconciles.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct ElectionSettings {
+    /// Lease (coordination.k8s.io) by which replicas elect one of them; without it this one always reconciles
+    #[arg(long = "election-lease", env = "HEADEND_ELECTION_LEASE", value_parser = clap::builder::NonEmptyStringValueParser::new(), requires = "identity")]
+    pub lease: Option<String>,
+    /// What this replica is called in the Lease: the name of its pod
+    #[arg(long = "election-identity", env = "HEADEND_ELECTION_IDENTITY", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub identity: Option<String>,
+    /// After how many seconds without a renewal another replica takes over
+    #[arg(long = "election-lease-seconds", env = "HEADEND_ELECTION_LEASE_SECONDS", default_value = "15", value_parser = seconds)]
+    pub lease_duration: Duration,
+    /// After how many seconds without a renewal a leader stops by itself; less than the above
+    #[arg(long = "election-renew-seconds", env = "HEADEND_ELECTION_RENEW_SECONDS", default_value = "10", value_parser = seconds)]
+    pub renew_deadline: Duration,
+    /// How many seconds lie between two looks at the Lease; less than the above
+    #[arg(long = "election-retry-seconds", env = "HEADEND_ELECTION_RETRY_SECONDS", default_value = "2", value_parser = seconds)]
+    pub retry_period: Duration,
+}
+
+/// Times of an election that cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the election's seconds must fall: lease {lease} > renew {renew} > retry {retry} > 0; correct --election-lease-seconds, --election-renew-seconds or --election-retry-seconds"
+)]
+pub struct ElectionTimes {
+    lease: u64,
+    renew: u64,
+    retry: u64,
+}
+
+impl ElectionSettings {
+    /// Its times.
+    ///
+    /// # Errors
+    /// When two replicas could lead at once by them, or none ever.
+    pub(crate) fn timing(&self) -> Result<Timing, ElectionTimes> {
+        let (lease, renew, retry) = (self.lease_duration, self.renew_deadline, self.retry_period);
+        if lease > renew && renew > retry && !retry.is_zero() {
+            return Ok(Timing {
+                lease,
+                renew,
+                retry,
+            });
+        }
+        Err(ElectionTimes {
+            lease: lease.as_secs(),
+            renew: renew.as_secs(),
+            retry: retry.as_secs(),
+        })
+    }
 }
 
 /// What every transcoder pod gets, whatever its class.
@@ -180,6 +238,11 @@ mod tests {
         );
         assert_eq!(settings.release.namespace, "tv");
         assert_eq!(settings.admin_listen.port(), 9090);
+        assert_eq!(settings.election.lease, None);
+        assert_eq!(
+            settings.election.timing().unwrap().renew,
+            Duration::from_secs(10)
+        );
     }
 
     #[test]
@@ -190,6 +253,32 @@ mod tests {
         };
         // The longest segment and the longest playlist that the schema of a class permits.
         assert_eq!(settings.retention, Duration::from_secs(10 + 600));
+    }
+
+    #[test]
+    fn times_by_which_two_could_lead_at_once_are_refused() {
+        let election = |words: &[&str]| {
+            let run = [
+                "--transcoder-image",
+                "x",
+                "--output-claim",
+                "x",
+                "--election-lease",
+                "one",
+            ];
+            match parse(&[&RELEASE[..], &run[..], words].concat()) {
+                Ok(Settings::Run(settings)) => {
+                    settings.election.timing().map_err(|e| e.to_string())
+                }
+                Ok(_) => panic!("run must be the default"),
+                Err(error) => Err(error.to_string()),
+            }
+        };
+        assert!(election(&["--election-identity", "a"]).is_ok());
+        let refused = election(&["--election-identity", "a", "--election-renew-seconds", "15"]);
+        assert!(refused.unwrap_err().contains("lease 15 > renew 15"));
+        let nameless = election(&[]).unwrap_err();
+        assert!(nameless.contains("--election-identity"), "{nameless}");
     }
 
     #[test]

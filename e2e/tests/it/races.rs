@@ -31,9 +31,14 @@ async fn restart_operator(suite: &Suite, variables: Value) -> Result<()> {
         let deployment = deployments.get(&name).await?;
         let status = deployment.status.unwrap_or_default();
         let current = status.observed_generation == deployment.metadata.generation;
-        let settled = status.updated_replicas == Some(1)
-            && status.ready_replicas == Some(1)
-            && status.replicas == Some(1);
+        let wanted = deployment.spec.replicas;
+        let settled = [
+            status.updated_replicas,
+            status.ready_replicas,
+            status.replicas,
+        ]
+        .iter()
+        .all(|count| *count == wanted);
         Ok(Seen::when(current && settled, (current, settled)))
     })
     .await?;

@@ -5,6 +5,7 @@ use e2e::fence::Fence;
 use e2e::suite::{NAMESPACE, RELEASE, Suite};
 use e2e::viewer::{Look, Viewer};
 use e2e::wait::{Seen, until};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
@@ -100,7 +101,7 @@ where
     Ok(())
 }
 
-/// Ends the operator at once, as a crash would; its Deployment brings it back.
+/// Ends every operator at once, as a crash would; their Deployment brings them back.
 async fn kill_operator(suite: &Suite) -> Result<()> {
     let labels = format!(
         "{}=operator,{}={RELEASE}",
@@ -143,4 +144,37 @@ async fn an_operator_killed_during_a_collection_finishes_it() -> Result<()> {
     suite.fence_when(&stream, Fence::Closing, START).await?;
     kill_operator(&suite).await?;
     suite.nothing_left(START * 2).await
+}
+
+/// Who of the operators leads, once it is somebody else than `before`.
+async fn leader_after(suite: &Suite, before: Option<&str>) -> Result<String> {
+    let leases: Api<Lease> = Api::namespaced(suite.client.clone(), NAMESPACE);
+    until("an operator that leads", START, || async {
+        let lease = leases.get(&format!("{RELEASE}-operator")).await?;
+        let holder = lease.spec.and_then(|spec| spec.holder_identity);
+        let holder = holder.unwrap_or_default();
+        let is_new = !holder.is_empty() && before != Some(holder.as_str());
+        Ok(Seen::when(is_new, holder))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn another_operator_leads_when_the_leader_goes_and_nobody_watching_notices() -> Result<()> {
+    let suite = Suite::start().await?;
+    let watching = suite.viewer("plain");
+    let playlist = watching.start(START).await?;
+    let pod = suite.transcoders(Some("plain")).await?;
+    let leader = leader_after(&suite, None).await?;
+    let pods: Api<Pod> = Api::namespaced(suite.client.clone(), NAMESPACE);
+    pods.delete(&leader, &DeleteParams::default()).await?;
+    leader_after(&suite, Some(&leader)).await?;
+    suite.viewer("second").start(START).await?;
+    watching.play(&playlist, 6, SOON).await?;
+    let after = suite.transcoders(Some("plain")).await?;
+    ensure!(
+        pod.first().map(ResourceExt::uid) == after.first().map(ResourceExt::uid),
+        "the pod was replaced"
+    );
+    Ok(())
 }

@@ -61,6 +61,11 @@ impl Memory {
         self.lock().remove(stream_uid);
     }
 
+    /// Drops everything: another operator has gone on meanwhile.
+    pub(crate) fn clear(&self) {
+        self.lock().clear();
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Recollection>> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -18,6 +18,7 @@ pub(crate) mod pod;
 mod pods;
 mod poller;
 mod report;
+mod takeover;
 mod watches;
 
 use std::sync::Arc;
@@ -42,6 +43,7 @@ use self::pod::Fleet;
 use self::pods::PodIndex;
 use self::poller::Polls;
 use crate::events::Events;
+use crate::leader::Leadership;
 use crate::metrics::Metrics;
 
 pub(crate) use self::watches::{WATCHES, start};
@@ -64,6 +66,7 @@ pub(crate) struct Context {
     pub(crate) events: Events,
     pub(crate) metrics: Metrics,
     pub(crate) fleet: Arc<Fleet>,
+    pub(crate) leadership: Leadership,
 }
 
 impl Context {
@@ -74,6 +77,7 @@ impl Context {
         presence: Arc<dyn Presence>,
         fleet: Fleet,
         (triggers, events, metrics): (Triggers, Events, Metrics),
+        leadership: Leadership,
     ) -> Result<Self, reqwest::Error> {
         let control = Control::new()?;
         Ok(Self {
@@ -87,6 +91,7 @@ impl Context {
             events,
             metrics,
             fleet: Arc::new(fleet),
+            leadership,
         })
     }
 }
@@ -173,9 +178,18 @@ impl Triggers {
 }
 
 async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
+    if !context.leadership.leads() {
+        return Ok(Action::await_change());
+    }
     let started = Instant::now();
     let outcome = match &guarded.0 {
-        Ok(stream) => reconcile_stream(stream, &context).await,
+        Ok(stream) => {
+            let reconciling = reconcile_stream(stream, &context);
+            let Some(outcome) = context.leadership.while_leading(reconciling).await else {
+                return Ok(Action::await_change());
+            };
+            outcome
+        }
         Err(invalid) => {
             context
                 .events

@@ -40,15 +40,21 @@ pub(super) async fn run(
     synced: Vec<watch::Receiver<bool>>,
 ) {
     watches::all(synced).await;
+    let mut leadership = context.leadership.clone();
     let mut compare = interval(COMPARE);
     compare.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             stream = gone.recv() => match stream {
-                Some(stream) => clear(&context, &stream).await,
+                Some(stream) if leadership.leads() => clear(&context, &stream).await,
+                // Whoever leads clears it up.
+                Some(_) => {}
                 None => return,
             },
-            _ = compare.tick() => compare_all(&context, &streams).await,
+            leads = leadership.changed() => if leads {
+                compare_all(&context, &streams).await;
+            },
+            _ = compare.tick(), if leadership.leads() => compare_all(&context, &streams).await,
         }
     }
 }

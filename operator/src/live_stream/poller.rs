@@ -100,6 +100,11 @@ impl Polls {
         self.lock().remove(stream_uid);
     }
 
+    /// Follows no pod any more, and forgets what they said.
+    pub(crate) fn clear(&self) {
+        self.lock().clear();
+    }
+
     /// How many pods are followed, and how many of them do not answer.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let followed = self.lock();

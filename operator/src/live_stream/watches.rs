@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::classes::{Concerns, GuardedClass};
 use super::orphans::{self, Gone};
+use super::takeover;
 use super::{Context, Guarded, Triggers, control_streams};
 use crate::metrics::Counted;
 
@@ -58,7 +59,7 @@ pub(crate) fn start(
     let namespace = context.cluster.namespace();
     let listener = Listener {
         context: context.clone(),
-        triggers,
+        triggers: triggers.clone(),
         readiness: readiness.clone(),
     };
     let (gone, gone_streams) = mpsc::unbounded_channel();
@@ -79,7 +80,9 @@ pub(crate) fn start(
     let classes = listener.watch_classes(classes, streams.store.clone(), classes_synced);
     let store = streams.store.clone();
     let orphans = orphans::run(context.clone(), store, gone_streams, for_orphans);
+    let takeover = takeover::run(context.clone(), streams.store.clone(), triggers);
     let token = tasks.token();
+    tasks.spawn("takeover", until(token.clone(), takeover));
     tasks.spawn("watch of pods", until(token.clone(), pods));
     tasks.spawn("watch of streamclasses", until(token.clone(), classes));
     tasks.spawn("orphans", until(token.clone(), orphans));

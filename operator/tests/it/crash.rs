@@ -40,7 +40,7 @@ async fn at_every_write(begin: impl Fn(&World), end: impl Fn(&Objects) -> bool +
 }
 
 /// What must have held after each change.
-fn never_two(world: &World) {
+pub(crate) fn never_two(world: &World) {
     let mut pods: BTreeMap<String, Value> = BTreeMap::new();
     for (name, pod) in world.api.history("pods") {
         match pod {

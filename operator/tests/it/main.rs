@@ -8,6 +8,7 @@
 mod api_server;
 mod chart;
 mod crash;
+mod leader;
 mod life;
 mod sweep;
 mod uninstall;

@@ -16,6 +16,8 @@ use crate::api_server::{ApiServer, Objects};
 
 /// Everything that is waited for comes within this.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
+/// The Lease by which candidates elect one of them.
+pub(crate) const LEASE: &str = "release-operator";
 /// An address at which nobody answers: what pods say of themselves is not what these tests are about.
 const POD_ADDRESS: &str = "127.255.255.254";
 
@@ -57,10 +59,30 @@ impl World {
     }
 
     pub(crate) fn operator(&self) -> Operator {
+        self.operator_with(&[])
+    }
+
+    /// An operator that stands for election.
+    pub(crate) fn candidate(&self, identity: &str) -> Operator {
+        self.operator_with(&[
+            "--election-lease",
+            LEASE,
+            "--election-identity",
+            identity,
+            "--election-lease-seconds",
+            "4",
+            "--election-renew-seconds",
+            "3",
+            "--election-retry-seconds",
+            "1",
+        ])
+    }
+
+    fn operator_with(&self, more: &[&str]) -> Operator {
         let shutdown = CancellationToken::new();
         let (client, presence) = (self.api.client(), self.presence.clone());
         let token = shutdown.clone();
-        let settings = run_settings();
+        let settings = run_settings(more);
         let task =
             tokio::spawn(async move { operator::run(client, presence, &settings, token).await });
         Operator { shutdown, task }
@@ -89,6 +111,15 @@ impl World {
             runs(objects, "news-one") && status(objects, "news-one", "/pod/attempt") == attempt
         };
         self.until(&format!("attempt {attempt} runs"), met).await;
+    }
+
+    /// Who leads by the Lease; nobody is the empty string.
+    pub(crate) async fn until_leads(&self, identity: &str) {
+        let met = |objects: &Objects| {
+            let lease = objects.get("leases", LEASE);
+            lease.is_some_and(|lease| lease["spec"]["holderIdentity"] == identity)
+        };
+        self.until(&format!("{identity} leads"), met).await;
     }
 
     pub(crate) fn create(&self, name: &str, spec: &Value) {
@@ -147,8 +178,8 @@ pub(crate) fn settings(subcommand: &str, more: &[&str]) -> Settings {
     Settings::try_parse_from(release.iter().chain(more)).unwrap()
 }
 
-fn run_settings() -> RunSettings {
-    let more = [
+fn run_settings(more: &[&str]) -> RunSettings {
+    let usual = [
         "--admin-listen",
         "127.0.0.1:0",
         "--transcoder-image",
@@ -156,8 +187,8 @@ fn run_settings() -> RunSettings {
         "--output-claim",
         "output",
     ];
-    match settings("run", &more) {
-        Settings::Run(settings) => settings,
+    match settings("run", &[&usual[..], more].concat()) {
+        Settings::Run(settings) => *settings,
         other => panic!("not the settings of run: {other:?}"),
     }
 }
