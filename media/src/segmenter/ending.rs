@@ -26,7 +26,9 @@ impl Segmenter {
         let drains = is_open && (self.next.is_some() || self.finishing);
         if is_open && !drains {
             active.lost_encoder = true;
-            active.resumes_with_key = matches!(active.lead, Lead::Encoded(_));
+            // One that has brought nothing yet is opened by a key anyway.
+            active.resumes_with_key =
+                active.is_cutting() && matches!(active.lead, Lead::Encoded(_));
             for follower in &mut self.followers {
                 let plan = follower.plan_in(generation);
                 if plan.is_some_and(|plan| plan.origin == Origin::Encoded) {

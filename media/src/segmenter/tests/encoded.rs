@@ -321,6 +321,25 @@ fn a_ladder_without_the_source_is_cut_at_its_own_keys() {
 }
 
 #[test]
+fn an_encoder_that_ends_before_its_first_picture_costs_its_successor_none() {
+    let source = Source {
+        group: 100,
+        frames: 300,
+        ..silent()
+    };
+    let mut run = Run::new(ladder());
+    let mut events = vec![(source.start, Event::Ended(0))];
+    events.extend(rung_events("720p", rung(source), LAG));
+    events.extend(rung_events("480p", rung(source), LAG));
+    play(&mut run, events);
+    let segments = run.segments();
+    for id in ["720p", "480p"] {
+        let pictures = contents(segments[0], id).video.len();
+        assert_eq!(pictures, 50, "{id}");
+    }
+}
+
+#[test]
 fn a_ladder_drains_before_the_next_generation_is_cut() {
     let first = Source {
         frames: 128,
