@@ -288,11 +288,7 @@ impl Segmenter {
             active.lost_encoder = false;
         }
         let leads = active.lead == lead && active.id == generation;
-        let reference = self
-            .follower(rendition)
-            .and_then(|follower| follower.reference(&self.plan))
-            .or(self.source.latest());
-        let unit = near(unit, reference);
+        let unit = near(unit, self.reference(generation));
         if leads && !self.lead(&unit) {
             return;
         }
@@ -313,14 +309,17 @@ impl Segmenter {
         {
             active.lost_encoder = false;
         }
-        let open = self
-            .plan
-            .iter()
-            .rev()
-            .find(|planned| planned.generation <= generation);
-        let reference = open.map(|planned| planned.start).or(self.source.latest());
-        let unit = near(unit, reference);
+        let unit = near(unit, self.reference(generation));
         self.audio_unit(generation, unit, &Lead::Encoded(None));
+    }
+
+    /// Near which time on the source's clock an encoder of this generation is.
+    fn reference(&self, generation: GenerationId) -> Option<Ticks> {
+        let mut latest = self.plan.iter().rev();
+        let planned = latest.find(|planned| planned.generation == generation);
+        planned
+            .map(|planned| planned.start)
+            .or(self.source.latest())
     }
 
     fn add_rendition(&mut self, rendition: RenditionPlan) {

@@ -24,7 +24,7 @@ const REMEMBERED_PLANS: usize = 16;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct View<'a> {
     pub(super) plan: &'a Plan,
-    /// Half a frame: pictures this near to a cut are at it.
+    /// Half a frame: a key this near to a cut is at it.
     pub(super) half_frame: Ticks,
     /// The generation of the open segment and the time up to which its cuts are decided; `None` once all are.
     pub(super) horizon: Option<(GenerationId, Ticks)>,
@@ -215,7 +215,7 @@ impl Follower {
         if is_undecided {
             return false;
         }
-        if *generation == planned.generation && self.joined && is_past(planned, unit, view) {
+        if *generation == planned.generation && self.joined && is_past(planned, unit) {
             let closes = planned.end.is_some_and(|end| end.closes);
             if !closes {
                 self.close(planned);
@@ -246,7 +246,7 @@ impl Follower {
         let is_past = view
             .plan
             .get(self.next)
-            .is_some_and(|planned| is_past(planned, &unit, view));
+            .is_some_and(|planned| is_past(planned, &unit));
         if !is_past {
             self.units.push(unit);
         }
@@ -351,11 +351,6 @@ impl Follower {
     pub(super) fn take(&mut self, ordinal: u64) -> Option<Rendered> {
         self.finished.remove(&ordinal)
     }
-
-    /// Near which time on the source's clock its next pictures are.
-    pub(super) fn reference(&self, plan: &Plan) -> Option<Ticks> {
-        plan.get(self.next).map(|planned| planned.start)
-    }
 }
 
 /// The ordinal whose start this picture is, from `next` on. A decoder starts here, so it must be a key.
@@ -384,8 +379,21 @@ fn joining_point(
     Some(planned.ordinal)
 }
 
-fn is_past(planned: &Planned, unit: &AccessUnit, view: View) -> bool {
+fn is_past(planned: &Planned, unit: &AccessUnit) -> bool {
     planned
         .end
-        .is_some_and(|end| unit.pts >= end.at - view.half_frame)
+        .is_some_and(|end| unit.pts >= end.at - end.half_frame)
+}
+
+#[cfg(test)]
+impl Follower {
+    /// Bytes of pictures that wait for the plan.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held.iter().map(|(_, unit)| unit.payload.len()).sum()
+    }
+
+    /// Segments that wait for their sound or for being published.
+    pub(super) fn held_segments(&self) -> usize {
+        self.closed.len() + self.finished.len()
+    }
 }

@@ -277,9 +277,11 @@ impl Segmenter {
         let wanted = active.opening.program_date_time;
         let timeline = &self.timeline;
         let anchor = *active.anchor.get_or_insert_with(|| timeline.anchor(wanted));
+        let half_frame = Ticks(active.frame().0 / 2);
         let planned = self.plan.last_mut()?;
         planned.end = Some(Ended {
             at,
+            half_frame,
             date: date_at(anchor, placed.start, planned.start),
             decided: self.moment,
             closes,

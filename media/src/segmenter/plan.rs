@@ -54,6 +54,8 @@ pub(super) struct Planned {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ended {
     pub(super) at: Ticks,
+    /// Half of what a frame lasted when it was decided: pictures this near before it are behind it, in every rendition.
+    pub(super) half_frame: Ticks,
     /// Unix milliseconds of its start, frozen with the end.
     pub(super) date: i64,
     /// When it was decided.
