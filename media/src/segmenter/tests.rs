@@ -4,5 +4,6 @@ mod audio;
 mod cuts;
 mod encoded;
 mod hostile;
+mod properties;
 mod seams;
 mod stream;
