@@ -76,6 +76,10 @@ pub enum Reason {
     EgressRefused,
     /// SourceHealthy: the source answered with an HTTP error; the message has the status.
     HttpError,
+    /// SourceHealthy: the provider refuses the account (login, expiry, ban); the message says what to do.
+    AccountRefused,
+    /// SourceHealthy: all connections that the provider allows the account are in use, ours or others'.
+    NoFreeConnection,
     /// SourceHealthy: the source closed the stream.
     EndOfStream,
     /// SourceHealthy: no bytes, or no new segment in its playlist, for longer than allowed.

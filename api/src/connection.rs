@@ -1,6 +1,7 @@
 //! How a source is connected to. Schema and rules; connects to nothing.
 
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The longest that any of the limits may be, in seconds.
@@ -36,4 +37,30 @@ impl SourceTimeouts {
         let mut said = limits.into_iter().flatten();
         said.all(|seconds| (1..=LIMIT_MAXIMUM_SECONDS).contains(&seconds))
     }
+}
+
+/// A live channel of an Xtream panel.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct XtreamChannel {
+    /// Base address of the panel, without login.
+    pub url: String,
+    /// The channel's `stream_id`.
+    pub stream_id: String,
+    /// Directory of the mounted Secret with the account's login: files `username` and `password`.
+    pub login_directory: String,
+    /// As what the channel is asked for.
+    #[serde(default)]
+    pub output: XtreamOutput,
+}
+
+/// As what a panel's channel is asked for.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[serde(rename_all = "lowercase")]
+pub enum XtreamOutput {
+    /// One transport stream without end.
+    #[default]
+    Ts,
+    /// An HLS playlist.
+    M3u8,
 }

@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::connection::{LIMIT_MAXIMUM_SECONDS, SourceTimeouts};
+use crate::connection::{LIMIT_MAXIMUM_SECONDS, SourceTimeouts, XtreamChannel};
 use crate::live_stream::LiveStreamSpec;
 use crate::stream_class::{EgressPolicy, Preset, Rung, StreamClassSpec, TranscodeMode};
 
@@ -64,6 +64,9 @@ pub struct JobSource {
     /// How long it may take for what; as for every other source when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<SourceTimeouts>,
+    /// Which addresses it may lead to, where that is not what the class says: a provider has a policy of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<EgressPolicy>,
     /// The connection slot that was granted, for a provider's source. Without a grant such a source must not be opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<SlotGrant>,
@@ -80,6 +83,7 @@ impl JobSource {
             headers_file: None,
             headers: Vec::new(),
             timeouts: None,
+            egress: None,
             grant: None,
         }
     }
@@ -93,6 +97,8 @@ pub enum SourceAddress {
     Url(String),
     /// In a file (a mounted Secret).
     UrlFile(String),
+    /// At an Xtream panel, made from its own address and the login.
+    Xtream(XtreamChannel),
 }
 
 /// A connection slot of a provider.

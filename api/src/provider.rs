@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::connection::SourceTimeouts;
+use crate::connection::{SourceTimeouts, XtreamOutput};
 use crate::stream_class::EgressPolicy;
 
 /// One upstream account: where it is, which Secret has its login, how many connections it allows.
@@ -40,6 +40,9 @@ pub struct ProviderSpec {
     #[schemars(length(min = 1, max = 2048))]
     #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https']").message("must be an http or https URL"))]
     pub url: String,
+    /// As what an Xtream provider's channels are asked for.
+    #[serde(default)]
+    pub output: XtreamOutput,
     /// Name of the Secret with the login (keys `username`, `password`, `mac`, or `url` for a list whose address is the secret).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self.startsWith('headend-source-')").message("the name of a Secret that headend may read starts with headend-source-"))]

@@ -101,13 +101,14 @@ impl Refusal {
     /// stream can be played; anything else may pass within a hold.
     #[must_use]
     pub fn told(reason: &str, message: &str) -> Self {
-        const LASTING: [Reason; 9] = [
+        const LASTING: [Reason; 10] = [
             Reason::ClassNotFound,
             Reason::ReferenceNotFound,
             Reason::InvalidSpec,
             Reason::ImageUnavailable,
             Reason::ProviderSlotsExhausted,
             Reason::EgressRefused,
+            Reason::AccountRefused,
             Reason::HttpError,
             Reason::NotTransportStream,
             Reason::UnsupportedMedia,

@@ -3,3 +3,4 @@
 
 pub mod hls;
 pub mod m3u;
+pub mod xtream;

@@ -19,6 +19,10 @@ pub enum Failure {
     Connect,
     /// The egress policy refuses the address.
     EgressRefused,
+    /// The provider refuses the account, which no other try changes.
+    AccountRefused,
+    /// The account's connections are all in use.
+    NoFreeConnection,
     /// It answered with this HTTP status.
     Http(u16),
     /// It closed the stream.
@@ -41,10 +45,11 @@ impl Failure {
     /// Whether the same source may well work a moment later.
     fn is_transient(self, has_account: bool) -> bool {
         match self {
-            Self::Connect | Self::EndOfStream | Self::Silent => true,
+            Self::Connect | Self::EndOfStream | Self::Silent | Self::NoFreeConnection => true,
             // Panels answer 4xx while they hold the slot of the connection before.
             Self::Http(status) => status >= 500 || matches!(status, 408 | 429) || has_account,
-            Self::EgressRefused
+            Self::AccountRefused
+            | Self::EgressRefused
             | Self::Stalled
             | Self::NotTransportStream
             | Self::NoTracks
@@ -261,6 +266,8 @@ mod tests {
             (Failure::Http(429), reconnect, reconnect),
             (Failure::Http(404), switch, reconnect),
             (Failure::Http(403), switch, reconnect),
+            (Failure::NoFreeConnection, reconnect, reconnect),
+            (Failure::AccountRefused, switch, switch),
             (Failure::EgressRefused, switch, switch),
             (Failure::Stalled, switch, switch),
             (Failure::NotTransportStream, switch, switch),

@@ -151,6 +151,7 @@ fn job_source(
         headers_file: headers.map(|secret| mounted(secret, "headers")),
         headers: source.headers.iter().map(header).collect(),
         timeouts: source.timeouts,
+        egress: None,
         grant: None,
     })
 }

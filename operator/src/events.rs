@@ -208,7 +208,7 @@ fn of_condition(
 }
 
 /// Reasons that somebody may want to know of.
-const WARNINGS: [Reason; 21] = [
+const WARNINGS: [Reason; 23] = [
     Reason::OutputStalled,
     Reason::EncoderTooSlow,
     Reason::TranscoderFailed,
@@ -222,6 +222,8 @@ const WARNINGS: [Reason; 21] = [
     Reason::ProviderSlotsExhausted,
     Reason::ConnectFailed,
     Reason::EgressRefused,
+    Reason::AccountRefused,
+    Reason::NoFreeConnection,
     Reason::HttpError,
     Reason::EndOfStream,
     Reason::Silent,

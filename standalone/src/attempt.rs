@@ -56,6 +56,7 @@ fn source((index, source): (usize, &Source)) -> Option<JobSource> {
         headers_file: None,
         headers: source.headers.iter().map(header).collect(),
         timeouts: source.timeouts,
+        egress: None,
         grant: None,
     })
 }

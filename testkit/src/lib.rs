@@ -2,6 +2,7 @@
 
 pub mod chart;
 pub mod checker;
+pub mod panel;
 pub mod source;
 pub mod tls;
 mod ts;

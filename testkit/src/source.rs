@@ -10,6 +10,7 @@ mod hls;
 mod http;
 mod http_hls;
 mod multiplex;
+pub(crate) mod panel;
 mod settings;
 mod synthesis;
 #[cfg(test)]
@@ -183,6 +184,11 @@ impl LiveSource {
         if tokio::time::timeout(GRACE, &mut self.server).await.is_err() {
             self.server.abort();
         }
+    }
+
+    /// Its channels, once they are made.
+    pub(crate) fn channels(&self) -> watch::Receiver<Option<Channels>> {
+        self.channels.clone()
     }
 
     fn channel(&self, name: &str) -> Result<Arc<Channel>, SourceError> {

@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 use upstream::failure::SourceFailure;
-use upstream::input::{Input, Pace, Piece};
+use upstream::input::{Pace, Piece};
 use upstream::milestones::Reached;
+use upstream::provider::Playing;
 use upstream::source::Opener;
 
 use crate::metrics::StreamMetrics;
@@ -40,12 +41,12 @@ impl From<Piece> for SourceEvent {
 }
 
 /// Goes on whether anybody looks at it or not: the answer is on its way while everything else is made.
-type Opening = AbortOnDropHandle<Result<Input, SourceFailure>>;
+type Opening = AbortOnDropHandle<Result<Playing, SourceFailure>>;
 
 enum State {
     Closed,
     Opening(Opening),
-    Open(Box<Input>),
+    Open(Box<Playing>),
 }
 
 /// The connection.
@@ -82,9 +83,9 @@ impl Source {
             }
             opener.milestones().begin();
             // Read each time: a mounted Secret may have been changed since.
-            let request = request::of(&source).await?;
+            let target = request::of(&source).await?;
             let opener = opener.under(request::terms(&source, opener.terms()))?;
-            Input::open(&opener, request, enough).await
+            Playing::open(&opener, target, enough).await
         };
         let opening = tokio::spawn(opening.in_current_span());
         self.state = State::Opening(AbortOnDropHandle::new(opening));
@@ -104,11 +105,11 @@ impl Source {
     pub(crate) async fn next(&mut self) -> SourceEvent {
         let outcome = match &mut self.state {
             State::Closed => std::future::pending().await,
-            State::Open(input) => input.next().await.map(SourceEvent::from),
+            State::Open(playing) => playing.next().await.map(SourceEvent::from),
             State::Opening(opening) => match opening.await {
-                Ok(Ok(input)) => {
+                Ok(Ok(playing)) => {
                     self.metrics.source_resolved(true);
-                    self.state = State::Open(Box::new(input));
+                    self.state = State::Open(Box::new(playing));
                     Ok(SourceEvent::Opened)
                 }
                 Ok(Err(failure)) => {

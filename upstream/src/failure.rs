@@ -44,6 +44,26 @@ pub enum SourceFailure {
         /// How long it asks to be left alone.
         retry_after: Option<Duration>,
     },
+    /// The provider refuses the account itself: no channel of it can be had until somebody acts.
+    #[error("{origin} refuses the account: {detail}")]
+    AccountRefused {
+        /// Scheme, host and port.
+        origin: String,
+        /// What is wrong with it, and what to do.
+        detail: String,
+    },
+    /// Every connection that the account may have is in use.
+    #[error(
+        "{origin} gives the account no further connection: {detail}; a closed one counts for some seconds, else lower the Provider's maximumConnections or see who else uses the account"
+    )]
+    NoFreeConnection {
+        /// Scheme, host and port.
+        origin: String,
+        /// How many are.
+        detail: String,
+        /// How long it asks to be left alone.
+        retry_after: Option<Duration>,
+    },
     /// The answer is no usable HTTP: too many redirects, one to nowhere, or not HTTP at all.
     #[error("failed to read the answer of {origin}: {detail}")]
     BadAnswer {
@@ -94,6 +114,8 @@ impl SourceFailure {
             Self::InvalidRequest { .. } | Self::ConnectFailed { .. } => Reason::ConnectFailed,
             Self::EgressRefused { .. } => Reason::EgressRefused,
             Self::HttpStatus { .. } | Self::BadAnswer { .. } => Reason::HttpError,
+            Self::AccountRefused { .. } => Reason::AccountRefused,
+            Self::NoFreeConnection { .. } => Reason::NoFreeConnection,
             Self::Silent { .. } | Self::Stalled { .. } => Reason::Silent,
             Self::Unsupported { .. } => Reason::UnsupportedMedia,
             Self::EndOfStream { .. } => Reason::EndOfStream,
@@ -104,7 +126,9 @@ impl SourceFailure {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::HttpStatus { retry_after, .. } => *retry_after,
+            Self::HttpStatus { retry_after, .. } | Self::NoFreeConnection { retry_after, .. } => {
+                *retry_after
+            }
             _ => None,
         }
     }

@@ -17,6 +17,8 @@ use crate::input::Piece;
 use crate::redirect;
 use crate::source::{Opener, SourceRequest};
 
+pub(crate) use fetch::whole;
+
 /// Pieces that are read ahead at most: with the size of each, what an open source takes of memory.
 const AHEAD: usize = 64;
 

@@ -8,6 +8,8 @@ mod hls;
 pub mod input;
 mod login;
 pub mod milestones;
+pub mod provider;
 mod redirect;
 pub mod source;
 mod unhurried;
+pub mod xtream;

@@ -10,6 +10,8 @@ const WORDS = new Map([
   ["Overload", "Too many people are waiting for channels to start"],
   ["ProviderSlotsExhausted", "All connections to this channel's provider are in use"],
   ["HttpError", "The channel's source refuses to deliver"],
+  ["AccountRefused", "The channel's provider refuses our account"],
+  ["NoFreeConnection", "All connections to this channel's provider are in use"],
   ["ConnectFailed", "The channel's source cannot be reached"],
   ["EgressRefused", "The channel's source is not allowed here"],
   ["EndOfStream", "The channel's source stopped"],

@@ -101,6 +101,8 @@ pub(super) fn named(failure: &SourceFailure) -> Lost {
         }
         SourceFailure::EgressRefused { .. } => Failure::EgressRefused,
         SourceFailure::HttpStatus { status, .. } => Failure::Http(*status),
+        SourceFailure::AccountRefused { .. } => Failure::AccountRefused,
+        SourceFailure::NoFreeConnection { .. } => Failure::NoFreeConnection,
         // Like the answer of a server that is broken.
         SourceFailure::BadAnswer { .. } => Failure::Http(500),
         SourceFailure::Silent { .. } => Failure::Silent,

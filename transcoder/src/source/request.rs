@@ -1,35 +1,90 @@
-//! From a job's source to the request that is made: addresses and headers that stand in mounted files are read here.
+//! From a job's source to what is opened: addresses, headers and logins that stand in mounted files are read here.
 //! What is read is never logged.
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
+use api::connection::{XtreamChannel, XtreamOutput};
 use api::job::{JobSource, SourceAddress};
 use tokio::io::AsyncReadExt;
+use upstream::egress::EgressPolicy;
 use upstream::failure::SourceFailure;
+use upstream::provider::Target;
 use upstream::source::{Patience, SourceRequest, Terms};
+use upstream::xtream;
 use url::Url;
 
 /// Bytes of a mounted file that are read.
 const FILE_MAXIMUM: u64 = 64 << 10;
 
-/// The request of a source.
-pub(super) async fn of(source: &JobSource) -> Result<SourceRequest, SourceFailure> {
-    let address = match &source.address {
-        SourceAddress::Url(url) => url.clone(),
-        SourceAddress::UrlFile(path) => read(path, "address").await?,
-    };
-    let url = Url::parse(address.trim())
-        .map_err(|error| invalid(format!("the address is no URL ({error})")))?;
+/// What is opened for a source.
+pub(super) async fn of(source: &JobSource) -> Result<Target, SourceFailure> {
     let mut headers = source.headers.clone();
     if let Some(path) = &source.headers_file {
-        headers.extend(parse_headers(&read(path, "headers").await?)?);
+        headers.extend(parse_headers(&read(Path::new(path), "headers").await?)?);
     }
-    Ok(SourceRequest {
-        url,
-        user_agent: source.user_agent.clone(),
-        headers,
+    let user_agent = source.user_agent.clone();
+    match &source.address {
+        SourceAddress::Url(address) => Ok(Target::Address(SourceRequest {
+            url: url(address)?,
+            user_agent,
+            headers,
+        })),
+        SourceAddress::UrlFile(path) => Ok(Target::Address(SourceRequest {
+            url: url(&read(Path::new(path), "address").await?)?,
+            user_agent,
+            headers,
+        })),
+        SourceAddress::Xtream(channel) => {
+            granted(source)?;
+            Ok(Target::Xtream(xtream::Channel {
+                base: url(&channel.url)?,
+                stream_id: channel.stream_id.clone(),
+                login: login(channel).await?,
+                output: match channel.output {
+                    XtreamOutput::Ts => xtream::Output::Ts,
+                    XtreamOutput::M3u8 => xtream::Output::M3u8,
+                },
+                user_agent,
+                headers,
+            }))
+        }
+    }
+}
+
+/// Without a grant a provider's connections would be more than its account allows.
+fn granted(source: &JobSource) -> Result<(), SourceFailure> {
+    match source.grant {
+        Some(_) => Ok(()),
+        None => Err(invalid(
+            "no connection of its provider was granted to this stream".to_owned(),
+        )),
+    }
+}
+
+fn url(address: &str) -> Result<Url, SourceFailure> {
+    Url::parse(address.trim()).map_err(|error| invalid(format!("the address is no URL ({error})")))
+}
+
+async fn login(channel: &XtreamChannel) -> Result<xtream::Login, SourceFailure> {
+    let directory = Path::new(&channel.login_directory);
+    Ok(xtream::Login {
+        username: word(directory, "username").await?,
+        password: word(directory, "password").await?,
     })
+}
+
+/// What a key of a mounted Secret holds, without the line's end that editors leave.
+async fn word(directory: &Path, key: &str) -> Result<String, SourceFailure> {
+    let text = read(&directory.join(key), key).await?;
+    let word = text.trim();
+    if word.is_empty() || word.chars().any(char::is_control) {
+        return Err(invalid(format!(
+            "the key {key} of the provider's Secret is not one line of text"
+        )));
+    }
+    Ok(word.to_owned())
 }
 
 /// The terms of a source: its own word first.
@@ -46,11 +101,18 @@ pub(super) fn terms(source: &JobSource, of_class: Terms) -> Terms {
             first_byte: or(said.first_byte_seconds, patience.first_byte),
             silence: or(said.silence_seconds, patience.silence),
         },
-        ..of_class
+        policy: EgressPolicy {
+            allow_private: source
+                .egress
+                .map_or(of_class.policy.allow_private, |egress| {
+                    egress.allow_private_addresses
+                }),
+            ..of_class.policy
+        },
     }
 }
 
-async fn read(path: &str, what: &str) -> Result<String, SourceFailure> {
+async fn read(path: &Path, what: &str) -> Result<String, SourceFailure> {
     let reading = async {
         let mut text = String::new();
         let file = tokio::fs::File::open(path).await?;
@@ -85,7 +147,7 @@ fn invalid(detail: String) -> SourceFailure {
 #[cfg(test)]
 mod tests {
     use api::connection::SourceTimeouts;
-    use upstream::egress::EgressPolicy;
+    use api::job::SlotGrant;
 
     use super::*;
     use crate::fixtures;
@@ -110,6 +172,13 @@ mod tests {
             ..Patience::default()
         };
         assert_eq!(terms(&slow, of_class).patience, expected);
+        let inner = JobSource {
+            egress: Some(api::stream_class::EgressPolicy {
+                allow_private_addresses: true,
+            }),
+            ..slow
+        };
+        assert!(terms(&inner, of_class).policy.allow_private);
     }
 
     #[tokio::test]
@@ -127,7 +196,9 @@ mod tests {
             user_agent: Some("Box/1".to_owned()),
             ..fixtures::source(0, "")
         };
-        let request = of(&source).await.unwrap();
+        let Ok(Target::Address(request)) = of(&source).await else {
+            panic!("it is an address");
+        };
         assert_eq!(request.url.as_str(), "http://a.example/live?key=1");
         assert_eq!(request.user_agent.as_deref(), Some("Box/1"));
         let headers: Vec<(&str, &str)> = request
@@ -139,6 +210,49 @@ mod tests {
             headers,
             [("X-One", "1"), ("X-Two", "a:b"), ("X-Three", "c")]
         );
+    }
+
+    fn of_panel(directory: &Path) -> JobSource {
+        JobSource {
+            address: SourceAddress::Xtream(XtreamChannel {
+                url: "http://panel.example:8080".to_owned(),
+                stream_id: "7".to_owned(),
+                login_directory: directory.to_string_lossy().into_owned(),
+                output: XtreamOutput::M3u8,
+            }),
+            grant: Some(SlotGrant {
+                provider: "one".to_owned(),
+            }),
+            ..fixtures::source(0, "")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_login_is_read_from_its_secret_each_time_and_only_for_who_was_granted_a_connection() {
+        let directory = tempfile::tempdir().unwrap();
+        let source = of_panel(directory.path());
+        let message = of(&source).await.err().unwrap().to_string();
+        assert!(message.contains("file with its username"), "{message}");
+        let write = |key: &str, text: &str| {
+            std::fs::write(directory.path().join(key), text).unwrap();
+        };
+        write("username", "user\n");
+        write("password", "sec\nret");
+        let message = of(&source).await.err().unwrap().to_string();
+        assert!(message.contains("the key password"), "{message}");
+        assert!(!message.contains("sec\nret"), "{message}");
+        write("password", "secret\r\n");
+        let Ok(Target::Xtream(channel)) = of(&source).await else {
+            panic!("it is a channel of a panel");
+        };
+        let login = (channel.login.username, channel.login.password);
+        assert_eq!(login, ("user".to_owned(), "secret".to_owned()));
+        let without = JobSource {
+            grant: None,
+            ..source
+        };
+        let message = of(&without).await.err().unwrap().to_string();
+        assert!(message.contains("granted"), "{message}");
     }
 
     #[tokio::test]

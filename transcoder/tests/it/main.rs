@@ -18,4 +18,5 @@ mod links;
 mod output;
 mod play;
 mod process;
+mod providers;
 mod sandbox;

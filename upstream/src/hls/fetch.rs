@@ -95,7 +95,7 @@ pub(super) fn derived(source: &SourceRequest, url: Url) -> SourceRequest {
 }
 
 /// All that an address delivers.
-pub(super) async fn whole(
+pub(crate) async fn whole(
     opener: &Opener,
     request: &SourceRequest,
     maximum: usize,
