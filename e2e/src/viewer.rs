@@ -31,6 +31,8 @@ pub struct Look {
     pub discontinuity_sequence: u64,
     /// Addresses of the segments, oldest first.
     pub segments: Vec<Url>,
+    /// The playlist itself.
+    pub text: String,
 }
 
 impl Look {
@@ -124,6 +126,7 @@ impl Viewer {
             segments: lines
                 .map(|line| playlist.join(line).context("a segment's address"))
                 .collect::<Result<_>>()?,
+            text,
         })
     }
 

@@ -19,8 +19,14 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Bench {
-    /// Time to the first segment, and what running streams cost, beside FFmpeg's own HLS and a bare pod
+    /// Time to the first segment, beside FFmpeg's own HLS and a bare pod
     Start(StartArguments),
+    /// What running streams cost, copied and encoded, beside FFmpegs that do the same
+    Cost(CostArguments),
+    /// How long a stream stands still when its source dies, beside FFmpeg's own reconnecting
+    Failover(FailoverArguments),
+    /// What a stream that runs for long leaves on disk and in its playlist, beside the usual panel flags
+    Soak(SoakArguments),
 }
 
 /// Arguments of `start`.
@@ -30,48 +36,117 @@ struct StartArguments {
     #[arg(long)]
     json: bool,
     /// How often each start is measured
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 5)]
     rounds: u8,
     /// Measures only this part
     #[arg(long, value_enum, value_name = "PART")]
-    only: Option<Part>,
+    only: Option<StartPart>,
     #[command(flatten)]
     place: Place,
 }
 
-/// What can be measured by itself, under the names that the bench has for it.
+/// Arguments of `cost`.
+#[derive(Args)]
+struct CostArguments {
+    /// One JSON object per figure instead of a table
+    #[arg(long)]
+    json: bool,
+    /// How often each is measured
+    #[arg(long, default_value_t = 5)]
+    rounds: u8,
+    /// Seconds of each measurement
+    #[arg(long, default_value_t = 20, value_name = "SECONDS")]
+    window: u64,
+    /// Measures only this part
+    #[arg(long, value_enum, value_name = "PART")]
+    only: Option<CostPart>,
+}
+
+/// Arguments of `failover`.
+#[derive(Args)]
+struct FailoverArguments {
+    /// One JSON object per figure instead of a table
+    #[arg(long)]
+    json: bool,
+    /// How often each source dies
+    #[arg(long, default_value_t = 5)]
+    rounds: u8,
+}
+
+/// Arguments of `soak`.
+#[derive(Args)]
+struct SoakArguments {
+    /// One JSON object per figure instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Minutes between the two looks
+    #[arg(long, default_value_t = 10)]
+    minutes: u64,
+}
+
+/// What can be measured of a start by itself, under the names that the bench has for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Part {
-    /// Time to the first segment, in one process
-    Standalone,
-    /// Processor and memory of running streams, in one process
-    Cost,
+enum StartPart {
+    /// Time to the first complete segment, in one process
+    FirstSegment,
     /// Time to the first segment on a cluster
     Cluster,
 }
 
-/// Runs the task. A goal that is missed in one process does not keep the cluster's from being looked at.
+/// What can be measured of the costs by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum CostPart {
+    /// Processor and memory of many streams that are passed through
+    Copy,
+    /// Processor time of a ladder of three rungs
+    Ladder,
+}
+
+/// Runs the task.
 pub(crate) fn run_bench(arguments: &Arguments) -> Result<()> {
-    let Bench::Start(arguments) = &arguments.bench;
     ensure_ffmpeg()?;
-    let of_cluster = |part: &Part| *part == Part::Cluster;
-    let wanted = Part::value_variants().iter().copied();
+    match &arguments.bench {
+        Bench::Start(arguments) => start(arguments),
+        Bench::Cost(arguments) => in_process(cost_bench(arguments)),
+        Bench::Failover(arguments) => {
+            let mut command = bench("failover", arguments.json);
+            command.args(["--rounds", &arguments.rounds.to_string()]);
+            in_process(command)
+        }
+        Bench::Soak(arguments) => {
+            let mut command = bench("soak", arguments.json);
+            command.args(["--minutes", &arguments.minutes.to_string()]);
+            in_process(command)
+        }
+    }
+}
+
+/// A goal that is missed in one process does not keep the cluster's from being looked at.
+fn start(arguments: &StartArguments) -> Result<()> {
+    let of_cluster = |part: &StartPart| *part == StartPart::Cluster;
+    let wanted = StartPart::value_variants().iter().copied();
     let wanted = wanted.filter(|part| arguments.only.is_none_or(|only| only == *part));
     let (on_cluster, in_process) = wanted.partition::<Vec<_>, _>(of_cluster);
-    build(&in_process)?;
+    build(!in_process.is_empty())?;
     let mut measured = Ok(());
     if !in_process.is_empty() {
-        measured = run(bench(arguments, &in_process));
+        measured = run(start_bench(arguments, &in_process));
     }
     if !on_cluster.is_empty() && arguments.place.is_there("cold starts on a cluster") {
-        let cold = arguments.place.run(bench(arguments, &on_cluster), None);
+        let command = start_bench(arguments, &on_cluster);
+        let cold = arguments.place.run(command, None);
         measured = measured.and(cold);
     }
     measured
 }
 
+fn in_process(command: Command) -> Result<()> {
+    build(true)?;
+    run(command)
+}
+
 /// What runs on the cluster is in its images.
-fn build(in_process: &[Part]) -> Result<()> {
+fn build(in_process: bool) -> Result<()> {
     let mut command = cargo(&[
         "build",
         "--release",
@@ -80,23 +155,39 @@ fn build(in_process: &[Part]) -> Result<()> {
         "e2e",
         "--bins",
     ]);
-    if !in_process.is_empty() {
+    if in_process {
         command.args(["--package", "standalone"]);
     }
     run(command)
 }
 
-fn bench(arguments: &StartArguments, parts: &[Part]) -> Command {
-    let mut command = Command::new(built("headend-bench"));
+fn start_bench(arguments: &StartArguments, parts: &[StartPart]) -> Command {
+    let mut command = bench("start", arguments.json);
+    command.args(["--rounds", &arguments.rounds.to_string()]);
+    only(&mut command, parts);
     command
-        .arg("start")
-        .arg("--standalone")
-        .arg(built("headend-standalone"));
-    command.arg("--rounds").arg(arguments.rounds.to_string());
+}
+
+fn cost_bench(arguments: &CostArguments) -> Command {
+    let mut command = bench("cost", arguments.json);
+    command.args(["--rounds", &arguments.rounds.to_string()]);
+    command.args(["--window", &arguments.window.to_string()]);
+    only(&mut command, arguments.only.as_slice());
+    command
+}
+
+fn only<Part: ValueEnum>(command: &mut Command, parts: &[Part]) {
     for name in parts.iter().filter_map(Part::to_possible_value) {
         command.arg("--only").arg(name.get_name());
     }
-    if arguments.json {
+}
+
+/// The bench of that name on the product as it was built.
+fn bench(name: &str, json: bool) -> Command {
+    let mut command = Command::new(built("headend-bench"));
+    command.arg(name).arg("--standalone");
+    command.arg(built("headend-standalone"));
+    if json {
         command.arg("--json");
     }
     command
@@ -113,33 +204,42 @@ fn built(program: &str) -> PathBuf {
 mod tests {
     use super::*;
 
+    fn words(command: &Command) -> Vec<String> {
+        let words = command.get_args();
+        words
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect()
+    }
+
     #[test]
     fn the_bench_is_told_what_to_measure_and_how_to_say_it() {
         let arguments = StartArguments {
             json: true,
-            rounds: 5,
+            rounds: 3,
             only: None,
             place: Place::default(),
         };
-        let command = bench(&arguments, &[Part::Standalone, Part::Cost]);
-        let words = command
-            .get_args()
-            .map(|word| word.to_string_lossy().into_owned());
-        let words = words.collect::<Vec<_>>();
+        let words = words(&start_bench(&arguments, &[StartPart::FirstSegment]));
         assert_eq!(words[..2], ["start", "--standalone"]);
         assert!(
             words[2].ends_with("release/headend-standalone"),
             "{words:?}"
         );
-        let rest = [
-            "--rounds",
-            "5",
-            "--only",
-            "standalone",
-            "--only",
-            "cost",
-            "--json",
-        ];
+        let rest = ["--json", "--rounds", "3", "--only", "first-segment"];
         assert_eq!(words[3..], rest);
+    }
+
+    #[test]
+    fn without_a_part_all_parts_are_measured() {
+        let of = |only| CostArguments {
+            json: false,
+            rounds: 5,
+            window: 20,
+            only,
+        };
+        let all = words(&cost_bench(&of(None)));
+        assert_eq!(all[3..], ["--rounds", "5", "--window", "20"]);
+        let one = words(&cost_bench(&of(Some(CostPart::Ladder))));
+        assert_eq!(one[7..], ["--only", "ladder"]);
     }
 }

@@ -16,7 +16,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::course::{GOPS, Start, channels, starts};
+use crate::course::{Start, channels, starts};
 use crate::figure::{Figure, median};
 use crate::standalone::first_segment;
 
@@ -34,6 +34,9 @@ const WISH: Duration = Duration::from_secs(8);
 
 /// Goal for the first segment over its physical limit and the start of a bare pod, in seconds.
 const OVER_BARE: f64 = 0.5;
+
+/// Seconds from key to key: a longer GOP would tell no more about the cluster.
+const GOPS: [u32; 2] = [1, 2];
 
 /// The class of the channels.
 const CLASS: &str = "copy";
@@ -83,14 +86,14 @@ impl Cluster {
     async fn install(rounds: usize) -> Result<Self> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
         let run = format!("cold-{:x}", now.as_secs());
-        let starts = starts(rounds);
+        let starts = starts(&GOPS, rounds);
         let mut listed = vec![listed(&run, "first", &starts[0])];
         listed.extend(
             starts
                 .iter()
                 .map(|start| self::listed(&run, &start.slug(), start)),
         );
-        let suite = Suite::start_with(channels(), &listed).await?;
+        let suite = Suite::start_with(channels(&GOPS), &listed).await?;
         Ok(Self { suite, run, starts })
     }
 
@@ -394,7 +397,10 @@ mod tests {
             bare: 1.0 + noise,
         };
         let noisy = |start| [0.0, 8.0, 0.0].map(|noise| sample(start, noise));
-        let samples = starts(1).into_iter().flat_map(noisy).collect::<Vec<_>>();
+        let samples = starts(&GOPS, 1)
+            .into_iter()
+            .flat_map(noisy)
+            .collect::<Vec<_>>();
         let hundredths = |value: f64| (value * 100.0).round();
         let figures = figures(&samples);
         let told = figures.iter().map(|figure| {

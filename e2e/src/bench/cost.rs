@@ -11,17 +11,14 @@ use testkit::source::{ChannelSettings, LiveSource, Size, SourceSettings};
 
 use crate::figure::{Figure, median};
 use crate::machine::{Usage, usage};
-use crate::peer::Peer;
-use crate::standalone::{Channel, Standalone, first_segment};
-
-/// Windows in which both are measured.
-const WINDOWS: usize = 5;
+use crate::peer::{Line, Peer};
+use crate::standalone::{Channel, Renditions, Standalone, first_segment};
 
 /// Longest time until all streams run.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Segments that are listed when a stream has been running long enough to be typical.
-const SETTLED_SEGMENTS: usize = 6;
+const SETTLED_SEGMENTS: u64 = 6;
 
 /// Nothing may stop while it is measured, though nobody watches.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -37,10 +34,11 @@ struct Reading {
     peers: Usage,
 }
 
-/// Measures so many streams.
+/// Measures so many streams, in so many windows.
 pub(crate) async fn measure(
     program: &Path,
     streams: usize,
+    windows: usize,
     window: Duration,
 ) -> Result<Vec<Figure>> {
     ensure!(streams > 0, "no streams to measure");
@@ -54,7 +52,8 @@ pub(crate) async fn measure(
     let source = LiveSource::start(SourceSettings::loopback(vec![channel])).await?;
     let channels = (0..streams).map(|number| (format!("copy-{number}"), source.url("copy")));
     let channels = channels.collect::<Vec<Channel>>();
-    let product = Standalone::start(program, &channels, directory.path(), IDLE).await?;
+    let product =
+        Standalone::start(program, Renditions::Copy, &channels, directory.path(), IDLE).await?;
     let idle = over_window(&[product.pid()?], window).await?;
 
     let viewers = channels
@@ -64,7 +63,7 @@ pub(crate) async fn measure(
     try_join_all(viewers.iter().map(settled)).await?;
     let names = channels.iter().map(|(slug, _)| slug);
     let mut peers = names
-        .map(|name| Peer::start(&source.url("copy"), directory.path(), name))
+        .map(|name| Peer::start(Line::Panel, &source.url("copy"), directory.path(), name))
         .collect::<Result<Vec<_>>>()?;
     try_join_all(
         peers
@@ -73,9 +72,10 @@ pub(crate) async fn measure(
     )
     .await?;
 
-    let pids = peers.iter().map(Peer::pid).collect::<Result<Vec<_>>>()?;
+    let pids = peers.iter().map(Peer::pids).collect::<Result<Vec<_>>>()?;
+    let pids = pids.concat();
     let mut readings = vec![reading(&product, &pids)?];
-    for _ in 0..WINDOWS {
+    for _ in 0..windows {
         tokio::time::sleep(window).await;
         readings.push(reading(&product, &pids)?);
     }
@@ -116,7 +116,7 @@ async fn settled(viewer: &Viewer) -> Result<()> {
     let variants = viewer.variants().await?;
     let playlist = variants.first().context("the master lists nothing")?;
     until("fill the playlist", LIMIT, || async {
-        let listed = viewer.look(playlist).await?.segments.len();
+        let listed = viewer.look(playlist).await?.segments.len() as u64;
         Ok(match listed >= SETTLED_SEGMENTS {
             true => Seen::Yes(()),
             false => Seen::NotYet(format!("{listed} segments")),
@@ -151,7 +151,7 @@ fn figures(readings: &[Reading], idle: Usage, streams: usize, window: Duration) 
     let figure = |what: &str, pairs: &[(f64, f64)], goal| {
         let (product, peer) = middle(pairs);
         Figure::relative(
-            "start",
+            "cost",
             format!("copy, {streams} streams: {what}"),
             product,
             peer,

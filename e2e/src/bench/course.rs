@@ -6,7 +6,7 @@ use testkit::source::{ChannelSettings, Size};
 pub(crate) const PHASES: [f64; 5] = [0.1, 0.3, 0.5, 0.7, 0.9];
 
 /// Seconds from key to key.
-pub(crate) const GOPS: [u32; 2] = [1, 2];
+pub(crate) const GOPS: [u32; 3] = [1, 2, 4];
 
 /// One start that is to be measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,20 +38,21 @@ impl Start {
         self.wait() + 1.0
     }
 
-    fn wait(&self) -> f64 {
+    /// Seconds from the connection until the next key.
+    pub(crate) fn wait(&self) -> f64 {
         (1.0 - self.phase) * f64::from(self.gop)
     }
 }
 
 /// All starts of so many rounds.
-pub(crate) fn starts(rounds: usize) -> Vec<Start> {
+pub(crate) fn starts(gops: &[u32], rounds: usize) -> Vec<Start> {
     let phases = |round, gop| PHASES.map(move |phase| Start { round, gop, phase });
-    let gops = |round| GOPS.into_iter().flat_map(move |gop| phases(round, gop));
+    let gops = |round| gops.iter().flat_map(move |gop| phases(round, *gop));
     (0..rounds).flat_map(gops).collect()
 }
 
 /// What the live source plays for them.
-pub(crate) fn channels() -> Vec<ChannelSettings> {
+pub(crate) fn channels(gops: &[u32]) -> Vec<ChannelSettings> {
     let channel = |gop| ChannelSettings {
         name: name(gop),
         size: Size(1280, 720),
@@ -59,7 +60,7 @@ pub(crate) fn channels() -> Vec<ChannelSettings> {
         gop: f64::from(gop),
         ..ChannelSettings::default()
     };
-    GOPS.map(channel).into()
+    gops.iter().copied().map(channel).collect()
 }
 
 fn name(gop: u32) -> String {
@@ -72,11 +73,11 @@ mod tests {
 
     #[test]
     fn every_start_is_a_channel_of_its_own() {
-        let slugs = starts(3)
+        let slugs = starts(&GOPS, 3)
             .iter()
             .map(Start::slug)
             .collect::<std::collections::BTreeSet<_>>();
-        assert_eq!(slugs.len(), 30);
+        assert_eq!(slugs.len(), 45);
         assert!(slugs.contains("gop2-phase9-round2"));
     }
 
@@ -87,7 +88,7 @@ mod tests {
             gop: 2,
             phase: 0.25,
         };
-        let played = channels();
+        let played = channels(&GOPS);
         assert_eq!(start.path(), format!("{}.ts?phase=0.25", played[1].name));
         assert_eq!((start.limit(), start.first_cut()), (3.5, 2.5));
     }

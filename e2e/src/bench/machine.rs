@@ -25,6 +25,18 @@ struct Stat {
     ticks: u64,
 }
 
+/// The command lines of the given processes and of all they started, a word each.
+pub(crate) fn command_lines(roots: &[u32]) -> Result<Vec<Vec<String>>> {
+    let stats = stats()?;
+    let within = |pid: &&u32| roots.iter().any(|root| is_within(&stats, **pid, *root));
+    let line = |pid: &u32| {
+        // A process that has ended meanwhile has no command line.
+        let text = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        text.split_terminator('\0').map(str::to_owned).collect()
+    };
+    Ok(stats.keys().filter(within).map(line).collect())
+}
+
 /// Sums up the trees below the given processes.
 pub(crate) fn usage(roots: &[u32]) -> Result<Usage> {
     let stats = stats()?;
@@ -105,6 +117,13 @@ mod tests {
         let stats = HashMap::from([(2, stat(1)), (3, stat(2)), (4, stat(1))]);
         let within = [2, 3, 4].map(|pid| is_within(&stats, pid, 2));
         assert_eq!(within, [true, true, false]);
+    }
+
+    #[test]
+    fn the_command_line_of_a_process_is_told_word_by_word() {
+        let lines = command_lines(&[std::process::id()]).unwrap();
+        let own = std::env::args().collect::<Vec<_>>();
+        assert!(lines.contains(&own), "{lines:?}");
     }
 
     #[test]

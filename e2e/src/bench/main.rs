@@ -3,13 +3,16 @@
 mod cold;
 mod cost;
 mod course;
+mod failover;
 mod figure;
+mod ladder;
 mod latency;
 mod machine;
 mod peer;
+mod soak;
 mod standalone;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -27,48 +30,108 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Bench {
-    /// Start of a stream, and what a running one costs
+    /// Start of a stream: first complete segment, in one process and on a cluster
     Start(StartArguments),
+    /// What running streams cost: copies, and ladders of three rungs
+    Cost(CostArguments),
+    /// How long a stream stands still when its source dies
+    Failover(FailoverArguments),
+    /// What a stream that runs for long leaves on disk and in its playlist
+    Soak(SoakArguments),
 }
 
 /// Arguments of `start`.
 #[derive(Args)]
 struct StartArguments {
-    /// The product in one process; needed unless only `cluster` is measured
-    #[arg(long, value_name = "PROGRAM")]
-    standalone: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
     /// Measures only this part; may be given again
     #[arg(long, value_enum)]
-    only: Vec<Part>,
+    only: Vec<StartPart>,
     /// How often each start is measured
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..))]
     rounds: u8,
-    /// Streams that run at once when costs are measured
+}
+
+/// Arguments of `cost`.
+#[derive(Args)]
+struct CostArguments {
+    #[command(flatten)]
+    common: Common,
+    /// Measures only this part; may be given again
+    #[arg(long, value_enum)]
+    only: Vec<CostPart>,
+    /// How often each is measured
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..))]
+    rounds: u8,
+    /// Streams that run at once when copies are measured
     #[arg(long, default_value_t = 20)]
     streams: usize,
-    /// Seconds of each measurement of costs
-    #[arg(long, default_value_t = 10)]
+    /// Seconds of each measurement
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     window: u64,
+}
+
+/// Arguments of `failover`.
+#[derive(Args)]
+struct FailoverArguments {
+    #[command(flatten)]
+    common: Common,
+    /// How often each source dies
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..))]
+    rounds: u8,
+}
+
+/// Arguments of `soak`.
+#[derive(Args)]
+struct SoakArguments {
+    #[command(flatten)]
+    common: Common,
+    /// Minutes from the early look, when windows are full, to the late one
+    #[arg(long, default_value_t = 10)]
+    minutes: u64,
+}
+
+/// Arguments of every bench.
+#[derive(Args)]
+struct Common {
+    /// The product in one process; needed unless only a cluster is measured
+    #[arg(long, value_name = "PROGRAM")]
+    standalone: Option<PathBuf>,
     /// One JSON object per figure instead of a table
     #[arg(long)]
     json: bool,
 }
 
-/// What can be measured by itself.
+impl Common {
+    fn standalone(&self) -> anyhow::Result<&Path> {
+        let program = self.standalone.as_deref();
+        program.context("say where the product in one process is: --standalone PROGRAM")
+    }
+}
+
+/// What `start` can measure by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Part {
-    /// Time to the first segment, in one process
-    Standalone,
-    /// Processor and memory of running streams, in one process
-    Cost,
+enum StartPart {
+    /// Time to the first complete segment, copied and encoded, in one process
+    FirstSegment,
     /// Time to the first segment on a cluster, through the chart, from nothing
     Cluster,
 }
 
+/// What `cost` can measure by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum CostPart {
+    /// Processor and memory of many streams that are passed through
+    Copy,
+    /// Processor time of a ladder of three rungs
+    Ladder,
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Bench::Start(arguments) = Arguments::parse().bench;
-    match start(&arguments).await {
+    let bench = Arguments::parse().bench;
+    match measure(&bench).await {
         Ok(figures) if figures.iter().all(Figure::is_acceptable) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
@@ -78,30 +141,57 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn start(arguments: &StartArguments) -> anyhow::Result<Vec<Figure>> {
-    let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
-    let standalone = || {
-        let program = arguments.standalone.as_deref();
-        program.context("say where the product in one process is: --standalone PROGRAM")
+async fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+    let (common, figures) = match bench {
+        Bench::Start(arguments) => (&arguments.common, start(arguments).await?),
+        Bench::Cost(arguments) => (&arguments.common, cost(arguments).await?),
+        Bench::Failover(arguments) => {
+            let program = arguments.common.standalone()?;
+            let figures = failover::measure(program, usize::from(arguments.rounds)).await?;
+            (&arguments.common, figures)
+        }
+        Bench::Soak(arguments) => {
+            let program = arguments.common.standalone()?;
+            let time = Duration::from_secs(60 * arguments.minutes);
+            (&arguments.common, soak::measure(program, time).await?)
+        }
     };
-    let rounds = usize::from(arguments.rounds);
-    let mut figures = Vec::new();
-    if wanted(Part::Standalone) {
-        figures.extend(latency::measure(standalone()?, rounds).await?);
-    }
-    if wanted(Part::Cost) {
-        let window = Duration::from_secs(arguments.window);
-        figures.extend(cost::measure(standalone()?, arguments.streams, window).await?);
-    }
-    if wanted(Part::Cluster) {
-        figures.extend(cold::measure(rounds).await?);
-    }
-    if arguments.json {
+    if common.json {
         for figure in &figures {
             println!("{}", serde_json::to_string(figure)?);
         }
     } else {
         print!("{}", figure::table(&figures));
+    }
+    Ok(figures)
+}
+
+async fn start(arguments: &StartArguments) -> anyhow::Result<Vec<Figure>> {
+    let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
+    let rounds = usize::from(arguments.rounds);
+    let mut figures = Vec::new();
+    if wanted(StartPart::FirstSegment) {
+        figures.extend(latency::measure(arguments.common.standalone()?, rounds).await?);
+    }
+    if wanted(StartPart::Cluster) {
+        figures.extend(cold::measure(rounds).await?);
+    }
+    Ok(figures)
+}
+
+async fn cost(arguments: &CostArguments) -> anyhow::Result<Vec<Figure>> {
+    let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
+    let program = arguments.common.standalone()?;
+    let (rounds, window) = (
+        usize::from(arguments.rounds),
+        Duration::from_secs(arguments.window),
+    );
+    let mut figures = Vec::new();
+    if wanted(CostPart::Copy) {
+        figures.extend(cost::measure(program, arguments.streams, rounds, window).await?);
+    }
+    if wanted(CostPart::Ladder) {
+        figures.extend(ladder::measure(program, rounds, window).await?);
     }
     Ok(figures)
 }

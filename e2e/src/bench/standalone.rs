@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use e2e::viewer::Viewer;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -16,6 +16,28 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Time between two attempts to start a stream that was not ready.
 const AGAIN: Duration = Duration::from_millis(10);
+
+/// How a product makes its renditions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Renditions {
+    /// The source alone, passed through.
+    Copy,
+    /// Three rungs of which the source is the highest, passed through.
+    PassedLadder,
+    /// Three rungs, all encoded.
+    Ladder,
+}
+
+impl Renditions {
+    fn arguments(self) -> [&'static str; 4] {
+        let (preset, mode) = match self {
+            Self::Copy => ("source", "Copy"),
+            Self::PassedLadder => ("high", "Auto"),
+            Self::Ladder => ("high", "Transcode"),
+        };
+        ["--preset", preset, "--mode", mode]
+    }
+}
 
 /// A channel: its slug and its source.
 pub(crate) type Channel = (String, String);
@@ -33,6 +55,7 @@ impl Standalone {
     /// Starts it and waits until it says where its channels are. `idle` is how long it keeps what nobody watches.
     pub(crate) async fn start(
         program: &Path,
+        renditions: Renditions,
         channels: &[Channel],
         directory: &Path,
         idle: Duration,
@@ -45,7 +68,7 @@ impl Standalone {
         let mut child = Command::new(program)
             .arg("--playlist")
             .arg(&list)
-            .args(["--preset", "source", "--mode", "Copy"])
+            .args(renditions.arguments())
             .args(["--listen", "127.0.0.1:0", "--idle-timeout-seconds"])
             .arg(idle.as_secs().to_string())
             .arg("--directory")
@@ -106,7 +129,7 @@ impl Standalone {
     }
 }
 
-/// From the viewer's first request until a first segment is there whole.
+/// From the viewer's first request until a first segment is there whole, in every rendition.
 pub(crate) async fn first_segment(viewer: &Viewer, limit: Duration) -> Result<Duration> {
     let started = Instant::now();
     loop {
@@ -126,13 +149,13 @@ pub(crate) async fn first_segment(viewer: &Viewer, limit: Duration) -> Result<Du
 
 async fn attempt(viewer: &Viewer) -> Result<()> {
     let variants = viewer.variants().await?;
-    let playlist = variants.first().context("the master lists nothing")?;
-    let look = viewer.look(playlist).await?;
-    let segment = look
-        .segments
-        .first()
-        .context("the playlist lists nothing")?;
-    viewer.segment(segment).await?;
+    ensure!(!variants.is_empty(), "the master lists nothing");
+    for playlist in &variants {
+        let look = viewer.look(playlist).await?;
+        let segment = look.segments.first();
+        let segment = segment.context("the playlist lists nothing")?;
+        viewer.segment(segment).await?;
+    }
     Ok(())
 }
 
