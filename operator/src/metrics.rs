@@ -2,13 +2,14 @@
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
@@ -28,20 +29,13 @@ pub(crate) struct Metrics {
     polls: Labelled<1>,
     collections: Labelled<1>,
     presence_failures: Counter,
+    blind: Gauge,
 }
 
 impl Metrics {
     /// Counters that are read through `registry`.
     pub(crate) fn new(registry: &mut Registry) -> Self {
-        let metrics = Self {
-            reconciled: Counter::default(),
-            failed: Family::default(),
-            seconds: Histogram::new(SECONDS),
-            writes: Family::default(),
-            polls: Family::default(),
-            collections: Family::default(),
-            presence_failures: Counter::default(),
-        };
+        let metrics = Self::unregistered();
         let Self {
             reconciled,
             failed,
@@ -50,6 +44,7 @@ impl Metrics {
             polls,
             collections,
             presence_failures,
+            blind,
         } = metrics.clone();
         let mut add = |name: &str, help: &str, metric| registry.register(name, help, metric);
         add(
@@ -87,7 +82,25 @@ impl Metrics {
             "Requests that the presence store did not answer",
             Any::Counter(presence_failures),
         );
+        add(
+            "headend_blind",
+            "Whether so many pods are silent at once (1) that none is replaced for being silent",
+            Any::Gauge(blind),
+        );
         metrics
+    }
+
+    fn unregistered() -> Self {
+        Self {
+            reconciled: Counter::default(),
+            failed: Family::default(),
+            seconds: Histogram::new(SECONDS),
+            writes: Family::default(),
+            polls: Family::default(),
+            collections: Family::default(),
+            presence_failures: Counter::default(),
+            blind: Gauge::default(),
+        }
     }
 
     pub(crate) fn reconciled(&self, took: Duration, failure: Option<&'static str>) {
@@ -115,6 +128,12 @@ impl Metrics {
             .inc();
     }
 
+    /// Says whether the operator sees so few of the pods that it trusts its eyes no more; answers whether that is news.
+    pub(crate) fn blind(&self, is_blind: bool) -> bool {
+        let now = i64::from(is_blind);
+        self.blind.inner().swap(now, Ordering::Relaxed) != now
+    }
+
     pub(crate) fn presence_failed(&self) {
         self.presence_failures.inc();
     }
@@ -127,6 +146,7 @@ enum Any {
     One(Labelled<1>),
     Two(Labelled<2>),
     Histogram(Histogram),
+    Gauge(Gauge),
 }
 
 impl EncodeMetric for Any {
@@ -139,12 +159,14 @@ impl EncodeMetric for Any {
             Self::One(metric) => metric.encode(encoder),
             Self::Two(metric) => metric.encode(encoder),
             Self::Histogram(metric) => metric.encode(encoder),
+            Self::Gauge(metric) => metric.encode(encoder),
         }
     }
 
     fn metric_type(&self) -> MetricType {
         match self {
             Self::Histogram(_) => Histogram::TYPE,
+            Self::Gauge(_) => MetricType::Gauge,
             Self::Counter(_) | Self::One(_) | Self::Two(_) => Counter::<u64>::TYPE,
         }
     }
@@ -212,6 +234,7 @@ mod tests {
         metrics.polled(true);
         metrics.collected(false);
         metrics.presence_failed();
+        assert!(metrics.blind(true) && !metrics.blind(true));
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         for line in [
@@ -222,6 +245,7 @@ mod tests {
             "headend_polls_total{outcome=\"answered\"} 1",
             "headend_collections_total{outcome=\"kept\"} 1",
             "headend_presence_failures_total 1",
+            "headend_blind 1",
             "headend_streams{phase=\"Live\"} 3",
         ] {
             assert!(text.lines().any(|one| one == line), "{line} in:\n{text}");

@@ -101,6 +101,7 @@ pub(crate) fn observed() -> Observed {
         effective: effective(&spec(), &class),
         pods: Vec::new(),
         polled: Polled::default(),
+        blind: false,
         mount_trouble: None,
         presence: watched(5, 3),
         gateways: vec!["gateway-1".to_owned()],

@@ -35,6 +35,7 @@ pub(crate) async fn observe(context: &Context, stream: &LiveStream) -> Result<Ob
     Ok(Observed {
         effective: class::effective(&stream.spec, &class),
         polled: polled(context, &stream_facts, named),
+        blind: context.polls.is_blind(),
         mount_trouble,
         presence: presence(context, &stream_facts).await,
         gateways: context.pods.gateways(),

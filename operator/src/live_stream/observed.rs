@@ -32,6 +32,8 @@ pub(crate) struct Observed {
     pub(crate) pods: Vec<PodFacts>,
     /// What the named pod says of itself.
     pub(crate) polled: Polled,
+    /// So many pods are silent at once that the fault is not theirs.
+    pub(crate) blind: bool,
     /// Why the named pod's volumes cannot be mounted.
     pub(crate) mount_trouble: Option<Refusal>,
     pub(crate) presence: PresenceView,

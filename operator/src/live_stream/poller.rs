@@ -18,6 +18,11 @@ use crate::metrics::Metrics;
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LONGEST: Duration = Duration::from_secs(2);
 
+/// A pod that has been silent for so long counts among those that are.
+const SILENT_AFTER: Duration = Duration::from_secs(5);
+/// Fewer silent pods than this are theirs to answer for.
+const SILENT_TOGETHER: usize = 3;
+
 /// The pods that are followed, by uid of their stream.
 pub(crate) struct Polls {
     control: Control,
@@ -117,9 +122,39 @@ impl Polls {
         (all, failing)
     }
 
+    /// Whether so many pods are silent at once that the operator itself is likely cut off: nothing follows from their silence then.
+    pub(crate) fn is_blind(&self) -> bool {
+        let silent_for = |entry: &Followed| entry.said.polled().unreachable_for;
+        let (all, silent) = {
+            let followed = self.lock();
+            let asked = followed.values().filter(|entry| entry.task.is_some());
+            asked.fold((0, 0), |(all, silent), entry| {
+                (
+                    all + 1,
+                    silent + usize::from(silent_for(entry) >= SILENT_AFTER),
+                )
+            })
+        };
+        let is_blind = blinds(silent, all);
+        if self.metrics.blind(is_blind) {
+            tracing::warn!(
+                is_blind,
+                pods = all,
+                pods.silent = silent,
+                "sight of the pods changed; while blind, none is replaced for being silent"
+            );
+        }
+        is_blind
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Followed>> {
         self.followed.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// More than a fifth of all pods.
+fn blinds(silent: usize, all: usize) -> bool {
+    silent >= SILENT_TOGETHER && silent * 5 > all
 }
 
 impl Said {

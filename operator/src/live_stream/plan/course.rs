@@ -224,8 +224,11 @@ fn gave_up(observed: &Observed) -> Option<Failure> {
     })
 }
 
-/// Not knowing is no failure: the kubelet and the poll must both have found it unwell for long enough.
+/// Not knowing is no failure: the kubelet and the poll must both have found it unwell for long enough, while most others are heard.
 fn unreachable(observed: &Observed, pod: &PodFacts, now: Timestamp) -> Option<Failure> {
+    if observed.blind {
+        return None;
+    }
     let unready_for = pod
         .unready_since
         .map_or(Duration::ZERO, |since| age(since, now));

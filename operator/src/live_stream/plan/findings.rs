@@ -149,8 +149,14 @@ impl Case<'_> {
     fn ready_by_job(&self, fresh: &LiveStreamStatus) -> Option<(ConditionStatus, Reason, String)> {
         let polled = &self.observed.polled;
         if polled.unreachable_for >= UNREACHABLE_AFTER {
+            let others = match self.observed.blind {
+                true => {
+                    "; many others do not either, so none is replaced for it: look at the network of the operator"
+                }
+                false => "",
+            };
             let message = format!(
-                "the pod has not answered for {} s; what was known before may still hold",
+                "the pod has not answered for {} s; what was known before may still hold{others}",
                 UNREACHABLE_AFTER.as_secs()
             );
             return Some((

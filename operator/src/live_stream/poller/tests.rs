@@ -193,6 +193,43 @@ async fn a_pod_that_does_not_answer_is_unreachable_and_nothing_else() {
     );
 }
 
+#[test]
+fn a_fifth_of_all_pods_is_too_many_to_blame_and_two_are_not() {
+    for (silent, all, expected) in [
+        (0, 0, false),
+        (1, 1, false),
+        (2, 2, false),
+        (3, 3, true),
+        (3, 14, true),
+        (3, 15, false),
+        (20, 100, false),
+        (21, 100, true),
+    ] {
+        assert_eq!(blinds(silent, all), expected, "{silent} of {all}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_that_hears_nobody_is_blind_until_it_hears_somebody() {
+    let operator = Operator::new();
+    for stream in ["a", "b", "c"] {
+        let target = Target {
+            stream_uid: stream.to_owned(),
+            ..target(nobody().await)
+        };
+        operator.polls.follow(target);
+    }
+    assert!(!operator.polls.is_blind());
+    let blind = async {
+        while !operator.polls.is_blind() {
+            sleep(Duration::from_secs(1)).await;
+        }
+    };
+    timeout(2 * SOON, blind).await.expect("bounded wait");
+    operator.polls.leave("a");
+    assert!(!operator.polls.is_blind());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_stays_away_triggers_its_stream_once() {
     let mut operator = Operator::new();

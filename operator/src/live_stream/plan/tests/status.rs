@@ -26,6 +26,19 @@ fn a_pod_that_is_ready_and_silent_is_unknown_and_stays() {
 }
 
 #[test]
+fn a_pod_that_is_lost_is_kept_while_many_others_are_silent_too() {
+    let mut observed = live();
+    observed.polled.unreachable_for = Duration::from_secs(60);
+    observed.pods[0].unready_since = Some(at(NOW - 60));
+    assert_eq!(plan(&observed, now()).dismiss.len(), 1);
+    observed.blind = true;
+    let plan = plan(&observed, now());
+    assert_eq!(plan.dismiss, []);
+    let ready = find_condition(&plan.status.conditions, ConditionType::Ready).unwrap();
+    assert!(ready.message.contains("network"), "{}", ready.message);
+}
+
+#[test]
 fn conditions_tell_of_the_job_what_it_says() {
     let ready = |change: &dyn Fn(&mut api::control::JobStatus)| {
         let mut observed = live();
