@@ -64,3 +64,16 @@ pub enum XtreamOutput {
     /// An HLS playlist.
     M3u8,
 }
+
+/// A live channel of a Stalker portal.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct StalkerChannel {
+    /// Address of the portal: as boxes are given it (`…/c/`), or that of its `.php`.
+    pub url: String,
+    /// The channel's `cmd`, as the portal lists it.
+    pub command: String,
+    /// Directory of the mounted Secret with what the portal knows the box by: file `mac`, and where it asks for them `serial`,
+    /// `device-id`, `device-id-2`, `signature`, `username` and `password`.
+    pub login_directory: String,
+}

@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::connection::{LIMIT_MAXIMUM_SECONDS, SourceTimeouts, XtreamChannel};
+use crate::connection::{LIMIT_MAXIMUM_SECONDS, SourceTimeouts, StalkerChannel, XtreamChannel};
 use crate::live_stream::LiveStreamSpec;
 use crate::stream_class::{EgressPolicy, Preset, Rung, StreamClassSpec, TranscodeMode};
 
@@ -99,6 +99,8 @@ pub enum SourceAddress {
     UrlFile(String),
     /// At an Xtream panel, made from its own address and the login.
     Xtream(XtreamChannel),
+    /// At a Stalker portal, which makes a link for each connection.
+    Stalker(StalkerChannel),
 }
 
 /// A connection slot of a provider.

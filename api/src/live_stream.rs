@@ -148,7 +148,7 @@ pub struct ProviderChannel {
     /// Name of the Provider.
     #[schemars(length(min = 1, max = 63))]
     pub name: String,
-    /// The channel's id at the provider.
+    /// The channel's id at the provider: `stream_id` of an Xtream panel, `cmd` of a Stalker portal.
     #[schemars(length(min = 1, max = 256))]
     pub channel: String,
 }

@@ -43,7 +43,8 @@ pub struct ProviderSpec {
     /// As what an Xtream provider's channels are asked for.
     #[serde(default)]
     pub output: XtreamOutput,
-    /// Name of the Secret with the login (keys `username`, `password`, `mac`, or `url` for a list whose address is the secret).
+    /// Name of the Secret with the login (keys `username`, `password`, `mac`, or `url` for a list whose address is the secret;
+    /// for a Stalker portal that asks for them `serial`, `device-id`, `device-id-2`, `signature`, too).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self.startsWith('headend-source-')").message("the name of a Secret that headend may read starts with headend-source-"))]
     pub secret_name: Option<String>,

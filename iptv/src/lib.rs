@@ -3,4 +3,5 @@
 
 pub mod hls;
 pub mod m3u;
+pub mod stalker;
 pub mod xtream;

@@ -2,6 +2,7 @@
 //! while after its connection is closed. Its channels are those of a live source. Never asserts anything.
 
 mod account;
+mod stalker;
 mod xtream;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -30,6 +31,12 @@ pub struct PanelSettings {
     pub username: String,
     /// The account's password.
     pub password: String,
+    /// What its portal knows the account's box by.
+    pub mac: String,
+    /// Its portal asks for the login besides.
+    pub asks_for_login: bool,
+    /// How often its portal wants to hear from a box.
+    pub watchdog: Duration,
     /// What it says of the account.
     pub standing: Standing,
     /// Connections that the account may have.
@@ -49,6 +56,9 @@ impl Default for PanelSettings {
         Self {
             username: "viewer".to_owned(),
             password: "s3cr3t-w0rd".to_owned(),
+            mac: "00:1A:79:0A:0B:0C".to_owned(),
+            asks_for_login: false,
+            watchdog: Duration::from_secs(2),
             standing: Standing::Active,
             maximum_connections: 1,
             hold: Duration::ZERO,
@@ -96,6 +106,7 @@ impl Panel {
         };
         let router = Router::new()
             .merge(xtream::routes())
+            .merge(stalker::routes())
             .layer(middleware::from_fn_with_state(shared.clone(), note))
             .with_state(shared.clone());
         let server = tokio::spawn(async move {
@@ -117,6 +128,17 @@ impl Panel {
     /// Changes what it is like from now on.
     pub fn change(&self, change: impl FnOnce(&mut PanelSettings)) {
         change(&mut self.shared.account().settings);
+    }
+
+    /// Where its portal is.
+    #[must_use]
+    pub fn portal_url(&self) -> String {
+        format!("http://{}/portal/c/", self.address)
+    }
+
+    /// Lets the portal forget the token of its last handshake.
+    pub fn forget_session(&self) {
+        self.shared.account().forget_session();
     }
 
     /// What has happened.

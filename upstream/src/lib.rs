@@ -11,5 +11,6 @@ pub mod milestones;
 pub mod provider;
 mod redirect;
 pub mod source;
+pub mod stalker;
 mod unhurried;
 pub mod xtream;

@@ -1,10 +1,13 @@
 //! A source opened the way its kind asks for: an address as it is, a provider's channel by the provider's own protocol.
 //! Nothing here shows an address or a login; a link that a provider made serves one connection and is kept nowhere.
 
+use tokio_util::task::AbortOnDropHandle;
+
 use crate::failure::SourceFailure;
 use crate::input::{Input, Piece};
 use crate::redirect;
 use crate::source::{Opener, SourceRequest};
+use crate::stalker;
 use crate::xtream;
 
 /// What is to be opened.
@@ -13,12 +16,16 @@ pub enum Target {
     Address(SourceRequest),
     /// A channel of an Xtream panel.
     Xtream(xtream::Channel),
+    /// A channel of a Stalker portal.
+    Stalker(stalker::Channel),
 }
 
 /// A source that is open. Dropping it closes its connections.
 pub struct Playing {
     input: Input,
     first: Option<Piece>,
+    /// What a provider wants to be told meanwhile.
+    _beside: Option<AbortOnDropHandle<()>>,
 }
 
 impl Playing {
@@ -35,8 +42,10 @@ impl Playing {
             Target::Address(request) => Ok(Self {
                 input: Input::open(opener, request, enough).await?,
                 first: None,
+                _beside: None,
             }),
             Target::Xtream(channel) => Box::pin(xtream::open(opener, &channel, enough)).await,
+            Target::Stalker(channel) => Box::pin(stalker::open(opener, &channel, enough)).await,
         }
     }
 
@@ -76,6 +85,15 @@ impl Playing {
         Ok(Self {
             input,
             first: Some(first),
+            _beside: None,
         })
+    }
+
+    /// With something that goes on for as long as it plays.
+    pub(crate) fn beside(self, beside: AbortOnDropHandle<()>) -> Self {
+        Self {
+            _beside: Some(beside),
+            ..self
+        }
     }
 }

@@ -31,6 +31,8 @@ pub struct PanelStats {
     pub total: usize,
     /// Channels that were refused because all slots were in use.
     pub refused: usize,
+    /// How often a box said that it is there.
+    pub watchdogs: usize,
     /// Paths and queries that were asked for, in their order.
     pub asked: Vec<String>,
 }
@@ -54,6 +56,9 @@ pub(super) struct Account {
     /// Links that were made: the channel, and until when each is good.
     links: BTreeMap<String, (String, Instant)>,
     made: u64,
+    /// The token of the last handshake.
+    session: Option<String>,
+    pub(super) watchdogs: usize,
     asked: Vec<String>,
 }
 
@@ -79,6 +84,8 @@ impl Account {
             slots: Arc::default(),
             links: BTreeMap::new(),
             made: 0,
+            session: None,
+            watchdogs: 0,
             asked: Vec::new(),
         }
     }
@@ -95,6 +102,7 @@ impl Account {
             peak: slots.peak,
             total: slots.total,
             refused: slots.refused,
+            watchdogs: self.watchdogs,
             asked: self.asked.clone(),
         }
     }
@@ -115,6 +123,22 @@ impl Account {
         let has_room = slots.counted() < self.settings.maximum_connections;
         slots.refused += usize::from(!has_room);
         has_room
+    }
+
+    /// Begins another session; the one of before is over.
+    pub(super) fn handshake(&mut self) -> String {
+        let token = self.token();
+        self.session = Some(token.clone());
+        token
+    }
+
+    /// Whether a token is that of the session.
+    pub(super) fn has_session(&self, token: &str) -> bool {
+        self.session.as_deref() == Some(token)
+    }
+
+    pub(super) fn forget_session(&mut self) {
+        self.session = None;
     }
 
     /// Something that nobody can guess twice.

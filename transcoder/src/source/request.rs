@@ -5,13 +5,14 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use api::connection::{XtreamChannel, XtreamOutput};
+use api::connection::{StalkerChannel, XtreamOutput};
 use api::job::{JobSource, SourceAddress};
 use tokio::io::AsyncReadExt;
 use upstream::egress::EgressPolicy;
 use upstream::failure::SourceFailure;
 use upstream::provider::Target;
 use upstream::source::{Patience, SourceRequest, Terms};
+use upstream::stalker;
 use upstream::xtream;
 use url::Url;
 
@@ -41,11 +42,21 @@ pub(super) async fn of(source: &JobSource) -> Result<Target, SourceFailure> {
             Ok(Target::Xtream(xtream::Channel {
                 base: url(&channel.url)?,
                 stream_id: channel.stream_id.clone(),
-                login: login(channel).await?,
+                login: login(Path::new(&channel.login_directory)).await?,
                 output: match channel.output {
                     XtreamOutput::Ts => xtream::Output::Ts,
                     XtreamOutput::M3u8 => xtream::Output::M3u8,
                 },
+                user_agent,
+                headers,
+            }))
+        }
+        SourceAddress::Stalker(channel) => {
+            granted(source)?;
+            Ok(Target::Stalker(stalker::Channel {
+                base: url(&channel.url)?,
+                command: channel.command.clone(),
+                identity: identity(channel).await?,
                 user_agent,
                 headers,
             }))
@@ -67,8 +78,46 @@ fn url(address: &str) -> Result<Url, SourceFailure> {
     Url::parse(address.trim()).map_err(|error| invalid(format!("the address is no URL ({error})")))
 }
 
-async fn login(channel: &XtreamChannel) -> Result<xtream::Login, SourceFailure> {
+async fn identity(channel: &StalkerChannel) -> Result<stalker::Identity, SourceFailure> {
     let directory = Path::new(&channel.login_directory);
+    let has_login = has(directory, "username").await;
+    Ok(stalker::Identity {
+        mac: mac(&word(directory, "mac").await?)?,
+        serial: word_if_any(directory, "serial").await?,
+        device_id: word_if_any(directory, "device-id").await?,
+        device_id2: word_if_any(directory, "device-id-2").await?,
+        signature: word_if_any(directory, "signature").await?,
+        login: match has_login {
+            true => Some(login(directory).await?),
+            false => None,
+        },
+    })
+}
+
+/// A MAC address as portals write it.
+fn mac(text: &str) -> Result<String, SourceFailure> {
+    let is_pair = |pair: &str| pair.len() == 2 && pair.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if text.split(':').count() == 6 && text.split(':').all(is_pair) {
+        return Ok(text.to_ascii_uppercase());
+    }
+    let detail =
+        "the key mac of the provider's Secret is not a MAC address such as 00:1A:79:00:00:01";
+    Err(invalid(detail.to_owned()))
+}
+
+async fn has(directory: &Path, key: &str) -> bool {
+    let exists = tokio::fs::try_exists(directory.join(key)).await;
+    exists.unwrap_or(false)
+}
+
+async fn word_if_any(directory: &Path, key: &str) -> Result<Option<String>, SourceFailure> {
+    match has(directory, key).await {
+        true => word(directory, key).await.map(Some),
+        false => Ok(None),
+    }
+}
+
+async fn login(directory: &Path) -> Result<xtream::Login, SourceFailure> {
     Ok(xtream::Login {
         username: word(directory, "username").await?,
         password: word(directory, "password").await?,
@@ -146,7 +195,7 @@ fn invalid(detail: String) -> SourceFailure {
 
 #[cfg(test)]
 mod tests {
-    use api::connection::SourceTimeouts;
+    use api::connection::{SourceTimeouts, XtreamChannel};
     use api::job::SlotGrant;
 
     use super::*;
@@ -253,6 +302,39 @@ mod tests {
         };
         let message = of(&without).await.err().unwrap().to_string();
         assert!(message.contains("granted"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn a_box_is_known_by_what_its_secret_has() {
+        let directory = tempfile::tempdir().unwrap();
+        let source = JobSource {
+            address: SourceAddress::Stalker(StalkerChannel {
+                url: "http://portal.example/c/".to_owned(),
+                command: "ffrt http://localhost/ch/7_".to_owned(),
+                login_directory: directory.path().to_string_lossy().into_owned(),
+            }),
+            ..of_panel(directory.path())
+        };
+        let write = |key: &str, text: &str| {
+            std::fs::write(directory.path().join(key), text).unwrap();
+        };
+        write("mac", "00:1a:79:aa:bb");
+        let message = of(&source).await.err().unwrap().to_string();
+        assert!(
+            message.contains("the key mac") && !message.contains("aa:bb"),
+            "{message}"
+        );
+        write("mac", "00:1a:79:aa:bb:cc\n");
+        write("device-id", "D1");
+        let Ok(Target::Stalker(channel)) = of(&source).await else {
+            panic!("it is a channel of a portal");
+        };
+        let identity = channel.identity;
+        assert_eq!(identity.mac, "00:1A:79:AA:BB:CC");
+        assert_eq!(identity.device_id.as_deref(), Some("D1"));
+        assert!(identity.serial.is_none() && identity.login.is_none());
+        write("username", "user");
+        assert!(of(&source).await.is_err(), "a login has two parts");
     }
 
     #[tokio::test]

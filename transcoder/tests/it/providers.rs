@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use api::condition::Reason;
-use api::connection::{XtreamChannel, XtreamOutput};
+use api::connection::{StalkerChannel, XtreamChannel, XtreamOutput};
 use api::control::JobPhase;
 use api::job::{JobSource, SlotGrant, SourceAddress};
 use rustix::process::{Pid, Signal, kill_process};
@@ -32,6 +32,7 @@ fn secret(settings: &PanelSettings) -> tempfile::TempDir {
     };
     write("username", &settings.username);
     write("password", &settings.password);
+    write("mac", &settings.mac);
     directory
 }
 
@@ -51,8 +52,22 @@ fn xtream(index: i32, panel: &Panel, channel: &str, secret: &Path) -> JobSource 
     }
 }
 
+fn stalker(index: i32, panel: &Panel, channel: &str, secret: &Path) -> JobSource {
+    let address = SourceAddress::Stalker(StalkerChannel {
+        url: panel.portal_url(),
+        command: format!("ffrt http://localhost/ch/{channel}_"),
+        login_directory: secret.to_string_lossy().into_owned(),
+    });
+    JobSource {
+        address,
+        ..xtream(index, panel, channel, secret)
+    }
+}
+
+type Protocol = fn(i32, &Panel, &str, &Path) -> JobSource;
+
 /// Plays channels of an account, of which `101` exists.
-async fn watch(settings: PanelSettings, channels: &[&str]) -> Watched {
+async fn watch(protocol: Protocol, settings: PanelSettings, channels: &[&str]) -> Watched {
     let secret = secret(&settings);
     let mut started = None;
     let setup = Setup::copy(ChannelSettings::small("101"));
@@ -61,7 +76,7 @@ async fn watch(settings: PanelSettings, channels: &[&str]) -> Watched {
             let panel = Panel::start(source, settings).unwrap();
             let numbered = (0..).zip(channels);
             let sources =
-                numbered.map(|(index, channel)| xtream(index, &panel, channel, secret.path()));
+                numbered.map(|(index, channel)| protocol(index, &panel, channel, secret.path()));
             let sources = sources.collect();
             started = Some(panel);
             sources
@@ -98,7 +113,7 @@ async fn a_slot_that_counts_on_after_its_connection_is_waited_for() {
         hold: Duration::from_secs(2),
         ..PanelSettings::default()
     };
-    let watched = watch(settings, &["101"]).await;
+    let watched = watch(xtream, settings, &["101"]).await;
     let attempt = &watched.attempt;
     attempt.live().await;
     attempt.playlists_grow(1).await;
@@ -120,7 +135,7 @@ async fn a_slot_that_counts_on_after_its_connection_is_waited_for() {
 
 #[tokio::test]
 async fn another_channel_of_the_account_is_tried_once_its_patience_is_used_up() {
-    let watched = watch(PanelSettings::default(), &["gone", "101"]).await;
+    let watched = watch(xtream, PanelSettings::default(), &["gone", "101"]).await;
     let status = watched.attempt.live().await;
     assert_eq!(status.source.index, 1);
     // At once, and after 0, 1, 2, 4 and 8 seconds.
@@ -135,7 +150,7 @@ async fn a_banned_account_is_named_and_taken_back() {
         standing: Standing::Banned,
         ..PanelSettings::default()
     };
-    let watched = watch(settings, &["101"]).await;
+    let watched = watch(xtream, settings, &["101"]).await;
     let attempt = &watched.attempt;
     let refused = attempt
         .status(|status| status.source.healthy == Some(false))
@@ -146,6 +161,35 @@ async fn a_banned_account_is_named_and_taken_back() {
         .panel
         .change(|settings| settings.standing = Standing::Active);
     attempt.live().await;
+    watched.stop().await;
+}
+
+#[tokio::test]
+async fn a_portals_channel_plays_on_while_its_session_is_made_anew() {
+    let settings = PanelSettings {
+        asks_for_login: true,
+        hold: Duration::from_secs(1),
+        ..PanelSettings::default()
+    };
+    let watched = watch(stalker, settings, &["101"]).await;
+    let attempt = &watched.attempt;
+    attempt.live().await;
+    watched.panel.forget_session();
+    let again = async {
+        while watched.asked_for("action=handshake") < 2 || watched.panel.stats().watchdogs < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(BOUND, again).await.unwrap();
+    assert_eq!(watched.panel.stats().total, 1, "the channel goes on");
+    // A link is good for one connection: the next one has a link of its own.
+    attempt.source.cut("101", Cut::Abort).unwrap();
+    let limited =
+        |status: &api::control::JobStatus| status.source.reason == Reason::NoFreeConnection;
+    attempt.status(limited).await;
+    attempt.live().await;
+    let stats = watched.panel.stats();
+    assert_eq!((stats.peak, stats.total), (1, 2));
     watched.stop().await;
 }
 
@@ -224,14 +268,35 @@ async fn nothing_that_a_process_says_or_leaves_behind_shows_the_login() {
     let settings = PanelSettings::default();
     let secret = secret(&settings);
     let panel = Panel::start(&source, settings.clone()).unwrap();
+    for protocol in [xtream as Protocol, stalker] {
+        panel.change(|settings| settings.standing = Standing::Active);
+        shows_no_login(protocol, &settings, secret.path(), &source, &panel).await;
+    }
+}
+
+async fn shows_no_login(
+    protocol: Protocol,
+    settings: &PanelSettings,
+    secret: &Path,
+    source: &LiveSource,
+    panel: &Panel,
+) {
     let directory = tempfile::tempdir().unwrap();
     let mut job = process::job(directory.path());
     job["class"]["mode"] = "Copy".into();
-    job["sources"] = serde_json::to_value([xtream(0, &panel, "101", secret.path())]).unwrap();
-    let said = everything_said(job, directory.path(), &source, &panel).await;
+    job["sources"] = serde_json::to_value([protocol(0, panel, "101", secret)]).unwrap();
+    let said = everything_said(job, directory.path(), source, panel).await;
     let streamed = panel.stats().total;
-    assert!(streamed > 0 && said.contains("it expired"), "{said}");
-    for secret in [&settings.username, &settings.password, "t0k3n"] {
+    assert!(
+        streamed > 0 && said.contains("refuses the account"),
+        "{said}"
+    );
+    for secret in [
+        &settings.username,
+        &settings.password,
+        &settings.mac,
+        "t0k3n",
+    ] {
         let found = said.find(secret).map(|at| &said[at.saturating_sub(80)..]);
         assert_eq!(
             found.map(|text| text.chars().take(200).collect::<String>()),
