@@ -1,3 +1,4 @@
-//! FFmpeg as an encoder: its arguments as values. Starts nothing.
+//! FFmpeg as an encoder: its arguments and its lines as values. Starts nothing.
 
 pub mod args;
+pub mod lines;

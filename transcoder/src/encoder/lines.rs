@@ -3,43 +3,16 @@
 
 use std::time::Duration;
 
+use media::ffmpeg::lines::Lines;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::Instant;
 
 use super::{EncoderEvent, Report};
 
-/// Bytes of a line that are kept.
-const LINE_MAXIMUM: usize = 400;
 /// Lines that are logged in one go.
 const ALLOWANCE: u32 = 20;
 /// One more line is logged each such interval.
 const REFILL: Duration = Duration::from_secs(5);
-
-/// Cuts a stream of bytes into lines, long ones shortened.
-#[derive(Debug, Default)]
-struct Lines {
-    partial: Vec<u8>,
-}
-
-impl Lines {
-    fn push(&mut self, bytes: &[u8], mut line: impl FnMut(String)) {
-        for &byte in bytes {
-            if byte == b'\n' || byte == b'\r' {
-                if !self.partial.is_empty() {
-                    line(printable(&self.partial));
-                    self.partial.clear();
-                }
-            } else if self.partial.len() < LINE_MAXIMUM {
-                self.partial.push(byte);
-            }
-        }
-    }
-}
-
-fn printable(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    text.chars().filter(|letter| !letter.is_control()).collect()
-}
 
 /// How many lines may still be logged.
 #[derive(Debug)]
@@ -114,25 +87,6 @@ async fn read(mut pipe: impl AsyncRead + Unpin, mut line: impl FnMut(String)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_are_cut_wherever_the_bytes_are() {
-        let mut lines = Lines::default();
-        let mut found = Vec::new();
-        for piece in [&b"one\ntw"[..], b"o\r\n\n", b"thr\x1bee\n", b"rest"] {
-            lines.push(piece, |line| found.push(line));
-        }
-        assert_eq!(found, ["one", "two", "three"]);
-    }
-
-    #[test]
-    fn a_line_without_end_is_kept_short() {
-        let mut lines = Lines::default();
-        let mut found = Vec::new();
-        lines.push(&vec![b'x'; 10 * LINE_MAXIMUM], |line| found.push(line));
-        lines.push(b"\n", |line| found.push(line));
-        assert_eq!(found, ["x".repeat(LINE_MAXIMUM)]);
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_flood_of_lines_is_logged_in_part_and_counted() {
