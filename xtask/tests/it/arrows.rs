@@ -32,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("testkit", &["media"]),
+    ("hostile", &["api", "iptv", "media"]),
     ("e2e", &["api", "testkit"]),
     ("xtask", &[]),
 ];

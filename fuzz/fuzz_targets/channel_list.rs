@@ -1,0 +1,4 @@
+//! Feeds `channel_list` of the crate `hostile`. Decides nothing.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| hostile::run("channel_list", bytes));

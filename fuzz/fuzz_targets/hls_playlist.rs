@@ -1,0 +1,4 @@
+//! Feeds `hls_playlist` of the crate `hostile`. Decides nothing.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| hostile::run("hls_playlist", bytes));

@@ -1,0 +1,68 @@
+//! Lists and lines that others write: read within their limits, and the same however they are cut.
+
+use iptv::hls::{self, ENTRIES_MAXIMUM, Playlist};
+use iptv::m3u::{Limits, Parser, parse, write_entry};
+use media::ffmpeg::lines::{LINE_MAXIMUM, Lines};
+
+use crate::choice;
+
+const LIMITS: Limits = Limits {
+    line_bytes: 4096,
+    bytes: 64 * 1024,
+    entries: 200,
+    problems: 20,
+};
+
+/// A channel list; the first byte says in pieces of which length it comes.
+pub(crate) fn channel_list(bytes: &[u8]) {
+    let (length, bytes) = choice(bytes);
+    let whole = parse(bytes, LIMITS);
+    let mut parser = Parser::new(LIMITS);
+    let fed = bytes
+        .chunks(length + 1)
+        .try_for_each(|piece| parser.feed(piece));
+    assert_eq!(fed.and_then(|()| parser.finish()), whole);
+    let Ok(list) = whole else { return };
+    assert!(list.entries.len() <= LIMITS.entries && list.problems.len() <= LIMITS.problems);
+    let mut text = "#EXTM3U\n".to_owned();
+    for entry in &list.entries {
+        assert!(entry.headers.len() <= 16 && entry.attributes.len() <= 16);
+        let _ = write_entry(&mut text, entry);
+    }
+    let again = parse(text.as_bytes(), Limits::default());
+    assert_eq!(
+        again.map(|again| again.entries.len()),
+        Ok(list.entries.len()),
+        "{text}"
+    );
+}
+
+/// An HLS playlist.
+pub(crate) fn hls_playlist(bytes: &[u8]) {
+    match hls::parse(bytes) {
+        Ok(Playlist::Media(media)) => {
+            assert!(media.segments.len() <= ENTRIES_MAXIMUM);
+            assert!(media.media_sequence <= u64::MAX >> 1);
+            assert_ne!(hls::is_playlist(bytes), Some(false));
+        }
+        Ok(Playlist::Master(master)) => assert!(!master.variants.is_empty()),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// What an encoder writes to its standard error; the first byte says in pieces of which length it comes.
+pub(crate) fn encoder_lines(bytes: &[u8]) {
+    let (length, bytes) = choice(bytes);
+    let [whole, cut] = [bytes.len().max(1), length + 1].map(|length| {
+        let (mut lines, mut found) = (Lines::default(), Vec::new());
+        for piece in bytes.chunks(length) {
+            lines.push(piece, |line| found.push(line));
+        }
+        found
+    });
+    assert_eq!(whole, cut);
+    for line in &whole {
+        // A byte that is no text becomes a character of three.
+        assert!(line.len() <= 3 * LINE_MAXIMUM && !line.chars().any(char::is_control));
+    }
+}
