@@ -9,4 +9,5 @@
 mod properties;
 mod sample;
 mod segments;
+mod soak;
 mod source;
