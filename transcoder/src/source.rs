@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use api::job::JobSource;
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 use upstream::failure::SourceFailure;
@@ -17,6 +17,9 @@ use upstream::provider::Playing;
 use upstream::source::Opener;
 
 use crate::metrics::StreamMetrics;
+
+/// Sockets are ours to close, so they are gone at once; this only bounds what should not be.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// What happens to the connection.
 #[derive(Debug)]
@@ -74,6 +77,7 @@ impl Source {
     /// redirects and with tokens, serves one connection (or the reloads of one playlist) and is kept nowhere, as no two streams
     /// of a process share it.
     pub(crate) fn connect(&mut self, source: &JobSource, delay: Duration) {
+        self.close();
         let (opener, enough) = (self.opener.clone(), self.enough);
         let source = source.clone();
         let start = Instant::now() + delay;
@@ -81,6 +85,9 @@ impl Source {
             if !delay.is_zero() {
                 sleep_until(start).await;
             }
+            // A provider counts connections: the one before must be gone.
+            closed(&opener).await;
+            opener.sockets().allow();
             opener.milestones().begin();
             // Read each time: a mounted Secret may have been changed since.
             let target = request::of(&source).await?;
@@ -96,9 +103,15 @@ impl Source {
         self.opener.milestones().reached()
     }
 
-    /// Closes the connection.
+    /// Closes the connection, whatever it is doing. Its sockets are gone when [`Source::closed`] says so.
     pub(crate) fn close(&mut self) {
         self.state = State::Closed;
+        self.opener.sockets().end();
+    }
+
+    /// Waits until no socket of a closed connection is left, in bounded time.
+    pub(crate) async fn closed(&self) {
+        closed(&self.opener).await;
     }
 
     /// What happens next; nothing does while it is closed. May be cancelled.
@@ -125,5 +138,14 @@ impl Source {
             self.close();
             SourceEvent::Failed(failure)
         })
+    }
+}
+
+async fn closed(opener: &Opener) {
+    if timeout(CLOSING, opener.sockets().none_left())
+        .await
+        .is_err()
+    {
+        tracing::warn!("a socket to the source is still open");
     }
 }

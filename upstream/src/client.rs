@@ -23,6 +23,7 @@ use tower::{BoxError, Service};
 use crate::egress::{CheckedResolver, EgressPolicy};
 use crate::failure::SourceFailure;
 use crate::milestones::{Milestone, Milestones};
+use crate::sockets::Sockets;
 use crate::unhurried::Unhurried;
 
 /// What a connection reads ahead at most: a fraction of a second of any stream.
@@ -65,7 +66,10 @@ impl Service<Uri> for Connector {
 
 /// TCP connections to checked addresses.
 #[derive(Clone)]
-pub(crate) struct Plain(HttpConnector<CheckedResolver>);
+pub(crate) struct Plain {
+    http: HttpConnector<CheckedResolver>,
+    sockets: Sockets,
+}
 
 impl Service<Uri> for Plain {
     type Response = TokioIo<Unhurried>;
@@ -73,12 +77,17 @@ impl Service<Uri> for Plain {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.0.poll_ready(context).map_err(BoxError::from)
+        self.http.poll_ready(context).map_err(BoxError::from)
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.0.call(uri);
-        Box::pin(async move { Ok(TokioIo::new(Unhurried::new(connecting.await?.into_inner()))) })
+        let place = self.sockets.enter();
+        let connecting = self.http.call(uri);
+        Box::pin(async move {
+            let place = place?;
+            let stream = connecting.await?.into_inner();
+            Ok(TokioIo::new(Unhurried::new(stream, place)))
+        })
     }
 }
 
@@ -88,6 +97,7 @@ pub(crate) fn client(
     patience: Duration,
     tls: ClientConfig,
     milestones: &Milestones,
+    sockets: &Sockets,
 ) -> Client {
     let resolver = CheckedResolver(policy, milestones.clone());
     let mut http = HttpConnector::new_with_resolver(resolver);
@@ -97,7 +107,10 @@ pub(crate) fn client(
         .with_tls_config(tls)
         .https_or_http()
         .enable_http1()
-        .wrap_connector(Plain(http));
+        .wrap_connector(Plain {
+            http,
+            sockets: sockets.clone(),
+        });
     legacy::Client::builder(TokioExecutor::new())
         .pool_max_idle_per_host(0)
         .http1_max_buf_size(READ_AHEAD)

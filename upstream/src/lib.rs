@@ -10,6 +10,7 @@ mod login;
 pub mod milestones;
 pub mod provider;
 mod redirect;
+pub mod sockets;
 pub mod source;
 pub mod stalker;
 mod unhurried;

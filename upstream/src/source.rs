@@ -1,16 +1,16 @@
 //! Opens a source and reads it as a stream of bytes without end. Redirects are followed here, so that each is checked.
 //! Never reads a body whole, never waits without a limit, never reuses a connection.
 
+mod asking;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT,
-};
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Empty};
+use http::header::{HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use http::{Response, StatusCode};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use rustls::ClientConfig;
@@ -23,23 +23,12 @@ use url::Url;
 use crate::client::{Client, client, trusting_nobody, trusting_the_system};
 use crate::egress::EgressPolicy;
 use crate::failure::{self, SourceFailure};
-use crate::login;
 use crate::milestones::{Milestone, Milestones};
 use crate::redirect;
+use crate::sockets::Sockets;
+use asking::{ask_for, headers};
 
 const REDIRECTS_MAXIMUM: usize = 10;
-const HEADERS_MAXIMUM: usize = 64;
-const DEFAULT_USER_AGENT: &str = concat!("Headend/", env!("CARGO_PKG_VERSION"));
-
-/// Headers that belong to the connection, not to the source.
-const OWN_HEADERS: [&str; 6] = [
-    "host",
-    "connection",
-    "content-length",
-    "transfer-encoding",
-    "upgrade",
-    "te",
-];
 
 /// How long is waited for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +80,7 @@ pub struct Opener {
 struct Shared {
     terms: Terms,
     milestones: Milestones,
+    sockets: Sockets,
     plain: Client,
     secure: OnceCell<Client>,
     trust: Arc<Trust>,
@@ -121,18 +111,27 @@ impl Opener {
             config: OnceCell::new(),
         };
         let terms = Terms { policy, patience };
-        Self::build(terms, Milestones::default(), Arc::new(trust))
+        let (milestones, sockets) = (Milestones::default(), Sockets::default());
+        Self::build(terms, milestones, sockets, Arc::new(trust))
     }
 
     fn build(
         terms: Terms,
         milestones: Milestones,
+        sockets: Sockets,
         trust: Arc<Trust>,
     ) -> Result<Self, SourceFailure> {
         let Terms { policy, patience } = terms;
         let shared = Shared {
-            plain: client(policy, patience.connect, trusting_nobody()?, &milestones),
+            plain: client(
+                policy,
+                patience.connect,
+                trusting_nobody()?,
+                &milestones,
+                &sockets,
+            ),
             milestones,
+            sockets,
             secure: OnceCell::new(),
             terms,
             trust,
@@ -148,13 +147,19 @@ impl Opener {
         &self.shared.milestones
     }
 
+    /// The sockets of its connections.
+    #[must_use]
+    pub fn sockets(&self) -> &Sockets {
+        &self.shared.sockets
+    }
+
     /// The terms it asks under.
     #[must_use]
     pub fn terms(&self) -> Terms {
         self.shared.terms
     }
 
-    /// The same under other terms; its milestones are these.
+    /// The same under other terms; its milestones and sockets are these.
     ///
     /// # Errors
     /// As [`Opener::new`].
@@ -163,7 +168,8 @@ impl Opener {
             return Ok(self.clone());
         }
         let shared = &self.shared;
-        Self::build(terms, shared.milestones.clone(), Arc::clone(&shared.trust))
+        let (milestones, sockets) = (shared.milestones.clone(), shared.sockets.clone());
+        Self::build(terms, milestones, sockets, Arc::clone(&shared.trust))
     }
 
     /// Asks for a source and follows its redirects until it delivers.
@@ -234,7 +240,14 @@ impl Opener {
         let build = || async {
             let Terms { policy, patience } = shared.terms;
             let config = shared.trust.config().await?;
-            Ok(client(policy, patience.connect, config, &shared.milestones))
+            let (milestones, sockets) = (&shared.milestones, &shared.sockets);
+            Ok(client(
+                policy,
+                patience.connect,
+                config,
+                milestones,
+                sockets,
+            ))
         };
         shared.secure.get_or_try_init(build).await
     }
@@ -252,50 +265,6 @@ impl Trust {
         };
         self.config.get_or_try_init(load).await.cloned()
     }
-}
-
-fn ask_for(url: &Url, headers: &HeaderMap) -> Result<Request<Empty<Bytes>>, SourceFailure> {
-    let mut bare = url.clone();
-    // What is not sent: the fragment, and the login, which becomes a header.
-    bare.set_fragment(None);
-    let _ = bare.set_username("");
-    let _ = bare.set_password(None);
-    let mut request = Request::get(bare.as_str())
-        .body(Empty::new())
-        .map_err(|error| SourceFailure::InvalidRequest {
-            detail: format!("the address cannot be asked for: {error}"),
-        })?;
-    *request.headers_mut() = headers.clone();
-    if let Some(login) = login::basic(url) {
-        request.headers_mut().insert(AUTHORIZATION, login);
-    }
-    Ok(request)
-}
-
-fn headers(request: &SourceRequest) -> Result<HeaderMap, SourceFailure> {
-    let invalid = |detail: String| SourceFailure::InvalidRequest { detail };
-    if request.headers.len() > HEADERS_MAXIMUM {
-        return Err(invalid(format!("more than {HEADERS_MAXIMUM} headers")));
-    }
-    let mut headers = HeaderMap::new();
-    let agent = request.user_agent.as_deref().unwrap_or(DEFAULT_USER_AGENT);
-    let agent = HeaderValue::from_str(agent)
-        .map_err(|_| invalid("the user agent has characters that no header may have".to_owned()))?;
-    headers.insert(USER_AGENT, agent);
-    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-    for (position, (name, value)) in request.headers.iter().enumerate() {
-        let name: HeaderName = name
-            .parse()
-            .map_err(|_| invalid(format!("header {} has no valid name", position + 1)))?;
-        if OWN_HEADERS.contains(&name.as_str()) {
-            return Err(invalid(format!("the header {name} cannot be set")));
-        }
-        let mut value = HeaderValue::from_str(value)
-            .map_err(|_| invalid(format!("the header {name} has no valid value")))?;
-        value.set_sensitive(true);
-        headers.insert(name, value);
-    }
-    Ok(headers)
 }
 
 /// The next address when the answer is a redirect, `None` when it delivers.

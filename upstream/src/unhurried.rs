@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::sockets::Place;
+
 /// For so long every packet is taken as it comes: a start is over by then.
 const HURRY: Duration = Duration::from_secs(10);
 /// How often is looked after that. Far less than a segment, and seldom enough that waking up costs next to nothing.
@@ -26,6 +28,8 @@ const MUCH: usize = 32 << 10;
 pub(crate) struct Unhurried {
     hurried_until: Instant,
     state: State,
+    /// Behind the connection: it is dropped after it.
+    place: Place,
 }
 
 #[derive(Debug)]
@@ -49,10 +53,11 @@ struct Looked {
 
 impl Unhurried {
     /// The connection, which is in a hurry for now.
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: TcpStream, place: Place) -> Self {
         Self {
             hurried_until: Instant::now() + HURRY,
             state: State::Hurried(stream),
+            place,
         }
     }
 
@@ -159,6 +164,9 @@ impl AsyncRead for Unhurried {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.place.is_ended(context) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         self.calm_down()?;
         match &mut self.state {
             State::Hurried(stream) => Pin::new(stream).poll_read(context, buffer),
@@ -202,12 +210,13 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
+    use crate::sockets::Sockets;
 
     async fn pair() -> (Unhurried, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let ours = TcpStream::connect(listener.local_addr().unwrap());
         let (ours, theirs) = tokio::join!(ours, listener.accept());
-        let mut ours = Unhurried::new(ours.unwrap());
+        let mut ours = Unhurried::new(ours.unwrap(), Sockets::default().enter().unwrap());
         ours.hurried_until = Instant::now();
         (ours, theirs.unwrap().0)
     }

@@ -60,6 +60,7 @@ impl Pipeline {
         let effects = self.flow.finish(now);
         drop(self.carry_out(effects).await);
         self.drain_encoders().await;
+        self.parts.source.closed().await;
         let (answer, answered) = oneshot::channel();
         self.pack(packager::Input::Finish(answer)).await;
         let next = answered.await.unwrap_or_default();

@@ -206,6 +206,12 @@ impl Attempt {
         self.playlists(has_grown).await
     }
 
+    /// Where a channel's server listens.
+    pub(crate) fn source_port(&self, channel: &str) -> u16 {
+        let url = Url::parse(&self.source.url(channel)).unwrap();
+        url.port().unwrap()
+    }
+
     /// Waits until nobody is connected to a channel any more.
     pub(crate) async fn source_is_left(&self, channel: &str) {
         let left = async {

@@ -75,17 +75,12 @@ async fn a_class_that_says_transcode_encodes_what_would_fit() {
 #[tokio::test]
 async fn an_encoder_that_is_killed_is_replaced_and_the_source_goes_on() {
     let directory = tempfile::tempdir().unwrap();
-    // A name of its own, by which its processes are found.
-    let program = directory.path().join("ffmpeg");
-    let path = std::env::var_os("PATH").unwrap();
-    let mut places = std::env::split_paths(&path).map(|place| place.join("ffmpeg"));
-    let installed = places.find(|place| place.exists()).unwrap();
-    symlink(installed, &program).unwrap();
+    let (launcher, processes) = own_ffmpeg(directory.path());
     let mut setup = Setup::auto(ChannelSettings::small("killed")).with_ladder(&[180, 144]);
-    setup.options.launcher = Launcher::through(HOST.into(), program.clone());
+    setup.options.launcher = launcher;
     let attempt = setup.start().await;
     attempt.live().await;
-    let first = processes(&program);
+    let first = processes();
     assert_eq!(first.len(), 1);
     kill_process(first[0], Signal::KILL).unwrap();
     let has = |status: &api::control::JobStatus| {
@@ -114,10 +109,21 @@ async fn an_encoder_that_is_killed_is_replaced_and_the_source_goes_on() {
             .all(|entry| !entry.gaps.contains(&"180p".to_owned()))
     );
     assert!(healed.segments.iter().all(|entry| !entry.discontinuity));
-    let second = processes(&program);
+    let second = processes();
     assert_eq!(second.len(), 1);
     assert_ne!(second, first);
     attempt.stop().await;
+}
+
+/// The installed FFmpeg under a name of its own, by which its processes are found.
+pub(crate) fn own_ffmpeg(directory: &Path) -> (Launcher, impl Fn() -> Vec<Pid>) {
+    let program = directory.join("ffmpeg");
+    let path = std::env::var_os("PATH").unwrap();
+    let mut places = std::env::split_paths(&path).map(|place| place.join("ffmpeg"));
+    let installed = places.find(|place| place.exists()).unwrap();
+    symlink(installed, &program).unwrap();
+    let launcher = Launcher::through(HOST.into(), program.clone());
+    (launcher, move || processes(&program))
 }
 
 /// The processes that run a program, by the name they were started under.

@@ -8,6 +8,7 @@
 
 mod attempt;
 mod bad;
+mod closing;
 mod encode;
 mod ends;
 mod faults;

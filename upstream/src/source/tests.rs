@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::egress::{Refused, Scope};
 
@@ -362,4 +363,31 @@ async fn serve_once(socket: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nmedia";
     socket.write_all(answer).await.unwrap();
     socket.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn sockets_end_when_told_whatever_their_reader_does_and_are_counted_until_then() {
+    let script = "HTTP/1.1 200 OK\r\n\r\nmedia".to_owned();
+    let server = Server::start(vec![(script.clone(), Then::Hold), (script, Then::Hold)]).await;
+    let opener = Opener::new(LOCAL, PATIENCE).unwrap();
+    let mut stream = opener.open(&request(server.url("/"))).await.unwrap();
+    assert_eq!(stream.next().await.unwrap(), "media");
+    let sockets = opener.sockets().clone();
+    let soon = Duration::from_millis(50);
+    assert!(timeout(soon, sockets.none_left()).await.is_err());
+    sockets.end();
+    // The stream is there still, and nobody looks at it.
+    timeout(PATIENCE.silence, sockets.none_left())
+        .await
+        .unwrap();
+    stream.next().await.unwrap_err();
+    opener.open(&request(server.url("/"))).await.unwrap_err();
+    sockets.none_left().await;
+    sockets.allow();
+    let mut stream = opener.open(&request(server.url("/"))).await.unwrap();
+    assert_eq!(stream.next().await.unwrap(), "media");
+    drop(stream);
+    timeout(PATIENCE.silence, sockets.none_left())
+        .await
+        .unwrap();
 }
