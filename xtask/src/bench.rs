@@ -3,12 +3,26 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::cluster::ensure_packages;
 use crate::demo::ensure_ffmpeg;
 use crate::on_cluster::Place;
 use crate::steps::{cargo, root, run};
+use crate::web;
+
+/// Debian's packages of the browser that watches, and of the peer GStreamer.
+const VIEWER_PACKAGES: [&str; 5] = [
+    "chromium",
+    "gstreamer1.0-tools",
+    "gstreamer1.0-plugins-base",
+    "gstreamer1.0-plugins-good",
+    "gstreamer1.0-plugins-bad",
+];
+
+/// The player as the start page has it.
+const HLS_JS: &str = "gateway/web/dist/hls.js";
 
 /// Measures the product beside its peers
 #[derive(Args)]
@@ -19,7 +33,7 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Bench {
-    /// Time to the first segment, beside FFmpeg's own HLS and a bare pod
+    /// Time to the first segment and to the first picture, beside FFmpeg, GStreamer and a bare pod
     Start(StartArguments),
     /// What running streams cost, copied and encoded, beside FFmpegs that do the same
     Cost(CostArguments),
@@ -89,6 +103,8 @@ struct SoakArguments {
 enum StartPart {
     /// Time to the first complete segment, in one process
     FirstSegment,
+    /// First picture and standstill as FFmpeg and hls.js in Chromium see them, in one process
+    Viewer,
     /// Time to the first segment on a cluster
     Cluster,
 }
@@ -127,6 +143,9 @@ fn start(arguments: &StartArguments) -> Result<()> {
     let wanted = StartPart::value_variants().iter().copied();
     let wanted = wanted.filter(|part| arguments.only.is_none_or(|only| only == *part));
     let (on_cluster, in_process) = wanted.partition::<Vec<_>, _>(of_cluster);
+    if in_process.contains(&StartPart::Viewer) {
+        prepare_viewer()?;
+    }
     build(!in_process.is_empty())?;
     let mut measured = Ok(());
     if !in_process.is_empty() {
@@ -138,6 +157,18 @@ fn start(arguments: &StartArguments) -> Result<()> {
         measured = measured.and(cold);
     }
     measured
+}
+
+/// What watches and what is watched beside the product, installed where it is missing.
+fn prepare_viewer() -> Result<()> {
+    ensure_packages(&VIEWER_PACKAGES)?;
+    web::build()?;
+    let file = root().join(HLS_JS);
+    ensure!(
+        file.exists(),
+        "{HLS_JS} is missing: install Node with npm and run this again, or leave `viewer` out"
+    );
+    Ok(())
 }
 
 fn in_process(command: Command) -> Result<()> {
@@ -164,6 +195,9 @@ fn build(in_process: bool) -> Result<()> {
 fn start_bench(arguments: &StartArguments, parts: &[StartPart]) -> Command {
     let mut command = bench("start", arguments.json);
     command.args(["--rounds", &arguments.rounds.to_string()]);
+    if parts.contains(&StartPart::Viewer) {
+        command.arg("--hls-js").arg(root().join(HLS_JS));
+    }
     only(&mut command, parts);
     command
 }

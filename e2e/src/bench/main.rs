@@ -1,5 +1,7 @@
 //! `headend-bench`: measures the product beside its peers, in the same run, and says which goals hold. Only reads arguments and prints.
 
+mod browser;
+mod client;
 mod cold;
 mod cost;
 mod course;
@@ -11,6 +13,7 @@ mod machine;
 mod peer;
 mod soak;
 mod standalone;
+mod viewing;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,7 +33,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Bench {
-    /// Start of a stream: first complete segment, in one process and on a cluster
+    /// Start of a stream: first complete segment and what a viewer sees, in one process and on a cluster
     Start(StartArguments),
     /// What running streams cost: copies, and ladders of three rungs
     Cost(CostArguments),
@@ -51,6 +54,9 @@ struct StartArguments {
     /// How often each start is measured
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..))]
     rounds: u8,
+    /// The file that is hls.js; needed for `viewer`
+    #[arg(long, value_name = "FILE")]
+    hls_js: Option<PathBuf>,
 }
 
 /// Arguments of `cost`.
@@ -115,6 +121,8 @@ impl Common {
 enum StartPart {
     /// Time to the first complete segment, copied and encoded, in one process
     FirstSegment,
+    /// First picture and standstill as FFmpeg and hls.js in Chromium see them, in one process
+    Viewer,
     /// Time to the first segment on a cluster, through the chart, from nothing
     Cluster,
 }
@@ -172,6 +180,11 @@ async fn start(arguments: &StartArguments) -> anyhow::Result<Vec<Figure>> {
     let mut figures = Vec::new();
     if wanted(StartPart::FirstSegment) {
         figures.extend(latency::measure(arguments.common.standalone()?, rounds).await?);
+    }
+    if wanted(StartPart::Viewer) {
+        let hls_js = arguments.hls_js.as_deref();
+        let hls_js = hls_js.context("say where hls.js is: --hls-js FILE")?;
+        figures.extend(viewing::measure(arguments.common.standalone()?, hls_js, rounds).await?);
     }
     if wanted(StartPart::Cluster) {
         figures.extend(cold::measure(rounds).await?);

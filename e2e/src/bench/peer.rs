@@ -25,6 +25,9 @@ const RECONNECT: &str = "-rw_timeout 4000000 -reconnect 1 -reconnect_streamed 1 
 /// A window of six segments.
 const WINDOW: &str = "-hls_list_size 6 -hls_flags delete_segments";
 
+/// A queue of GStreamer that holds whatever the other branch waits for.
+const UNBOUNDED: &str = "queue max-size-time=0 max-size-bytes=0 max-size-buffers=0";
+
 /// Encoder options that the product has, but for the rungs' bit rates: costs are compared for the same pictures.
 pub(crate) const ENCODER: &str = "-preset veryfast -profile:v main -bf 2 -rc-lookahead 5 -threads 2 -x264-params sync-lookahead=0";
 
@@ -56,6 +59,8 @@ pub(crate) enum Line {
     OneLadder,
     /// An FFmpeg for each of three rungs, encoding as the product does.
     ThreeLadder,
+    /// GStreamer copying, with queues that hold more than the longest GOP.
+    GStreamer,
 }
 
 impl Line {
@@ -105,6 +110,13 @@ impl Line {
                 };
                 RUNGS.into_iter().enumerate().map(rung).collect()
             }
+            Self::GStreamer => vec![split(&format!(
+                "gst-launch-1.0 -q souphttpsrc location={source} ! tsdemux name=demux \
+                 hlssink2 name=sink target-duration=1 playlist-length=6 max-files=10 \
+                 send-keyframe-requests=false location=segment%05d.ts playlist-location={PLAYLIST} \
+                 demux. ! {UNBOUNDED} ! h264parse ! sink.video \
+                 demux. ! {UNBOUNDED} ! aacparse ! sink.audio"
+            ))],
         }
     }
 
@@ -247,6 +259,12 @@ impl Peer {
     /// The first playlist.
     pub(crate) fn playlist(&self) -> &Path {
         &self.playlists[0]
+    }
+
+    /// The first playlist's name.
+    pub(crate) fn playlist_name(&self) -> &str {
+        let name = self.playlist().file_name();
+        name.and_then(|name| name.to_str()).unwrap_or(PLAYLIST)
     }
 
     /// Its processes.
