@@ -158,6 +158,9 @@ pub struct UninstallSettings {
     /// The release
     #[command(flatten)]
     pub release: ReleaseSettings,
+    /// Deployment of the gateways, which end first: for who watches they would make streams again
+    #[arg(long, env = "HEADEND_GATEWAY_DEPLOYMENT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub gateway_deployment: Option<String>,
     /// How long to wait for the pods to end, in seconds
     #[arg(long = "uninstall-timeout-seconds", env = "HEADEND_UNINSTALL_TIMEOUT_SECONDS", default_value = "90", value_parser = seconds)]
     pub timeout: Duration,

@@ -1,14 +1,17 @@
-//! Stops every stream of the namespace before the release goes: gateway-made ones are deleted, hand-made ones suspended,
-//! and their pods waited for. Touches nothing else, and needs the operator still running.
+//! Stops every stream of the namespace before the release goes: gateways first, since they make streams for whoever still watches; then
+//! gateway-made streams are deleted, hand-made ones suspended, and their pods waited for. Touches nothing else, and needs the operator
+//! still running.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use api::LiveStream;
 use api::names::{
-    COMPONENT_TRANSCODER, LABEL_COMPONENT, LABEL_INSTANCE, LABEL_ORIGIN, ORIGIN_GATEWAY,
+    COMPONENT_GATEWAY, COMPONENT_TRANSCODER, LABEL_COMPONENT, LABEL_INSTANCE, LABEL_ORIGIN,
+    ORIGIN_GATEWAY,
 };
 use futures::StreamExt;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, ListParams, PartialObjectMeta, Patch, PatchParams};
 use kube::runtime::WatchStreamExt;
@@ -18,6 +21,8 @@ use serde_json::json;
 
 use crate::settings::UninstallSettings;
 
+/// How long gateways may take to end: what they drain, and some more.
+const GATEWAYS: Duration = Duration::from_secs(30);
 /// Objects listed at once.
 const PAGE: u32 = 500;
 
@@ -41,10 +46,34 @@ pub(crate) enum Error {
 /// Stops every stream, and waits until their pods are gone.
 pub(crate) async fn run(client: &Client, settings: &UninstallSettings) -> Result<(), Error> {
     let namespace = &settings.release.namespace;
+    let pods: Api<PartialObjectMeta<Pod>> = Api::namespaced(client.clone(), namespace);
+    let instance = &settings.release.instance;
+    let labels =
+        |component: &str| format!("{LABEL_INSTANCE}={instance},{LABEL_COMPONENT}={component}");
+    if let Some(name) = &settings.gateway_deployment {
+        let deployments = Api::namespaced(client.clone(), namespace);
+        end_gateways(&deployments, name).await?;
+        let ended = wait_for(pods.clone(), &labels(COMPONENT_GATEWAY), GATEWAYS).await;
+        // A gateway that hangs can no longer do harm for long: its streams are deleted again when the operator goes with the release.
+        if let Err(error) = ended {
+            tracing::warn!(%error, "going on beside gateways that do not end");
+        }
+    }
     let streams: Api<LiveStream> = Api::namespaced(client.clone(), namespace);
     stop_all(&streams).await?;
-    let pods = Api::namespaced(client.clone(), namespace);
-    wait_for(pods, &settings.release.instance, settings.timeout).await
+    wait_for(pods, &labels(COMPONENT_TRANSCODER), settings.timeout).await
+}
+
+async fn end_gateways(deployments: &Api<Deployment>, name: &str) -> Result<(), Error> {
+    let none = Patch::Merge(json!({"spec": {"replicas": 0}}));
+    match deployments
+        .patch_scale(name, &PatchParams::default(), &none)
+        .await
+    {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(source) => Err(failed(&format!("end the gateways of {name}"), source)),
+    }
 }
 
 async fn stop_all(streams: &Api<LiveStream>) -> Result<(), Error> {
@@ -100,14 +129,13 @@ fn failed(operation: &str, source: kube::Error) -> Error {
     }
 }
 
-/// Waits until the release has no transcoder pods.
-async fn wait_for(pods: Api<Pod>, instance: &str, limit: Duration) -> Result<(), Error> {
-    let labels = format!("{LABEL_INSTANCE}={instance},{LABEL_COMPONENT}={COMPONENT_TRANSCODER}");
-    let pods: Api<PartialObjectMeta<Pod>> = Api::namespaced(
-        pods.clone().into_client(),
-        pods.namespace().unwrap_or_default(),
-    );
-    let events = watcher(pods, watcher::Config::default().labels(&labels)).default_backoff();
+/// Waits until there are no pods with these labels.
+async fn wait_for(
+    pods: Api<PartialObjectMeta<Pod>>,
+    labels: &str,
+    limit: Duration,
+) -> Result<(), Error> {
+    let events = watcher(pods, watcher::Config::default().labels(labels)).default_backoff();
     let mut events = std::pin::pin!(events);
     let mut left = BTreeSet::new();
     let all_gone = async {

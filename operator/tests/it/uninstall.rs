@@ -1,14 +1,20 @@
 //! The release goes: its streams stop, and the process waits for their pods.
 
 use operator::settings::{Settings, UninstallSettings};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::api_server::ApiServer;
-use crate::world::{World, runs, settings, wanted};
+use crate::api_server::{ApiServer, Objects};
+use crate::world::{World, runs, settings, status, wanted};
 
 fn within(seconds: &str) -> UninstallSettings {
-    match settings("uninstall", &["--uninstall-timeout-seconds", seconds]) {
+    let more = [
+        "--uninstall-timeout-seconds",
+        seconds,
+        "--gateway-deployment",
+        "release-gateway",
+    ];
+    match settings("uninstall", &more) {
         Settings::Uninstall(settings) => settings,
         other => panic!("not the settings of uninstall: {other:?}"),
     }
@@ -36,6 +42,61 @@ async fn streams_of_gateways_are_deleted_and_those_of_people_suspended() {
         assert_eq!(objects.get("livestreams", "by-gateway"), None);
         let by_hand = objects.get("livestreams", "by-hand").unwrap();
         assert_eq!(by_hand["spec"]["suspend"], true);
+    });
+    operator.stop().await.unwrap();
+}
+
+/// A gateway that somebody watches through: as long as it is there, its stream comes back.
+fn watched_gateway(world: &World, stream: &Value) {
+    let labels =
+        json!({"app.kubernetes.io/component": "gateway", "app.kubernetes.io/instance": "release"});
+    world.api.with(|objects| {
+        objects.put(
+            "pods",
+            json!({"metadata": {"name": "gateway-1", "labels": labels}, "spec": {}}),
+        );
+        objects.put(
+            "deployments",
+            json!({"metadata": {"name": "release-gateway"}, "spec": {"replicas": 1}}),
+        );
+    });
+    let (api, stream) = (world.api.clone(), stream.clone());
+    tokio::spawn(async move {
+        let mut changes = api.changes();
+        while changes.changed().await.is_ok() {
+            let (wanted, watched) = api.with(|objects| {
+                let gateways = objects.get("deployments", "release-gateway");
+                let wanted = gateways.unwrap()["spec"]["replicas"] != 0;
+                (wanted, objects.get("livestreams", "by-gateway").is_some())
+            });
+            if !wanted {
+                return api.with(|objects| objects.remove("pods", "gateway-1"));
+            }
+            if !watched {
+                api.with(|objects| objects.put("livestreams", stream.clone()));
+            }
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_watched_through_makes_no_stream_again() {
+    let world = World::new();
+    let operator = world.operator();
+    let stream = json!({
+        "metadata": {"name": "by-gateway", "generation": 1, "labels": {"headend.dev/origin": "gateway"}},
+        "spec": {"className": "default", "replicas": 1, "sources": [{"url": "http://source.example/one.ts"}]},
+    });
+    watched_gateway(&world, &stream);
+    let has_pod = |objects: &Objects| status(objects, "by-gateway", "/pod/endpoint").is_string();
+    world.until("it runs", has_pod).await;
+    let token = CancellationToken::new();
+    operator::uninstall(world.api.client(), &within("20"), token)
+        .await
+        .unwrap();
+    world.api.with(|objects| {
+        assert_eq!(objects.all("pods").count(), 0);
+        assert_eq!(objects.get("livestreams", "by-gateway"), None);
     });
     operator.stop().await.unwrap();
 }
