@@ -11,6 +11,11 @@ use crate::stream_class::{DEFAULT_CLASS, Preset};
 /// Longest name of a LiveStream: it is the channel's slug, and the pod's name is built from it (63 characters at most).
 pub const NAME_MAXIMUM: usize = 44;
 
+/// Schemes of the addresses that a source may have.
+pub const SOURCE_SCHEMES: [&str; 9] = [
+    "http", "https", "rtmp", "rtmps", "rtsp", "rtsps", "srt", "udp", "rtp",
+];
+
 /// One stream that should run: its class, its sources in order, and what to do when nobody watches.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
@@ -89,10 +94,11 @@ fn default_class() -> String {
     validation = Rule::new("(has(self.url) ? 1 : 0) + (has(self.urlSecretRef) ? 1 : 0) + (has(self.provider) ? 1 : 0) == 1").message("a source has exactly one of url, urlSecretRef and provider"),
 )]
 pub struct Source {
-    /// Address of an MPEG transport stream over HTTP. What is secret in it belongs in `urlSecretRef` instead.
+    /// Address of an MPEG transport stream or an HLS playlist over HTTP; or of an RTMP, RTSP, SRT, UDP or RTP stream, in classes
+    /// whose `egress.allowUnpinned` is true. What is secret in it belongs in `urlSecretRef` instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
-    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != ''").message("must be an http or https URL with a host"))]
+    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https', 'rtmp', 'rtmps', 'rtsp', 'rtsps', 'srt', 'udp', 'rtp'] && url(self).getHost() != ''").message("must be an http, https, rtmp, rtmps, rtsp, rtsps, srt, udp or rtp URL with a host"))]
     pub url: Option<String>,
     /// The Secret whose key holds the address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -342,15 +348,32 @@ mod tests {
     }
 
     #[test]
-    fn only_http_addresses_are_taken() {
-        for url in ["file:///etc/passwd", "rtmp://x/y", "not a url", "http://"] {
+    fn an_address_of_each_scheme_is_taken() {
+        for scheme in SOURCE_SCHEMES {
+            let good = LiveStreamSpec {
+                sources: vec![url_source(&format!("{scheme}://source.example:9000/one"))],
+                ..spec()
+            };
+            let checked = stream("news-one", good).validate_cel();
+            assert!(checked.is_ok(), "{scheme}: {checked:?}");
+        }
+        let multicast = LiveStreamSpec {
+            sources: vec![url_source("udp://@239.1.1.1:1234")],
+            ..spec()
+        };
+        stream("news-one", multicast).validate_cel().unwrap();
+    }
+
+    #[test]
+    fn only_addresses_of_sources_are_taken() {
+        for url in ["file:///etc/passwd", "ftp://x/y", "not a url", "http://"] {
             let bad = LiveStreamSpec {
                 sources: vec![url_source(url)],
                 ..spec()
             };
             let message = refusal(&stream("news-one", bad));
             assert!(
-                message.contains("http or https URL") && message.contains("sources"),
+                message.contains("must be an http") && message.contains("sources"),
                 "{url}: {message}"
             );
         }

@@ -175,13 +175,18 @@ pub struct Rung {
     pub video_kilobits_per_second: i32,
 }
 
-/// Which addresses a source may have. Everything public is allowed; loopback and link-local never are, except in standalone.
+/// Which addresses a source may have. Every public one is allowed, over HTTP; loopback and link-local never are, except in standalone.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct EgressPolicy {
     /// Private and otherwise reserved addresses are allowed: for sources in the own network or cluster.
     #[serde(default)]
     pub allow_private_addresses: bool,
+    /// Sources of protocols besides HTTP are allowed: RTMP, RTSP, SRT, UDP and RTP, which FFmpeg opens. What that gives up: FFmpeg
+    /// resolves names and connects by itself, so a name that changes its address after our check, and a server that sends it
+    /// elsewhere, are not caught. FFmpeg has the network then, though still no files to write.
+    #[serde(default)]
+    pub allow_unpinned: bool,
 }
 
 /// The parts of a transcoder pod that a class may set.

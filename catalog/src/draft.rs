@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use api::live_stream::SOURCE_SCHEMES;
 use api::names::is_slug;
 use url::Url;
 
@@ -197,10 +198,12 @@ fn channel_fault(channel: &Channel) -> Option<String> {
 /// Addresses carry logins, so no fault repeats one.
 fn source_fault(source: &ChannelSource) -> Option<String> {
     let url = Url::parse(&source.url).ok();
-    let fits = url.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let has_host = |url: &Url| url.host_str().is_some_and(|host| !host.is_empty());
+    let fits = url.is_some_and(|url| SOURCE_SCHEMES.contains(&url.scheme()) && has_host(&url));
     if !fits || source.url.len() > URL_MAXIMUM {
         return Some(format!(
-            "a source is an http or https address of at most {URL_MAXIMUM} characters"
+            "a source is an address of at most {URL_MAXIMUM} characters that begins with one of {}",
+            SOURCE_SCHEMES.join(", ")
         ));
     }
     let user_agent = source.user_agent.as_deref().unwrap_or("x");
@@ -315,14 +318,20 @@ mod tests {
             refusal(nothing),
             "catalog.yaml:7: a channel has 1 to 16 sources"
         );
-        for url in ["rtmp://x/1", "file:///etc/passwd", "http://", "one.ts"] {
+        for url in [
+            "mms://x/1",
+            "file:///etc/passwd",
+            "http://",
+            "rtmp://",
+            "one.ts",
+        ] {
             let bad = Channel {
                 sources: vec![source(url)],
                 ..channel("one")
             };
             let message = refusal(bad);
             assert!(
-                message.contains("http or https") && !message.contains(url),
+                message.contains("begins with one of http") && !message.contains(url),
                 "{message}"
             );
         }

@@ -37,7 +37,7 @@ pub struct Channel {
 /// One place where a channel can be had.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChannelSource {
-    /// An http or https address.
+    /// An address, of one of [`api::live_stream::SOURCE_SCHEMES`].
     pub url: String,
     /// The User-Agent to ask with.
     pub user_agent: Option<String>,

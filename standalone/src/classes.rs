@@ -45,6 +45,7 @@ impl Classes {
         for (name, class) in &mut classes {
             // Sources in the own network are what one tries out first; there is no cluster to protect.
             class.egress.allow_private_addresses = true;
+            class.egress.allow_unpinned = true;
             check(class).map_err(|reason| ClassesError::Invalid {
                 name: name.clone(),
                 reason,

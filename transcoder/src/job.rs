@@ -38,7 +38,7 @@ use crate::packager::first;
 use crate::packager::queue::{Limits, Queue};
 use crate::pipeline::{self, Pipeline};
 use crate::sandbox::Launcher;
-use crate::source::Source;
+use crate::source::{Means, Source};
 use crate::status::{StatusBoard, unix_milliseconds};
 
 pub use crate::pipeline::Outcome;
@@ -185,8 +185,13 @@ impl Attempt {
             allow_private: self.job.class.egress.allow_private_addresses,
             allow_loopback: self.options.allow_loopback,
         };
-        let enough = ladder::enough_lines(&Wanted::from(&self.job.class));
-        let mut source = Source::new(Opener::new(policy, patience)?, enough, self.metrics.clone());
+        let mut source = Source::new(Means {
+            opener: Opener::new(policy, patience)?,
+            launcher: self.options.launcher.clone(),
+            allow_unpinned: self.job.class.egress.allow_unpinned,
+            enough: ladder::enough_lines(&Wanted::from(&self.job.class)),
+            metrics: self.metrics.clone(),
+        });
         if let Some(first) = self.job.sources.first() {
             source.connect(first, Duration::ZERO);
         }

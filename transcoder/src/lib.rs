@@ -1,4 +1,4 @@
-//! One supervisor per stream: owns the upstream connection, the clock and the playlists; FFmpeg only encodes.
+//! One supervisor per stream: owns the upstream connection, the clock and the playlists; FFmpeg only encodes, and reads what is not HTTP.
 
 pub mod control;
 mod encoder;

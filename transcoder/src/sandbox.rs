@@ -19,6 +19,8 @@ use crate::metrics::Metrics;
 
 /// First argument of a program that is to become an encoder. With nothing behind it, the level is printed instead.
 const ENTRY: &str = "become-encoder";
+/// First argument of a program that is to become the way to a source: as an encoder, with the network.
+const NETWORK_ENTRY: &str = "become-adapter";
 /// The exit code when FFmpeg was not reached, as `env` and container runtimes have it.
 const NOT_REACHED: u8 = 125;
 /// This very program, also after its file was replaced.
@@ -68,12 +70,25 @@ impl FromStr for Level {
     }
 }
 
+/// What a program may reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Its pipes.
+    Nowhere,
+    /// The network, and the files that say how names are looked up and whose certificates are trusted. It does not outlive us: no pipe
+    /// that ends would tell it.
+    Network,
+}
+
 /// The `main` of every program that runs attempts: becomes an encoder when started as one, else hides its memory from others of
 /// the same user and goes on with `program`.
 pub fn main(program: impl FnOnce() -> ExitCode) -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
-    let outcome = if arguments.next().is_some_and(|first| first == ENTRY) {
-        become_encoder(arguments)
+    let first = arguments.next();
+    let outcome = if first.as_ref().is_some_and(|first| first == ENTRY) {
+        become_ffmpeg(arguments, Reach::Nowhere)
+    } else if first.is_some_and(|first| first == NETWORK_ENTRY) {
+        become_ffmpeg(arguments, Reach::Network)
     } else {
         match set_dumpable_behavior(DumpableBehavior::NotDumpable) {
             Ok(()) => return program(),
@@ -90,16 +105,19 @@ pub fn main(program: impl FnOnce() -> ExitCode) -> ExitCode {
 }
 
 /// Does not return when all goes well, unless there is no program to become.
-fn become_encoder(mut arguments: impl Iterator<Item = OsString>) -> Result<(), String> {
+fn become_ffmpeg(
+    mut arguments: impl Iterator<Item = OsString>,
+    reach: Reach,
+) -> Result<(), String> {
     let Some(name) = arguments.next() else {
-        let level = confine::confine(None).map_err(|error| error.to_string())?;
+        let level = confine::confine(None, reach).map_err(|error| error.to_string())?;
         let printed = writeln!(io::stdout(), "{level}");
         return printed.map_err(|error| format!("failed to print the level: {error}"));
     };
     let path = std::env::var_os("PATH");
     let program = policy::find(Path::new(&name), path.as_deref())
         .ok_or_else(|| format!("failed to start {}: not found", name.display()))?;
-    confine::confine(Some(&program)).map_err(|error| error.to_string())?;
+    confine::confine(Some(&program), reach).map_err(|error| error.to_string())?;
     let error = confine::replace(&program, arguments);
     Err(format!("failed to start {}: {error}", program.display()))
 }
@@ -139,7 +157,16 @@ impl Launcher {
 
     /// What to run for FFmpeg with these arguments.
     pub(crate) fn command(&self, arguments: Vec<OsString>) -> (PathBuf, Vec<OsString>) {
-        let entry = [ENTRY.into(), self.ffmpeg.clone().into_os_string()];
+        self.through_entry(ENTRY, arguments)
+    }
+
+    /// What to run for an FFmpeg with these arguments that opens a source by itself.
+    pub(crate) fn network_command(&self, arguments: Vec<OsString>) -> (PathBuf, Vec<OsString>) {
+        self.through_entry(NETWORK_ENTRY, arguments)
+    }
+
+    fn through_entry(&self, entry: &str, arguments: Vec<OsString>) -> (PathBuf, Vec<OsString>) {
+        let entry = [entry.into(), self.ffmpeg.clone().into_os_string()];
         (
             self.host.clone(),
             entry.into_iter().chain(arguments).collect(),
@@ -207,6 +234,8 @@ mod tests {
         let (program, arguments) = launcher.command(vec!["-i".into(), "pipe:0".into()]);
         assert_eq!(program, PathBuf::from("/proc/self/exe"));
         assert_eq!(arguments, ["become-encoder", "ffmpeg", "-i", "pipe:0"]);
+        let (_, arguments) = launcher.network_command(Vec::new());
+        assert_eq!(arguments, ["become-adapter", "ffmpeg"]);
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! The one connection to a source that an attempt has: opened after a delay, read until it fails, closed when told.
 //! Decides nothing: which source is next, and when, is said from outside.
 
+mod adapter;
 mod request;
 
 use std::time::Duration;
@@ -8,18 +9,21 @@ use std::time::Duration;
 use api::job::JobSource;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument;
 use upstream::failure::SourceFailure;
+use upstream::foreign::{self, Protocol};
 use upstream::input::{Pace, Piece};
 use upstream::milestones::Reached;
-use upstream::provider::Playing;
+use upstream::provider::{Playing, Target};
 use upstream::source::Opener;
 
 use crate::metrics::StreamMetrics;
+use crate::sandbox::Launcher;
+use adapter::Adapter;
 
-/// Sockets are ours to close, so they are gone at once; this only bounds what should not be.
-const CLOSING: Duration = Duration::from_secs(2);
+/// Sockets are ours to close, so they are gone at once, and a process is killed after a second; this only bounds what should not be.
+const CLOSING: Duration = Duration::from_secs(3);
 
 /// What happens to the connection.
 #[derive(Debug)]
@@ -44,31 +48,94 @@ impl From<Piece> for SourceEvent {
 }
 
 /// Goes on whether anybody looks at it or not: the answer is on its way while everything else is made.
-type Opening = AbortOnDropHandle<Result<Playing, SourceFailure>>;
+type Opening = AbortOnDropHandle<Result<Open, SourceFailure>>;
 
 enum State {
     Closed,
     Opening(Opening),
-    Open(Box<Playing>),
+    Open(Open),
+}
+
+/// A source that delivers.
+enum Open {
+    /// Over HTTP, read by us.
+    Playing(Box<Playing>),
+    /// Over anything else, read by FFmpeg.
+    Adapter(Box<Adapter>),
+}
+
+impl Open {
+    async fn next(&mut self) -> Result<Piece, SourceFailure> {
+        match self {
+            Self::Playing(playing) => playing.next().await,
+            Self::Adapter(adapter) => adapter.next().await.map(Piece::Bytes),
+        }
+    }
+}
+
+/// By what sources are opened, and which.
+#[derive(Clone)]
+pub(crate) struct Means {
+    /// Opens what is asked by HTTP. What a source does not say itself is as the opener has it.
+    pub(crate) opener: Opener,
+    /// Starts the FFmpeg that opens anything else.
+    pub(crate) launcher: Launcher,
+    /// Sources may be opened by FFmpeg, unless they say themselves whether.
+    pub(crate) allow_unpinned: bool,
+    /// Lines of the highest picture that is shown, where that is not the source's own. A source that offers several qualities need
+    /// not have more.
+    pub(crate) enough: Option<u32>,
+    /// The stream's figures.
+    pub(crate) metrics: StreamMetrics,
+}
+
+impl Means {
+    async fn open(
+        &self,
+        source: &JobSource,
+        processes: &TaskTracker,
+    ) -> Result<Open, SourceFailure> {
+        // A provider counts connections: the one before must be gone.
+        closed(&self.opener, processes).await;
+        self.opener.sockets().allow();
+        self.opener.milestones().begin();
+        // Read each time: a mounted Secret may have been changed since.
+        let target = request::of(source).await?;
+        let terms = request::terms(source, self.opener.terms());
+        if let Target::Address(request) = &target
+            && let Some(protocol) = Protocol::of(&request.url)
+        {
+            let own = source.egress.map(|egress| egress.allow_unpinned);
+            let allowed = own.unwrap_or(self.allow_unpinned);
+            foreign::admit(terms, allowed, protocol, &request.url).await?;
+            let patience = terms.patience;
+            let launcher = &self.launcher;
+            let adapter = Adapter::open(launcher, processes, protocol, &request.url, patience);
+            return Ok(Open::Adapter(Box::new(adapter.await?)));
+        }
+        let opener = self.opener.under(terms)?;
+        let playing = Playing::open(&opener, target, self.enough).await?;
+        Ok(Open::Playing(Box::new(playing)))
+    }
 }
 
 /// The connection.
 pub(crate) struct Source {
-    opener: Opener,
-    /// Lines of the highest picture that is shown, where that is not the source's own.
-    enough: Option<u32>,
-    metrics: StreamMetrics,
+    means: Means,
+    /// The processes that have not ended yet.
+    processes: TaskTracker,
     state: State,
 }
 
 impl Source {
-    /// No connection yet. What a source does not say itself is as the opener has it. A source that offers several qualities need
-    /// not have more than `enough` lines.
-    pub(crate) fn new(opener: Opener, enough: Option<u32>, metrics: StreamMetrics) -> Self {
+    /// No connection yet.
+    pub(crate) fn new(means: Means) -> Self {
+        let processes = TaskTracker::new();
+        // Then it can be waited for; there may be more of them after that all the same.
+        processes.close();
         Self {
-            opener,
-            enough,
-            metrics,
+            means,
+            processes,
             state: State::Closed,
         }
     }
@@ -78,21 +145,14 @@ impl Source {
     /// of a process share it.
     pub(crate) fn connect(&mut self, source: &JobSource, delay: Duration) {
         self.close();
-        let (opener, enough) = (self.opener.clone(), self.enough);
+        let (means, processes) = (self.means.clone(), self.processes.clone());
         let source = source.clone();
         let start = Instant::now() + delay;
         let opening = async move {
             if !delay.is_zero() {
                 sleep_until(start).await;
             }
-            // A provider counts connections: the one before must be gone.
-            closed(&opener).await;
-            opener.sockets().allow();
-            opener.milestones().begin();
-            // Read each time: a mounted Secret may have been changed since.
-            let target = request::of(&source).await?;
-            let opener = opener.under(request::terms(&source, opener.terms()))?;
-            Playing::open(&opener, target, enough).await
+            means.open(&source, &processes).await
         };
         let opening = tokio::spawn(opening.in_current_span());
         self.state = State::Opening(AbortOnDropHandle::new(opening));
@@ -100,33 +160,33 @@ impl Source {
 
     /// How far the connection has come, and when.
     pub(crate) fn reached(&self) -> Reached {
-        self.opener.milestones().reached()
+        self.means.opener.milestones().reached()
     }
 
     /// Closes the connection, whatever it is doing. Its sockets are gone when [`Source::closed`] says so.
     pub(crate) fn close(&mut self) {
         self.state = State::Closed;
-        self.opener.sockets().end();
+        self.means.opener.sockets().end();
     }
 
-    /// Waits until no socket of a closed connection is left, in bounded time.
+    /// Waits until no socket and no process of a closed connection is left, in bounded time.
     pub(crate) async fn closed(&self) {
-        closed(&self.opener).await;
+        closed(&self.means.opener, &self.processes).await;
     }
 
     /// What happens next; nothing does while it is closed. May be cancelled.
     pub(crate) async fn next(&mut self) -> SourceEvent {
         let outcome = match &mut self.state {
             State::Closed => std::future::pending().await,
-            State::Open(playing) => playing.next().await.map(SourceEvent::from),
+            State::Open(open) => open.next().await.map(SourceEvent::from),
             State::Opening(opening) => match opening.await {
-                Ok(Ok(playing)) => {
-                    self.metrics.source_resolved(true);
-                    self.state = State::Open(Box::new(playing));
+                Ok(Ok(open)) => {
+                    self.means.metrics.source_resolved(true);
+                    self.state = State::Open(open);
                     Ok(SourceEvent::Opened)
                 }
                 Ok(Err(failure)) => {
-                    self.metrics.source_resolved(false);
+                    self.means.metrics.source_resolved(false);
                     Err(failure)
                 }
                 Err(broken) => Err(SourceFailure::InvalidRequest {
@@ -141,11 +201,9 @@ impl Source {
     }
 }
 
-async fn closed(opener: &Opener) {
-    if timeout(CLOSING, opener.sockets().none_left())
-        .await
-        .is_err()
-    {
-        tracing::warn!("a socket to the source is still open");
+async fn closed(opener: &Opener, processes: &TaskTracker) {
+    let closing = async { tokio::join!(opener.sockets().none_left(), processes.wait()) };
+    if timeout(CLOSING, closing).await.is_err() {
+        tracing::warn!("a socket or a process of the source is still there");
     }
 }

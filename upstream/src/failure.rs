@@ -26,6 +26,14 @@ pub enum SourceFailure {
         /// The address and what it is.
         refused: Refused,
     },
+    /// FFmpeg would look the address up and connect by itself, which the class does not allow.
+    #[error(
+        "failed to connect to {origin}: FFmpeg would look it up and connect by itself; set egress.allowUnpinned in the stream's class to allow that"
+    )]
+    EgressUnpinned {
+        /// Scheme, host and port.
+        origin: String,
+    },
     /// Lookup, connection or TLS failed.
     #[error("failed to connect to {origin}: {detail}")]
     ConnectFailed {
@@ -112,7 +120,7 @@ impl SourceFailure {
     pub fn reason(&self) -> Reason {
         match self {
             Self::InvalidRequest { .. } | Self::ConnectFailed { .. } => Reason::ConnectFailed,
-            Self::EgressRefused { .. } => Reason::EgressRefused,
+            Self::EgressRefused { .. } | Self::EgressUnpinned { .. } => Reason::EgressRefused,
             Self::HttpStatus { .. } | Self::BadAnswer { .. } => Reason::HttpError,
             Self::AccountRefused { .. } => Reason::AccountRefused,
             Self::NoFreeConnection { .. } => Reason::NoFreeConnection,

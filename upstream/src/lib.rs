@@ -4,6 +4,7 @@
 mod client;
 pub mod egress;
 pub mod failure;
+pub mod foreign;
 mod hls;
 pub mod input;
 mod login;

@@ -1,6 +1,7 @@
 //! Catalog files in M3U: each entry a channel. A row that cannot be one is left out and named; two with one slug are an error,
 //! because nobody could say which of them a URL means.
 
+use api::live_stream::SOURCE_SCHEMES;
 use iptv::m3u::{self, Entry, Limits};
 
 use crate::draft::{Draft, Place};
@@ -27,20 +28,27 @@ pub(super) fn add(draft: &mut Draft, file: &str, text: &[u8]) {
     }
     for entry in playlist.entries {
         let place = place(entry.line);
-        if is_http(&entry.url) {
+        if has_known_scheme(&entry.url) {
             draft.add_channel(channel(entry), &place);
         } else {
-            let fault = format!("{:?} has no http or https address", entry.name);
+            let schemes = SOURCE_SCHEMES.join(", ");
+            let fault = format!(
+                "the address of {:?} begins with none of {schemes}",
+                entry.name
+            );
             draft.warning(&place, fault);
         }
     }
 }
 
-fn is_http(url: &str) -> bool {
+fn has_known_scheme(url: &str) -> bool {
     let scheme = url.split_once("://").map(|(scheme, _)| scheme);
-    scheme.is_some_and(|scheme| {
-        scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
-    })
+    let is_one = |scheme: &str| {
+        SOURCE_SCHEMES
+            .iter()
+            .any(|one| one.eq_ignore_ascii_case(scheme))
+    };
+    scheme.is_some_and(is_one)
 }
 
 fn channel(entry: Entry) -> Channel {

@@ -173,6 +173,8 @@ udp://@239.0.0.1:1234
 #EXTINF:-1,Nowhere
 #EXTINF:-1 headend-slug=\"two\" headend-class=\"sport\" radio=\"true\",Sport Zwei
 https://source.example/2
+#EXTINF:-1,Camera
+mms://source.example/3
 ";
     let directory = directory(&[("list.m3u", list)]);
     let file = directory.path().join("list.m3u");
@@ -191,15 +193,17 @@ https://source.example/2
         }],
         ..Channel::default()
     };
-    assert_eq!(snapshot.channels().len(), 2);
+    assert_eq!(snapshot.channels().len(), 3);
     assert_eq!(snapshot.channels()[0].as_ref(), &news);
+    let multicast = snapshot.channel("multicast").unwrap();
+    assert_eq!(multicast.sources[0].url, "udp://@239.0.0.1:1234");
     let two = snapshot.channel("two").unwrap();
     assert_eq!((two.class.as_deref(), two.radio), (Some("sport"), true));
     let file = file.display();
     assert_eq!(
         warnings.to_string(),
         format!(
-            "{file}:7: the channel \"Nowhere\" has no address; {file}:5: \"Multicast\" has no http or https address"
+            "{file}:7: the channel \"Nowhere\" has no address; {file}:10: the address of \"Camera\" begins with none of http, https, rtmp, rtmps, rtsp, rtsps, srt, udp, rtp"
         )
     );
 }
@@ -221,7 +225,7 @@ fn mistakes_in_yaml_are_named_by_file_and_line() {
         ("channels:\n  - name: One\n    source: []\n", "bad.yaml:3: "),
         (
             "channels:\n  - name: One\n    sources: [{ url: 'ftp://x' }]\n",
-            "bad.yaml:2: a source is an http or https address",
+            "bad.yaml:2: a source is an address of at most",
         ),
         (
             "channels:\n  - name: One\n    preset: huge\n    sources: []\n",

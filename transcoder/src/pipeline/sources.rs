@@ -99,7 +99,9 @@ pub(super) fn named(failure: &SourceFailure) -> Lost {
         SourceFailure::InvalidRequest { .. } | SourceFailure::ConnectFailed { .. } => {
             Failure::Connect
         }
-        SourceFailure::EgressRefused { .. } => Failure::EgressRefused,
+        SourceFailure::EgressRefused { .. } | SourceFailure::EgressUnpinned { .. } => {
+            Failure::EgressRefused
+        }
         SourceFailure::HttpStatus { status, .. } => Failure::Http(*status),
         SourceFailure::AccountRefused { .. } => Failure::AccountRefused,
         SourceFailure::NoFreeConnection { .. } => Failure::NoFreeConnection,

@@ -11,10 +11,12 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, Ruleset,
     RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{
+    Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit,
+};
 use rustix::thread::{sched_getaffinity, set_no_new_privs};
 
-use super::{Level, policy};
+use super::{Level, Reach, policy};
 
 /// The newest version of Landlock's interface that is asked for: of those that follow, none was tested.
 const NEWEST: ABI = ABI::V6;
@@ -27,6 +29,9 @@ pub(super) enum ConfineError {
     /// The way to more privileges.
     #[error("failed to give up gaining privileges: {0}")]
     Privileges(#[source] rustix::io::Errno),
+    /// Life beyond whoever started it.
+    #[error("failed to tie its life to ours: {0}")]
+    Lifetime(#[source] rustix::io::Errno),
     /// Resources.
     #[error("failed to limit {0:?}: {1}")]
     Limit(Resource, #[source] rustix::io::Errno),
@@ -39,13 +44,16 @@ pub(super) enum ConfineError {
 ///
 /// # Errors
 /// When something that the kernel has could not be applied.
-pub(super) fn confine(program: Option<&Path>) -> Result<Level, ConfineError> {
+pub(super) fn confine(program: Option<&Path>, reach: Reach) -> Result<Level, ConfineError> {
+    if reach == Reach::Network {
+        set_parent_process_death_signal(Some(Signal::KILL)).map_err(ConfineError::Lifetime)?;
+    }
     set_no_new_privs(true).map_err(ConfineError::Privileges)?;
     let memory = std::fs::read_to_string(MEMORY_LIMIT).ok();
     let memory = memory.as_deref().and_then(policy::memory_limit);
     // As FFmpeg counts them: without what a control group allows of their time.
     let processors = sched_getaffinity(None).map_or(1, |processors| processors.count().into());
-    let level = landlock(program)?;
+    let level = landlock(program, reach)?;
     for (resource, wanted) in policy::limits(memory, processors) {
         limit(resource, wanted).map_err(|error| ConfineError::Limit(resource, error))?;
     }
@@ -63,19 +71,25 @@ fn limit(resource: Resource, wanted: u64) -> Result<(), rustix::io::Errno> {
     setrlimit(resource, new)
 }
 
-/// Nothing is written, nothing but system files is read, no TCP, no signals and abstract sockets to the outside.
-fn landlock(program: Option<&Path>) -> Result<Level, RulesetError> {
+/// Nothing is written, nothing but system files is read, no TCP unless it reaches the network, no signals and abstract sockets to
+/// the outside.
+fn landlock(program: Option<&Path>, reach: Reach) -> Result<Level, RulesetError> {
     let run: BitFlags<AccessFs> = AccessFs::from_read(NEWEST);
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
-    let status = Ruleset::default()
+    let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(NEWEST))?
-        .handle_access(AccessNet::from_all(NEWEST))?
+        .handle_access(AccessFs::from_all(NEWEST))?;
+    let (ruleset, names): (_, &[&str]) = match reach {
+        Reach::Nowhere => (ruleset.handle_access(AccessNet::from_all(NEWEST))?, &[]),
+        Reach::Network => (ruleset, &policy::NAMES),
+    };
+    let status = ruleset
         .scope(Scope::from_all(NEWEST))?
         .create()?
         .add_rules(path_beneath_rules(policy::SYSTEM, run))?
         .add_rules(path_beneath_rules(program, run))?
         .add_rules(path_beneath_rules(policy::FACTS, read))?
+        .add_rules(path_beneath_rules(names, read))?
         .restrict_self()?;
     Ok(match (status.ruleset, status.landlock) {
         (RulesetStatus::NotEnforced, _) => Level::Limits,

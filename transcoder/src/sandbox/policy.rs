@@ -15,6 +15,19 @@ pub(super) const FACTS: [&str; 3] = [
     "/sys/devices/system/node",
 ];
 
+/// What says how names are looked up, and whose certificates are trusted.
+pub(super) const NAMES: [&str; 9] = [
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+    "/etc/host.conf",
+    "/etc/gai.conf",
+    "/etc/services",
+    "/etc/ssl",
+    "/etc/ca-certificates",
+    "/run/systemd/resolve",
+];
+
 /// Where programs are looked for when nobody says.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// What Linux gives a process, and glibc each of its threads.

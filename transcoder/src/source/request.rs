@@ -224,6 +224,7 @@ mod tests {
         let inner = JobSource {
             egress: Some(api::stream_class::EgressPolicy {
                 allow_private_addresses: true,
+                allow_unpinned: false,
             }),
             ..slow
         };

@@ -12,6 +12,7 @@ mod closing;
 mod encode;
 mod ends;
 mod faults;
+mod foreign;
 mod full;
 mod hls;
 mod killed;

@@ -96,6 +96,35 @@ async fn an_encoder_reads_no_file_besides_the_systems() {
 }
 
 #[tokio::test]
+async fn the_way_to_a_source_connects_by_tcp_and_still_writes_and_reads_no_file() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("tcp://{}?timeout=5000000", listener.local_addr().unwrap());
+    let mut adapter = Command::new(HOST);
+    adapter.args(["become-adapter", "ffmpeg", "-f", "data", "-i", &url]);
+    let mut adapter = adapter.kill_on_drop(true).spawn().unwrap();
+    let accepted = async {
+        while listener.accept().is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(BOUND, accepted).await.unwrap();
+    adapter.kill().await.unwrap();
+    if !has_landlock(1, "writing and reading with the network").await {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let write = format!("echo free > {}/x", place.path().display());
+    for arguments in [["sh", "-c", &write], ["cat", "/etc/passwd", "/etc/hosts"]] {
+        let mut adapter = Command::new(HOST);
+        let adapter = adapter.arg("become-adapter").args(arguments);
+        let (succeeded, words) = said(adapter).await;
+        assert!(!succeeded && words.contains("Permission denied"), "{words}");
+        assert!(!words.contains("/etc/hosts"), "{words}");
+    }
+}
+
+#[tokio::test]
 async fn an_encoder_cannot_connect_by_tcp() {
     if !has_landlock(4, "TCP").await {
         return;
