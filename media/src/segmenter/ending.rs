@@ -5,6 +5,7 @@ use super::cutter::Cutter;
 use super::generation::Generation;
 use super::io::{GenerationId, Origin};
 use super::lead::Lead;
+use super::plan::Planned;
 
 impl Segmenter {
     pub(super) fn finish(&mut self) {
@@ -77,29 +78,30 @@ impl Segmenter {
         }
     }
 
-    /// A generation may end when a segment has just begun, before any of its sound has come: players expect every announced track in
-    /// a segment, so that one is not made.
+    /// A generation may end before any of the sound of its last segments has come: players expect every announced track in a
+    /// segment, so those are not made. Answers whether the open one was among them.
     fn take_back_silence(&mut self, generation: GenerationId) -> bool {
-        if !self.is_silent_yet(generation) {
-            return false;
+        let mut is_taken = false;
+        while self.is_silent_yet(generation)
+            && let Some(ordinal) = self.plan.take_back()
+        {
+            is_taken = true;
+            for follower in &mut self.followers {
+                follower.take_back(ordinal);
+            }
         }
-        let Some(ordinal) = self.plan.take_back() else {
-            return false;
-        };
-        for follower in &mut self.followers {
-            follower.take_back(ordinal);
-        }
-        true
+        is_taken
     }
 
-    /// Whether the open segment has announced the source's audio, and none of it has come.
+    /// Whether the generation's last segment has announced the source's audio, and none of it has come.
     fn is_silent_yet(&self, generation: GenerationId) -> bool {
-        let mut latest = self.plan.iter().rev();
-        let (Some(open), Some(before)) = (latest.next(), latest.next()) else {
+        let of_generation = |planned: &&Planned| planned.generation == generation;
+        let mut latest = self.plan.iter().rev().take_while(of_generation);
+        let Some(last) = latest.next() else {
             return false;
         };
-        let announced = open.announced.as_ref().map(|audio| audio.origin);
-        let is_left = before.audio.is_some();
-        announced == Some(Origin::Source) && !self.audio.has_for(generation, open.start, is_left)
+        let announced = last.announced.as_ref().map(|audio| audio.origin);
+        let is_left = latest.next().is_some_and(|before| before.audio.is_some());
+        announced == Some(Origin::Source) && !self.audio.has_for(generation, last.start, is_left)
     }
 }

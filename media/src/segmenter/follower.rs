@@ -160,11 +160,14 @@ impl Follower {
         self.is_lost = true;
     }
 
-    /// This ordinal, which was open, is another segment now.
+    /// This ordinal, which is not published, is another segment from now on.
     pub(super) fn take_back(&mut self, ordinal: u64) {
-        if self.next == ordinal {
+        if self.next >= ordinal {
+            self.next = ordinal;
             self.leave();
         }
+        self.closed.retain(|(closed, _)| *closed < ordinal);
+        self.complete = self.complete.filter(|complete| *complete < ordinal);
     }
 
     fn leave(&mut self) {

@@ -103,16 +103,18 @@ impl Plan {
         ordinal
     }
 
-    /// Gives up the open segment, of which nothing is published: its place is given to the next one, and its generation ends with
-    /// the one before. Answers the ordinal; `None`, and nothing happens, where it could not be done unseen.
+    /// Gives up the last segment, of which nothing is published: its ordinal is given to the next one, and its generation ends with
+    /// the one before, where that has one. Answers the ordinal; `None`, and nothing happens, where it could not be done unseen.
     pub(super) fn take_back(&mut self) -> Option<u64> {
-        let open = self.segments.back()?;
-        if open.end.is_some() || open.opens || open.discontinuity {
+        let last = self.segments.back()?;
+        if last.audio.is_some() || last.discontinuity && !last.opens {
             return None;
         }
-        let ordinal = open.ordinal;
-        let before = self.segments.iter_mut().rev().nth(1)?;
-        before.end.as_mut()?.closes = true;
+        let ordinal = last.ordinal;
+        if !last.opens {
+            let before = self.segments.iter_mut().rev().nth(1)?;
+            before.end.as_mut()?.closes = true;
+        }
         self.segments.pop_back();
         self.next_ordinal = ordinal;
         Some(ordinal)

@@ -103,6 +103,44 @@ fn a_segment_whose_sound_has_not_come_when_its_timeline_ends_is_not_made() {
 }
 
 #[test]
+fn a_timeline_that_ends_before_its_sound_comes_makes_no_segment() {
+    for splits in [false, true] {
+        let opening = || Opening {
+            split_first_group: splits,
+            ..pass_through()
+        };
+        let brief = Source {
+            start: 500_000_000,
+            frames: 32,
+            audio_delay: Some(200_000),
+            ..Source::PLAIN
+        };
+        let mut run = Run::new(opening());
+        run.source(&Source::PLAIN.units());
+        for source in [brief, second_source()] {
+            run.jump_to(Ticks(source.start));
+            run.handle(Input::Begin(opening()), Ticks::ZERO);
+            let units = source.units();
+            let end = Ticks(source.start + source.frames * FRAME);
+            let come = units.iter().filter(|unit| unit.arrival < end);
+            run.source(&come.cloned().collect::<Vec<_>>());
+        }
+        run.finish();
+        let segments = run.segments();
+        let generations: Vec<u64> = segments.iter().map(|one| one.generation.0).collect();
+        assert!(!generations.contains(&1), "{splits}: {generations:?}");
+        let seams = segments.iter().filter(|one| one.discontinuity).count();
+        assert_eq!(seams, 1);
+        for segment in &segments {
+            let contents = contents(segment, "source");
+            assert!(!contents.audio.is_empty() && !contents.video.is_empty());
+        }
+        let whole = joined(&segments, "source");
+        assert!(whole.video.windows(2).all(|pair| pair[1].1 > pair[0].1));
+    }
+}
+
+#[test]
 fn nothing_is_waited_for_when_the_last_segment_is_not_made() {
     let mut run = Run::new(pass_through());
     run.source(&silent_from_the_second_segment());
