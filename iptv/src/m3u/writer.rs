@@ -47,7 +47,13 @@ pub fn write_entry(out: &mut impl Write, entry: &Entry) -> Result {
     if let Some(user_agent) = &entry.user_agent {
         writeln!(out, "#EXTVLCOPT:http-user-agent={}", one_line(user_agent))?;
     }
-    out.write_str(&one_line(&entry.url))?;
+    let url = one_line(&entry.url);
+    // A bar of the address is not the one that headers stand behind.
+    let url = match entry.headers.is_empty() {
+        true => url,
+        false => url.replace('|', "%7C"),
+    };
+    out.write_str(&url)?;
     for (index, (name, value)) in entry.headers.iter().enumerate() {
         let separator = if index == 0 { '|' } else { '&' };
         write!(out, "{separator}{name}={}", percent_encoded(value))?;

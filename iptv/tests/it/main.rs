@@ -283,6 +283,21 @@ fn attributes_and_headers_of_an_entry_are_bounded() {
 }
 
 #[test]
+fn headers_stand_behind_an_address_with_a_bar_of_its_own() {
+    let entry = Entry {
+        name: "One".to_owned(),
+        url: "http://s.example/a|b".to_owned(),
+        headers: vec![("Referer".to_owned(), "http://r.example/".to_owned())],
+        ..Entry::default()
+    };
+    let mut list = "#EXTM3U\n".to_owned();
+    write_entry(&mut list, &entry).unwrap();
+    let again = &read(&list).entries[0];
+    assert_eq!(again.url, "http://s.example/a%7Cb");
+    assert_eq!(again.headers, entry.headers);
+}
+
+#[test]
 fn bytes_are_counted_once_however_they_come() {
     let list = b"#EXTM3U\n#EXTINF:-1,One\nhttp://s.example/1\n";
     let limits = Limits {

@@ -142,6 +142,7 @@ fn entry() -> impl Strategy<Value = Entry> {
         proptest::option::of("[ -~é]{0,20}"),
         headers,
         vec(("[a-z][a-z-]{0,10}", text()), 0..4),
+        "http://source[.]example/[a-z|]{1,6}",
     )
         .prop_map(
             |(
@@ -152,6 +153,7 @@ fn entry() -> impl Strategy<Value = Entry> {
                 user_agent,
                 headers,
                 attributes,
+                url,
             )| Entry {
                 line: 0,
                 name: format!("n{name}"),
@@ -163,7 +165,7 @@ fn entry() -> impl Strategy<Value = Entry> {
                 radio,
                 user_agent,
                 headers,
-                url: "http://source.example/1".to_owned(),
+                url,
                 attributes: attributes.into_iter().collect(),
             },
         )
