@@ -11,6 +11,9 @@ use crate::stream_class::{EgressPolicy, Preset, Rung, StreamClassSpec, Transcode
 /// The version of the document that this code writes and reads.
 pub const JOB_VERSION: i32 = 1;
 
+/// What a transcoder keeps at most of what its encoders were fed of late, to encode it again: part of what its pod's memory must hold.
+pub const RING_MEBIBYTES: i64 = 32;
+
 /// One attempt at one stream.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]

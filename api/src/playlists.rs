@@ -25,6 +25,11 @@ pub struct Playlists {
     pub segments: Vec<SegmentEntry>,
     /// Where a next attempt would go on: media sequence and discontinuity sequence.
     pub next: crate::job::ResumeFloor,
+    /// Ids of the renditions whose encoder may still bring what they lack at the end: their playlists end with the last segment that
+    /// they have, and those without one have none yet. Among them is what is switched off until a viewer asks for it, so a request
+    /// for one of these is worth telling the attempt at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub behind: Vec<String>,
 }
 
 /// What the master playlist says of a rendition. Stable once it is there: players read a master once.

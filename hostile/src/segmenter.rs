@@ -141,7 +141,8 @@ impl Stream {
                 }
             }
             215..225 => Input::Begin(opening(how)),
-            225..232 => Input::EncoderEnded(generation),
+            225..230 => Input::EncoderEnded(generation),
+            230..232 => Input::PicturesEnded(generation),
             232..238 => Input::AddRendition(RenditionPlan {
                 id: rendition,
                 origin: Origin::Encoded,
@@ -163,11 +164,8 @@ impl Stream {
                 Output::Segment(segment) => self.check(segment),
                 Output::Late(late) => {
                     let last = self.last.as_ref().map(|last| last.number);
-                    assert!(
-                        self.numbers
-                            .of(late.ordinal)
-                            .is_none_or(|number| Some(number) <= last)
-                    );
+                    let late = self.numbers.late(late);
+                    assert!(late.is_none_or(|late| Some(late.number) <= last));
                 }
                 _ => {}
             }

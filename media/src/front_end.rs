@@ -133,6 +133,7 @@ impl FrontEnd {
         if let Some(pes) = self.audio.as_mut().and_then(|track| track.assembler.take()) {
             self.end_audio(&Bytes::new(), pes);
         }
+        self.feed.settle();
         self.flush_feed();
         std::mem::take(&mut self.events)
     }
@@ -146,7 +147,8 @@ impl FrontEnd {
         self.clock.break_off();
         self.timeline.break_off();
         self.gate.break_off();
-        self.feed.break_off();
+        let rest = self.feed.break_off();
+        self.events.extend(rest.map(passage::feed_event));
         if let Some(track) = &mut self.video {
             track.break_off();
         }

@@ -32,10 +32,12 @@ pub mod cutter;
 pub mod io;
 
 mod audio;
+mod encoded;
 mod ending;
 mod follower;
 mod generation;
 mod lead;
+mod place;
 mod plan;
 mod publish;
 mod source;
@@ -150,6 +152,7 @@ impl Segmenter {
             } => self.encoded_video(generation, &rendition, unit),
             Input::EncodedAudio { generation, unit } => self.encoded_audio(generation, unit),
             Input::EncoderEnded(generation) => self.encoder_ended(generation),
+            Input::PicturesEnded(generation) => self.renditions_lost(generation),
             Input::AddRendition(rendition) => self.add_rendition(rendition),
             Input::RemoveRendition(id) => self.followers.retain(|follower| follower.id != id),
             Input::Finish => self.finish(),
@@ -163,13 +166,15 @@ impl Segmenter {
         match input {
             Input::EncodedVideo { generation, .. }
             | Input::EncodedAudio { generation, .. }
-            | Input::EncoderEnded(generation) => Some(*generation) <= active,
-            Input::Tick | Input::RemoveRendition(_) => true,
+            | Input::EncoderEnded(generation)
+            | Input::PicturesEnded(generation) => Some(*generation) <= active,
+            Input::Tick => true,
             Input::Begin(_)
             | Input::RandomAccessPoint { .. }
             | Input::Source(_)
             | Input::Clock(_)
             | Input::AddRendition(_)
+            | Input::RemoveRendition(_)
             | Input::Finish => false,
         }
     }
@@ -270,58 +275,6 @@ impl Segmenter {
         }
     }
 
-    fn encoded_video(
-        &mut self,
-        generation: GenerationId,
-        rendition: &RenditionId,
-        unit: AccessUnit,
-    ) {
-        let lead = Lead::Encoded(Some(rendition.clone()));
-        let Some(active) = self
-            .active
-            .as_mut()
-            .filter(|active| generation <= active.id)
-        else {
-            return;
-        };
-        if generation == active.id {
-            active.lost_encoder = false;
-        }
-        let leads = active.lead == lead && active.id == generation;
-        let unit = near(unit, self.reference(generation));
-        if leads && !self.lead(&unit) {
-            return;
-        }
-        let known = self
-            .followers
-            .iter_mut()
-            .find(|follower| follower.id == *rendition);
-        if let Some(follower) = known {
-            follower.push(generation, unit);
-        }
-    }
-
-    fn encoded_audio(&mut self, generation: GenerationId, unit: AccessUnit) {
-        if let Some(active) = self
-            .active
-            .as_mut()
-            .filter(|active| active.id == generation)
-        {
-            active.lost_encoder = false;
-        }
-        let unit = near(unit, self.reference(generation));
-        self.audio_unit(generation, unit, &Lead::Encoded(None));
-    }
-
-    /// Near which time on the source's clock an encoder of this generation is.
-    fn reference(&self, generation: GenerationId) -> Option<Ticks> {
-        let mut latest = self.plan.iter().rev();
-        let planned = latest.find(|planned| planned.generation == generation);
-        planned
-            .map(|planned| planned.start)
-            .or(self.source.latest())
-    }
-
     fn add_rendition(&mut self, rendition: RenditionPlan) {
         let Some(active) = &self.active else { return };
         if self.follower(&rendition.id).is_none() {
@@ -351,19 +304,6 @@ fn held_size(input: &Input) -> usize {
         | Input::EncodedVideo { unit, .. }
         | Input::EncodedAudio { unit, .. } => unit.payload.len() + INPUT_COST,
         _ => INPUT_COST,
-    }
-}
-
-/// A unit whose times were unwrapped from another start, placed near `reference`.
-fn near(unit: AccessUnit, reference: Option<Ticks>) -> AccessUnit {
-    let Some(reference) = reference else {
-        return unit;
-    };
-    let shift = Ticks::unwrap_near(unit.pts.wrapped(), reference) - unit.pts;
-    AccessUnit {
-        pts: unit.pts + shift,
-        dts: unit.dts + shift,
-        ..unit
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-pub(crate) use feed::{Feed, FeedFull};
+pub(crate) use feed::Feed;
 
 /// Number of the first output pipe in the child.
 const FIRST_PIPE: i32 = 3;
@@ -124,12 +124,16 @@ impl Encoder {
         })
     }
 
-    /// Hands over media; never waits.
-    ///
-    /// # Errors
-    /// When so much waits already that the encoder cannot keep up.
-    pub(crate) fn feed(&self, bytes: Bytes) -> Result<(), FeedFull> {
-        self.feed.as_ref().map_or(Ok(()), |feed| feed.push(bytes))
+    /// Whether it takes more at the moment.
+    pub(crate) fn has_room(&self) -> bool {
+        self.feed.as_ref().is_some_and(Feed::has_room)
+    }
+
+    /// Hands over media; never waits. What it has no room for is lost.
+    pub(crate) fn feed(&self, bytes: Bytes) {
+        if let Some(feed) = &self.feed {
+            feed.push(bytes);
+        }
     }
 
     /// Nothing more follows: what waits is still encoded, then the process ends, at the latest by force.

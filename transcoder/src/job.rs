@@ -335,5 +335,6 @@ fn nothing_listed(job: &TranscodeJob, version: i64) -> Playlists {
         renditions: Vec::new(),
         segments: Vec::new(),
         next: job.resume,
+        behind: Vec::new(),
     }
 }

@@ -2,6 +2,7 @@
 //! Never waits for the volume: what it does not take in time is published from memory, and said so.
 
 pub(crate) mod first;
+mod late;
 pub(crate) mod queue;
 pub(crate) mod rates;
 
@@ -18,7 +19,7 @@ use bytes::Bytes;
 use media::playlist::numbers::{NumberedSegment, Numbers};
 use media::playlist::render;
 use media::playlist::window::Window;
-use media::segmenter::io::FinishedSegment;
+use media::segmenter::io::{FinishedSegment, LateSegment};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -28,6 +29,7 @@ use crate::output::memory::SegmentStore;
 use crate::output::volume::StoredFile;
 use crate::output::writer::{Listing, Order, Report, Writer};
 use crate::status::{StatusBoard, unix_milliseconds};
+use late::LateFiles;
 use queue::{Queue, Stall};
 use rates::RenditionFacts;
 
@@ -45,6 +47,8 @@ pub(crate) enum Input {
     Renditions(Vec<RenditionFacts>),
     /// The next segment is complete.
     Segment(FinishedSegment),
+    /// A rendition of a number that was complete without it.
+    Late(LateSegment),
     /// Nothing follows: publish what there is, and say where to go on.
     Finish(oneshot::Sender<ResumeFloor>),
 }
@@ -85,6 +89,7 @@ pub(crate) struct Packager {
     unlisted: VecDeque<NumberedSegment>,
     /// Renditions with a file, by number.
     files: BTreeMap<u64, Vec<String>>,
+    late: LateFiles,
     removals: Vec<(String, String)>,
     /// The removals under way.
     removing: Vec<(String, String)>,
@@ -98,13 +103,14 @@ pub(crate) async fn run(parts: Parts, mut inputs: mpsc::Receiver<Input>) {
         facts: Vec::new(),
         unlisted: VecDeque::new(),
         files: BTreeMap::new(),
+        late: LateFiles::default(),
         removals: Vec::new(),
         removing: Vec::new(),
         remove_at: Instant::now(),
     };
     let mut expiry = tokio::time::interval(EXPIRY);
     loop {
-        let wake_at = packager.parts.queue.wake_at();
+        let wake_at = packager.wake_at();
         tokio::select! {
             input = inputs.recv() => match input {
                 Some(input) => packager.take(input).await,
@@ -123,6 +129,7 @@ impl Packager {
         match input {
             Input::Renditions(facts) => self.facts = facts,
             Input::Segment(segment) => self.finished(segment),
+            Input::Late(late) => self.late(late),
             Input::Finish(answer) => {
                 self.flush().await;
                 let _ = answer.send(self.parts.window.document(0).next);
@@ -171,7 +178,11 @@ impl Packager {
         if !self.facts.is_empty() {
             let known = self.parts.window.renditions();
             let renditions = rates::renditions(&self.facts, segment, known);
+            let encoded = self.facts.iter().filter(|facts| facts.ceiling.is_some());
+            let encoded: Vec<String> = encoded.map(|facts| facts.id.clone()).collect();
             self.facts.clear();
+            let now = self.parts.started.elapsed();
+            self.parts.window.set_encoded(&encoded, now);
             self.parts.window.set_renditions(renditions);
         }
     }
@@ -181,14 +192,19 @@ impl Packager {
         let now = Instant::now();
         let numbers = self.parts.queue.publishable(now);
         self.publish(&numbers);
+        if self.parts.window.lapse(self.parts.started.elapsed()) {
+            self.republish();
+        }
         if !self.parts.writer.is_busy() {
-            if let Some(number) = self.parts.queue.next_write(now) {
-                self.write(number);
-            } else if !self.removals.is_empty() && now >= self.remove_at {
-                self.removing = std::mem::take(&mut self.removals);
-                let order = Order::Remove(self.removing.clone());
-                self.parts.writer.give(order);
+            match self.parts.queue.next_write(now) {
+                Some(number) => self.write(number),
+                None => self.write_late(now),
             }
+        }
+        if !self.parts.writer.is_busy() && !self.removals.is_empty() && now >= self.remove_at {
+            self.removing = std::mem::take(&mut self.removals);
+            let order = Order::Remove(self.removing.clone());
+            self.parts.writer.give(order);
         }
         self.tell_stall();
     }
@@ -198,7 +214,7 @@ impl Packager {
         let name = segment_name(self.parts.attempt, number);
         if let Some(segment) = self.parts.store.held(&name) {
             let renditions = segment.files.iter().map(|(rendition, _)| rendition.clone());
-            self.files.insert(number, renditions.collect());
+            self.files.entry(number).or_default().extend(renditions);
             let listing = Arc::new(self.listing());
             self.parts.writer.give(Order::Store { segment, listing });
         }
@@ -237,7 +253,9 @@ impl Packager {
             tracing::warn!(%error, "failed to write to the output volume");
         }
         let removed = std::mem::take(&mut self.removing);
-        if !removed.is_empty() {
+        if self.late.is_writing() {
+            self.late_written(report.is_ok());
+        } else if !removed.is_empty() {
             self.removed(report.is_ok(), removed);
         } else if let Some(number) = self.parts.queue.written(report.is_ok(), Instant::now()) {
             self.parts
@@ -257,6 +275,22 @@ impl Packager {
             if let Some((_, number)) = parse_segment_name(name) {
                 self.parts.queue.removed(number);
             }
+        }
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        let lapse = self.parts.window.lapses_at();
+        let lapse = lapse.map(|at| self.parts.started + at);
+        self.parts.queue.wake_at().into_iter().chain(lapse).min()
+    }
+
+    /// Tells again of what is published, which has changed. What is listed and not published yet brings it along in a moment.
+    fn republish(&mut self) {
+        let document = self.parts.window.document(unix_milliseconds());
+        let newest = |playlists: &Playlists| playlists.segments.last().map(|entry| entry.number);
+        let is_published = newest(&self.parts.playlists.borrow()) == newest(&document);
+        if is_published {
+            self.parts.playlists.send_replace(Arc::new(document));
         }
     }
 
@@ -307,6 +341,7 @@ impl Packager {
         for number in self.parts.window.expired(self.parts.started.elapsed()) {
             let name = segment_name(attempt, number);
             self.parts.queue.expired(number);
+            self.late_expired(number);
             self.parts.store.release(&name);
             let renditions = self.files.remove(&number).unwrap_or_default();
             let files = renditions.into_iter().map(|id| (id, name.clone()));

@@ -8,6 +8,7 @@ mod plan;
 mod processes;
 mod sources;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use api::condition::Reason;
@@ -25,9 +26,9 @@ use crate::sandbox::Launcher;
 use crate::source::{Source, SourceEvent};
 use crate::status::{StatusBoard, unix_milliseconds};
 use flow::Flow;
-use flow::effect::{Effect, Now};
+use flow::effect::{Effect, Now, Role};
 use plan::{MediaPlan, Unusable};
-use processes::{Failures, Processes};
+use processes::{Processes, Recovery};
 use sources::{Next, Sources};
 
 /// The segmenter hears of the time this often, whatever else happens.
@@ -82,10 +83,9 @@ pub(crate) struct Pipeline {
     flow: Flow,
     sources: Sources,
     processes: Processes,
-    failures: Failures,
+    /// The encoders that failed of late, by what they are for.
+    recoveries: BTreeMap<Role, Recovery>,
     ticks: Interval,
-    /// When an encoder is started in place of one that failed.
-    restart_at: Option<Instant>,
     /// Something is passed through, which an encoder's failure leaves alone.
     passes_through: bool,
     /// Until when it is said that keys do not come.
@@ -109,8 +109,7 @@ impl Pipeline {
             flow: Flow::new(parts.job.class.clone()),
             sources: Sources::new(&parts.job.sources, parts.give_up_after),
             processes: Processes::new(parts.launcher.clone()),
-            failures: Failures::default(),
-            restart_at: None,
+            recoveries: BTreeMap::new(),
             passes_through: false,
             long_gop_until: None,
             encoder_lags: false,
@@ -127,19 +126,21 @@ impl Pipeline {
             if let Some(outcome) = self.step().await {
                 return outcome;
             }
+            self.feed_encoders().await;
         }
     }
 
     async fn step(&mut self) -> Option<Outcome> {
         let held_until = self.flow.held_until().map(|at| self.parts.started + at);
         let is_told = self.ends_at.is_some();
+        let restart_at = self.restart_at();
         tokio::select! {
             command = self.parts.commands.recv() => self.obey(command?).await,
             Some((id, event)) = self.processes.next() => self.hear(id, event).await,
             event = self.parts.source.next(), if held_until.is_none() => self.follow(event).await,
             () = until(held_until) => self.advance().await,
             _ = self.ticks.tick() => self.advance().await,
-            () = until(self.restart_at) => self.restart_encoder().await,
+            () = until(restart_at) => self.restart_encoders().await,
             () = until(self.deadline) => self.overdue().await,
             () = self.parts.shutdown.cancelled(), if !is_told => {
                 self.ends_at = Some(Instant::now() + self.parts.grace);
@@ -218,13 +219,17 @@ impl Pipeline {
                 Effect::Planned(plan) => self.planned(*plan),
                 Effect::Renditions(facts) => self.pack(packager::Input::Renditions(facts)).await,
                 Effect::Segment(segment) => self.pack(packager::Input::Segment(segment)).await,
+                Effect::Late(late) => self.pack(packager::Input::Late(late)).await,
                 Effect::ForcedCut => self.forced_cut(),
                 Effect::StartEncoder { id, encode } => {
                     self.parts.metrics.encoder_started();
                     self.processes.start(id, &encode);
                 }
-                Effect::Feed { id, bytes } => self.feed(id, bytes),
-                Effect::CloseEncoder { id } => self.processes.close(id),
+                Effect::CloseEncoder { id, rest } => {
+                    rest.into_iter()
+                        .for_each(|bytes| self.processes.feed(id, bytes));
+                    self.processes.close(id);
+                }
             }
         }
         useless

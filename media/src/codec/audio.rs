@@ -47,6 +47,30 @@ pub fn parse_header(codec: AudioCodec, bytes: &[u8]) -> Option<FrameHeader> {
     }
 }
 
+/// The frames of a payload of whole ones that begins at `pts` which start at `from` or later: their time, their bytes and their end.
+#[must_use]
+pub fn frames_from(
+    codec: AudioCodec,
+    payload: &Bytes,
+    pts: Ticks,
+    from: Ticks,
+) -> Option<(Ticks, Bytes, Ticks)> {
+    let (mut offset, mut at) = (0, pts);
+    let mut first = None;
+    while let Some(header) = payload
+        .get(offset..)
+        .and_then(|rest| parse_header(codec, rest))
+    {
+        if at >= from {
+            first.get_or_insert((at, offset));
+        }
+        offset += header.length;
+        at += header.duration();
+    }
+    let (start, skipped) = first?;
+    Some((start, payload.slice(skipped..), at))
+}
+
 /// RFC 6381 name of the format.
 #[must_use]
 pub fn codecs(codec: AudioCodec, header: Option<&FrameHeader>) -> Option<String> {
@@ -227,6 +251,26 @@ mod tests {
         assert_eq!(frames.duration, Ticks(3 * FRAME.0));
         assert_eq!(frames.payload, stream(3));
         assert_eq!(frames.payload.as_ptr(), address);
+    }
+
+    #[test]
+    fn frames_before_a_time_are_left_out() {
+        let payload = Bytes::from(stream(4));
+        for (from, expected) in [
+            (-5, Some((7, 4))),
+            (7, Some((7, 4))),
+            (8, Some((7 + FRAME.0, 3))),
+            (7 + 3 * FRAME.0, Some((7 + 3 * FRAME.0, 1))),
+            (8 + 3 * FRAME.0, None),
+        ] {
+            let found = frames_from(AudioCodec::Aac, &payload, Ticks(7), Ticks(from));
+            let end = Ticks(7 + 4 * FRAME.0);
+            let expected = expected.map(|(pts, count)| {
+                let first = payload.len() - count * 100;
+                (Ticks(pts), payload.slice(first..), end)
+            });
+            assert_eq!(found, expected, "{from}");
+        }
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl FrontEnd {
         track.current = placed;
         let is_new = placed.is_some_and(|placed| track.feeding.begin(placed.dts));
         if is_new && leads {
-            self.feed.begin_picture();
+            self.feed.begin_picture(run);
         }
     }
 

@@ -22,7 +22,8 @@ pub struct FrontEndConfig {
 pub enum FrontEvent {
     /// What is known of the source: when the gate opens, and when it changes. Decide when `complete`.
     Facts(SourceFacts),
-    /// A random access point of the leading track has begun to arrive: what came before it is whole. Its unit follows when it has ended.
+    /// A random access point of the leading track has begun to arrive: what came before it is whole, and the encoder's input before it
+    /// is given; what follows of that begins with it. Its unit follows when it has ended.
     RandomAccessPoint(RandomAccessPoint),
     /// A whole unit, from the first random access point on.
     Unit(AccessUnit),

@@ -35,6 +35,9 @@ enum State {
     /// A picture has started; its packets are held until its kind is known.
     Holding,
     Open,
+    /// Open, and a picture has started: what comes with it is held until its kind is known, so that what precedes a random access
+    /// point is given before anybody is told of it.
+    Judging,
 }
 
 /// Gathers the encoder's input.
@@ -66,7 +69,7 @@ impl Feed {
 
     /// Whether packets are of any use now.
     pub(super) fn wants_packets(&self) -> bool {
-        matches!(self.state, State::Holding | State::Open)
+        matches!(self.state, State::Holding | State::Open | State::Judging)
     }
 
     pub(super) fn is_on(&self) -> bool {
@@ -95,13 +98,17 @@ impl Feed {
         self.tables = tables(selection);
     }
 
-    /// The connection broke: the input goes on at the next random access point, if that is of the same time line.
-    pub(super) fn break_off(&mut self) {
+    /// The connection broke: the input goes on at the next random access point, if that is of the same time line. Answers what
+    /// belongs to it so far.
+    pub(super) fn break_off(&mut self) -> Option<FeedPart> {
+        self.settle();
+        let rest = self.flush();
         if self.is_on() {
             self.resumes |= matches!(self.state, State::Open);
             self.clear();
             self.state = State::Waiting;
         }
+        rest
     }
 
     /// What comes next follows what was given before the connection broke, without a hole.
@@ -113,10 +120,18 @@ impl Feed {
     }
 
     /// A picture starts with the packet that comes next.
-    pub(super) fn begin_picture(&mut self) {
-        if matches!(self.state, State::Waiting | State::Holding) {
-            self.clear();
-            self.state = State::Holding;
+    pub(super) fn begin_picture(&mut self, run: &Bytes) {
+        match self.state {
+            State::Off => {}
+            State::Waiting | State::Holding => {
+                self.clear();
+                self.state = State::Holding;
+            }
+            State::Open | State::Judging => {
+                self.end_run(run);
+                self.settle();
+                self.state = State::Judging;
+            }
         }
     }
 
@@ -135,10 +150,21 @@ impl Feed {
             self.clear();
             self.state = State::Waiting;
         }
+        self.settle();
+    }
+
+    /// What is held of an open input belongs to it, whatever it is.
+    pub(super) fn settle(&mut self) {
+        if matches!(self.state, State::Judging) {
+            self.gathered.append(&mut self.held);
+            self.held_bytes = 0;
+            self.state = State::Open;
+        }
     }
 
     /// The picture in progress is a random access point: the input begins with it, or goes on where it `continues` one.
     pub(super) fn open(&mut self, run: &Bytes, continues: bool) -> Option<FeedPart> {
+        self.settle();
         if !matches!(self.state, State::Holding) {
             return None;
         }
@@ -179,6 +205,13 @@ impl Feed {
         let part = run.slice(range);
         match self.state {
             State::Open => self.gathered.push(part),
+            State::Judging => {
+                self.held_bytes += part.len();
+                self.held.push(part);
+                if self.held_bytes > MAX_HELD {
+                    self.settle();
+                }
+            }
             State::Holding if self.held_bytes + part.len() <= MAX_HELD => {
                 self.held_bytes += part.len();
                 self.held.push(part);
@@ -285,10 +318,10 @@ mod tests {
         let run = run(8);
         feed.restart(&selection(0x1000));
         assert!(!feed.wants_packets());
-        feed.begin_picture();
+        feed.begin_picture(&run);
         take(&mut feed, &run, &[0, 1]);
         feed.reject_picture();
-        feed.begin_picture();
+        feed.begin_picture(&run);
         take(&mut feed, &run, &[3, 4]);
         let start = FeedPart::Start(tables(&selection(0x1000)));
         assert_eq!(feed.open(&run, false), Some(start));
@@ -303,7 +336,7 @@ mod tests {
     fn packets_that_lie_together_are_not_copied() {
         let mut feed = Feed::new(true);
         let run = run(8);
-        feed.begin_picture();
+        feed.begin_picture(&run);
         feed.open(&run, false);
         take(&mut feed, &run, &[2, 3, 4]);
         feed.end_run(&run);
@@ -320,10 +353,10 @@ mod tests {
         for continues in [true, false] {
             let mut feed = Feed::new(true);
             let run = run(8);
-            feed.begin_picture();
+            feed.begin_picture(&run);
             assert!(feed.open(&run, false).is_some());
             feed.break_off();
-            feed.begin_picture();
+            feed.begin_picture(&run);
             take(&mut feed, &run, &[1]);
             assert_eq!(feed.open(&run, continues).is_none(), continues);
             let packet = run.slice(PACKET_BYTES..2 * PACKET_BYTES);
@@ -332,10 +365,58 @@ mod tests {
     }
 
     #[test]
+    fn what_precedes_a_random_access_point_is_given_apart_from_it() {
+        let packets = |run: &Bytes, first: usize, end: usize| {
+            let bytes = run.slice(first * PACKET_BYTES..end * PACKET_BYTES);
+            Some(FeedPart::More(bytes))
+        };
+        for is_key in [true, false] {
+            let mut feed = Feed::new(true);
+            let run = run(8);
+            feed.begin_picture(&run);
+            feed.open(&run, false);
+            take(&mut feed, &run, &[0, 1]);
+            feed.begin_picture(&run);
+            take(&mut feed, &run, &[2, 3]);
+            assert_eq!(feed.flush(), packets(&run, 0, 2));
+            if is_key {
+                assert_eq!(feed.open(&run, false), None);
+            } else {
+                feed.reject_picture();
+            }
+            take(&mut feed, &run, &[4]);
+            feed.end_run(&run);
+            assert_eq!(feed.flush(), packets(&run, 2, 5), "{is_key}");
+        }
+    }
+
+    #[test]
+    fn a_picture_that_is_never_judged_holds_little_and_costs_nothing() {
+        let mut feed = Feed::new(true);
+        let run = run(100);
+        feed.begin_picture(&run);
+        feed.open(&run, false);
+        feed.begin_picture(&run);
+        let mut given = 0;
+        for round in 0..100 {
+            take(&mut feed, &run, &(0..100).collect::<Vec<_>>());
+            feed.end_run(&run);
+            assert!(feed.held_bytes <= MAX_HELD);
+            if round == 99 {
+                feed.settle();
+            }
+            if let Some(FeedPart::More(bytes)) = feed.flush() {
+                given += bytes.len();
+            }
+        }
+        assert_eq!(given, 100 * run.len());
+    }
+
+    #[test]
     fn what_is_held_is_bounded() {
         let mut feed = Feed::new(true);
         let run = run(100);
-        feed.begin_picture();
+        feed.begin_picture(&run);
         for _ in 0..1000 {
             take(&mut feed, &run, &(0..100).collect::<Vec<_>>());
             feed.end_run(&run);

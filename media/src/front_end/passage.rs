@@ -12,6 +12,7 @@ impl FrontEnd {
     /// What was gathered for the encoder so far, behind the events so far.
     pub(super) fn end_feed(&mut self, run: &Bytes) {
         self.feed.end_run(run);
+        self.feed.settle();
         self.flush_feed();
     }
 
@@ -74,6 +75,7 @@ impl FrontEnd {
             self.gate.open(key.pts, continues)
         };
         self.publish();
+        self.flush_feed();
         let start = self.feed.open(run, continues);
         self.events.extend(start.map(feed_event));
         if self.gate.is_new(self.leader(), key.dts) {

@@ -58,7 +58,7 @@ impl FrontEnd {
             random_access: None,
         });
         if placed.is_some_and(|placed| track.feeding.begin(placed.dts)) {
-            self.feed.begin_picture();
+            self.feed.begin_picture(run);
         }
     }
 

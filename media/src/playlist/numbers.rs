@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use api::job::ResumeFloor;
 
-use crate::segmenter::io::{FinishedSegment, REMEMBERED, RenditionSegment};
+use crate::segmenter::io::{FinishedSegment, LateSegment, REMEMBERED, RenditionSegment};
 use crate::time::Ticks;
 use crate::ts::seam;
 
@@ -28,6 +28,17 @@ pub struct NumberedSegment {
     pub renditions: Vec<RenditionSegment>,
 }
 
+/// A rendition of a number that was listed without it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NumberedLate {
+    /// The number.
+    pub number: u64,
+    /// It starts with a picture that needs nothing before it.
+    pub independent: bool,
+    /// Its bytes.
+    pub segment: RenditionSegment,
+}
+
 /// Gives the numbers of one attempt.
 #[derive(Debug)]
 pub struct Numbers {
@@ -35,8 +46,17 @@ pub struct Numbers {
     discontinuity_sequence: u64,
     /// The next segment follows something that it does not go on from, whatever it says itself.
     joins: bool,
-    /// The segmenter's ordinals and the numbers they have got, oldest first.
-    given: VecDeque<(u64, u64)>,
+    /// What was given of late, oldest first.
+    given: VecDeque<Given>,
+}
+
+#[derive(Debug)]
+struct Given {
+    /// The segmenter's.
+    ordinal: u64,
+    number: u64,
+    /// It stands behind a discontinuity that its maker did not know of.
+    joins: bool,
 }
 
 impl Numbers {
@@ -65,15 +85,20 @@ impl Numbers {
     pub fn give(&mut self, segment: FinishedSegment) -> NumberedSegment {
         let number = self.next;
         self.next += 1;
-        self.given.push_back((segment.ordinal, number));
+        let joins = std::mem::take(&mut self.joins);
+        let discontinuity = joins || segment.discontinuity;
+        let joins = joins && !segment.discontinuity;
+        self.given.push_back(Given {
+            ordinal: segment.ordinal,
+            number,
+            joins,
+        });
         if self.given.len() > REMEMBERED {
             self.given.pop_front();
         }
-        let joins = std::mem::take(&mut self.joins);
-        let discontinuity = joins || segment.discontinuity;
         self.discontinuity_sequence += u64::from(discontinuity);
         let mut renditions = segment.renditions;
-        if joins && !segment.discontinuity {
+        if joins {
             for rendition in &mut renditions {
                 rendition.bytes = seam::mark(&rendition.bytes);
             }
@@ -89,13 +114,20 @@ impl Numbers {
         }
     }
 
-    /// The number that a segment has got, by the segmenter's ordinal; `None` for one that has none or is forgotten.
+    /// A rendition of a segment that has a number already; `None` where it has none or is forgotten.
     #[must_use]
-    pub fn of(&self, ordinal: u64) -> Option<u64> {
+    pub fn late(&self, late: LateSegment) -> Option<NumberedLate> {
         let mut given = self.given.iter();
-        given
-            .find(|(of, _)| *of == ordinal)
-            .map(|(_, number)| *number)
+        let given = given.find(|given| given.ordinal == late.ordinal)?;
+        let mut segment = late.segment;
+        if given.joins {
+            segment.bytes = seam::mark(&segment.bytes);
+        }
+        Some(NumberedLate {
+            number: given.number,
+            independent: late.independent,
+            segment,
+        })
     }
 }
 
@@ -110,7 +142,7 @@ fn unsigned(value: i64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segmenter::io::GenerationId;
+    use crate::segmenter::io::{GenerationId, RenditionId};
 
     fn floor(media_sequence: i64, discontinuity_sequence: i64) -> ResumeFloor {
         ResumeFloor {
@@ -173,7 +205,31 @@ mod tests {
     fn a_late_rendition_finds_the_number_of_its_segment() {
         let mut numbers = Numbers::new(floor(100, 7), false);
         given(&mut numbers, &[false; REMEMBERED + 2]);
-        assert_eq!((numbers.of(1), numbers.of(2)), (None, Some(102)));
-        assert_eq!(numbers.of(REMEMBERED as u64 + 2), None);
+        let found = |ordinal| numbers.late(late(ordinal)).map(|late| late.number);
+        assert_eq!((found(1), found(2)), (None, Some(102)));
+        assert_eq!(found(REMEMBERED as u64 + 2), None);
+    }
+
+    #[test]
+    fn a_late_rendition_behind_a_discontinuity_that_its_maker_did_not_know_of_says_so_too() {
+        let mut numbers = Numbers::new(floor(100, 7), true);
+        given(&mut numbers, &[false, false]);
+        let bytes = |ordinal| numbers.late(late(ordinal)).unwrap().segment.bytes;
+        let plain = late(0).segment.bytes;
+        assert_eq!((bytes(0), bytes(1)), (seam::mark(&plain), plain.clone()));
+        assert_ne!(bytes(0), plain);
+    }
+
+    fn late(ordinal: u64) -> LateSegment {
+        let mut packet = vec![0x47, 0x41, 0, 0x30, 1, 0];
+        packet.resize(188, 0xFF);
+        LateSegment {
+            ordinal,
+            independent: true,
+            segment: RenditionSegment {
+                rendition: RenditionId::new("480p"),
+                bytes: packet.into(),
+            },
+        }
     }
 }

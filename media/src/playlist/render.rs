@@ -10,7 +10,7 @@ const VERSION: u32 = 6;
 const GAP_VERSION: u32 = 8;
 
 /// The media playlist of one rendition. Segments before the first one that the rendition has are left out: a playlist that
-/// starts with gaps stops many players.
+/// starts with gaps stops many players. So are those after the last one, where they may still come.
 #[must_use]
 pub fn media(
     document: &Playlists,
@@ -24,6 +24,7 @@ pub fn media(
         .take_while(|entry| is_gap(entry))
         .count();
     let (before, listed) = document.segments.split_at(skipped);
+    let listed = &listed[..listed.len() - to_come(document, rendition, listed)];
     let has_gaps = listed.iter().any(is_gap);
     let is_independent = listed
         .iter()
@@ -52,6 +53,15 @@ pub fn media(
         write_segment(&mut text, entry, is_gap(entry), &uri(entry));
     }
     text
+}
+
+/// How many of these segments a rendition lacks at the end that may still come.
+fn to_come(document: &Playlists, rendition: &str, listed: &[SegmentEntry]) -> usize {
+    if !document.behind.iter().any(|id| id == rendition) {
+        return 0;
+    }
+    let lacks = |entry: &&SegmentEntry| entry.gaps.iter().any(|id| id == rendition);
+    listed.iter().rev().take_while(lacks).count()
 }
 
 /// Whether a rendition has a segment to play: its playlist is worth sending.
@@ -210,6 +220,7 @@ mod tests {
                 media_sequence: 4,
                 discontinuity_sequence: 8,
             },
+            behind: Vec::new(),
         }
     }
 
@@ -269,6 +280,30 @@ mod tests {
 3-3.ts
 ";
         assert_eq!(playlist, expected);
+    }
+
+    #[test]
+    fn a_rendition_that_is_behind_ends_with_the_last_segment_that_it_has() {
+        let gap = |number| SegmentEntry {
+            gaps: vec!["720p".to_owned()],
+            ..entry(number)
+        };
+        let all = vec![gap(1), entry(2), gap(3), entry(4), gap(5), gap(6)];
+        let behind = Playlists {
+            behind: vec!["720p".to_owned()],
+            ..document(all.clone())
+        };
+        assert_eq!(
+            text(&behind, "720p"),
+            text(&document(all[..4].to_vec()), "720p")
+        );
+        assert_eq!(text(&behind, "audio"), text(&document(all), "audio"));
+        let nothing = Playlists {
+            behind: vec!["720p".to_owned()],
+            ..document(vec![gap(1)])
+        };
+        assert!(!has_media(&nothing, "720p"));
+        assert!(!text(&nothing, "720p").contains("EXTINF"));
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! The live window: what is listed, and what that was listed may be deleted when. Numbers never go back and a listed segment
 //! never changes; this file touches no bytes and no clock.
 
-use std::collections::VecDeque;
+mod progress;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use api::job::ResumeFloor;
 use api::playlists::{Playlists, Rendition, SegmentEntry};
 
-use super::numbers::NumberedSegment;
+use super::numbers::{NumberedLate, NumberedSegment};
 use crate::time::Ticks;
+use progress::{Newest, Progress};
 
 /// What is fixed for the life of a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +42,8 @@ pub struct Window {
     longest: Ticks,
     discontinuity_sequence: u64,
     next: ResumeFloor,
+    /// What encoders make, by rendition.
+    encoded: BTreeMap<String, Progress>,
 }
 
 #[derive(Debug)]
@@ -69,6 +74,7 @@ impl Window {
             listed: VecDeque::new(),
             removed: VecDeque::new(),
             longest: Ticks::ZERO,
+            encoded: BTreeMap::new(),
         }
     }
 
@@ -104,7 +110,93 @@ impl Window {
             discontinuity_sequence: signed(segment.discontinuity_sequence),
         };
         self.trim(now);
+        self.changed(now);
+    }
+
+    /// Puts a segment in place that its number was listed without, if no playlist of its rendition has shown anybody that it is
+    /// missing: a number never changes its URL, duration or discontinuity.
+    ///
+    /// Shown is decided here and nowhere else. A document shows a rendition's playlist from the first to the last segment that the
+    /// rendition has, and to the end of the list where the rendition is not behind. So a playlist only ever grows at its end, and
+    /// whatever lies after the highest number that it has shown may still be put in place.
+    pub fn put_in_place(&mut self, late: &NumberedLate, now: Duration) -> bool {
+        let id = late.segment.rendition.as_str();
+        let is_open = self
+            .encoded
+            .get(id)
+            .is_some_and(|progress| progress.is_open(late.number));
+        let mut listed = self.listed.iter_mut();
+        let Some(listed) = listed.find(|listed| listed.entry.number == late.number) else {
+            return false;
+        };
+        // What is said of a listed number holds for each of its segments.
+        let is_as_said = late.independent || !listed.entry.independent;
+        let is_present = listed.present.iter().any(|present| present == id);
+        if !is_open || !is_as_said || is_present {
+            return false;
+        }
+        listed.present.push(id.to_owned());
+        self.changed(now);
+        true
+    }
+
+    /// Says which renditions encoders make: what these lack at the end may still come.
+    pub fn set_encoded(&mut self, ids: &[String], now: Duration) {
+        if self.encoded.len() == ids.len() && ids.iter().all(|id| self.encoded.contains_key(id)) {
+            return;
+        }
+        self.encoded.retain(|id, _| ids.contains(id));
+        for id in ids {
+            let progress = || Progress::new(now);
+            self.encoded.entry(id.clone()).or_insert_with(progress);
+        }
+        self.changed(now);
+    }
+
+    /// When a playlist would have gone without news for as long as players bear it (RFC 8216 section 6.2.2: 1.5 target durations):
+    /// then its gaps are shown.
+    #[must_use]
+    pub fn lapses_at(&self) -> Option<Duration> {
+        let newest = self.listed.back()?.entry.number;
+        let waiting = self.encoded.values();
+        let times = waiting.filter_map(|progress| progress.lapses_at(newest, self.patience()));
+        times.min()
+    }
+
+    /// Time has passed; whether the document has changed by that.
+    pub fn lapse(&mut self, now: Duration) -> bool {
+        let is_due = self.lapses_at().is_some_and(|at| at <= now);
+        if is_due {
+            self.changed(now);
+        }
+        is_due
+    }
+
+    fn patience(&self) -> Duration {
+        let target = self.settings.target_duration_seconds;
+        Duration::from_secs(u64::try_from(target).unwrap_or(0)) * 3 / 2
+    }
+
+    /// A new version, and what its playlists show.
+    fn changed(&mut self, now: Duration) {
         self.version += 1;
+        let Some(newest) = self.listed.back().map(|listed| listed.entry.number) else {
+            return;
+        };
+        let patience = self.patience();
+        for (id, progress) in &mut self.encoded {
+            let has = |listed: &&Listed| listed.present.contains(id);
+            let last = self.listed.iter().rev().find(has);
+            let last = last.map(|listed| listed.entry.number);
+            progress.see(
+                Newest {
+                    listed: newest,
+                    had: last,
+                },
+                now,
+                patience,
+            );
+        }
     }
 
     /// Says what the master lists; players read it once, so change it only when the tracks change.
@@ -165,7 +257,16 @@ impl Window {
             renditions: self.renditions.clone(),
             segments: segments.collect(),
             next: self.next,
+            behind: self.behind(),
         }
+    }
+
+    fn behind(&self) -> Vec<String> {
+        let newest = self.listed.back().map(|listed| listed.entry.number);
+        let is_behind =
+            |progress: &Progress| newest.is_none_or(|newest| progress.is_behind(newest));
+        let behind = self.encoded.iter().filter(|(_, one)| is_behind(one));
+        behind.map(|(id, _)| id.clone()).collect()
     }
 
     fn gaps(&self, listed: &Listed) -> Vec<String> {

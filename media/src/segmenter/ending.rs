@@ -2,10 +2,11 @@
 
 use super::Segmenter;
 use super::cutter::Cutter;
-use super::generation::Generation;
-use super::io::{GenerationId, Origin};
+use super::generation::{Generation, Resumption};
+use super::io::{GenerationId, Origin, RenditionId};
 use super::lead::Lead;
 use super::plan::Planned;
+use crate::time::Ticks;
 
 impl Segmenter {
     pub(super) fn finish(&mut self) {
@@ -28,21 +29,45 @@ impl Segmenter {
         if is_open && !drains {
             active.lost_encoder = true;
             // One that has brought nothing yet is opened by a key anyway.
-            active.resumes_with_key =
-                active.is_cutting() && matches!(active.lead, Lead::Encoded(_));
-            for follower in &mut self.followers {
-                let plan = follower.plan_in(generation);
-                if plan.is_some_and(|plan| plan.origin == Origin::Encoded) {
-                    follower.lose();
-                }
+            if active.is_cutting() && matches!(active.lead, Lead::Encoded(_)) {
+                active.resumption = Some(Resumption::WithKey);
             }
-            return;
+            return self.renditions_lost(generation);
         }
         self.encoders_end(generation);
         if drains {
             self.close_generation();
             self.change_over();
         }
+    }
+
+    /// The encoder of the encoded pictures has ended in the middle of a generation; a successor may bring them again from an earlier
+    /// key on. A source that is passed through does not wait for that: what comes after a number was published is late.
+    pub(super) fn renditions_lost(&mut self, generation: GenerationId) {
+        let Some(active) = self.active.as_ref().filter(|one| one.id == generation) else {
+            return;
+        };
+        let is_waited_for = matches!(active.lead, Lead::Encoded(_));
+        for follower in &mut self.followers {
+            let plan = follower.plan_in(generation);
+            if plan.is_some_and(|plan| plan.origin == Origin::Encoded) {
+                follower.lose();
+                follower.is_expected &= is_waited_for;
+            }
+        }
+    }
+
+    /// From where on the active generation's encoded `renditions` are to be made again, on the source's clock; `None` when nothing
+    /// that was begun lacks any of them.
+    #[must_use]
+    pub fn resumes_at(&self, renditions: &[RenditionId]) -> Option<Ticks> {
+        let active = self.active.as_ref()?;
+        let wanted = self
+            .followers
+            .iter()
+            .filter(|follower| renditions.contains(&follower.id));
+        let starts = wanted.filter_map(|follower| follower.resumes_in(active.id, &self.plan));
+        starts.min()
     }
 
     fn encoders_end(&mut self, generation: GenerationId) {

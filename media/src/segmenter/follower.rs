@@ -7,13 +7,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::io::{GenerationId, RenditionId, RenditionPlan};
+use super::place::{is_past, joining_point};
 use super::plan::{Plan, Planned};
 use crate::time::Ticks;
 use crate::ts::mux::{Muxer, SegmentMedia, Tracks};
 use crate::unit::{AccessUnit, RandomAccess, VideoCodec};
 
-/// The first picture of a generation may come this much after the planned start (a decoder that drops its first frames).
-const START_TOLERANCE: Ticks = Ticks::from_milliseconds(500);
 /// Pictures that are held for cuts to come are bounded.
 const MAX_HELD_BYTES: usize = 64 << 20;
 
@@ -79,7 +78,8 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    /// A rendition that starts with `ordinal`, in this generation.
+    /// A rendition that starts with `ordinal`, in this generation. One that is not expected starts in its middle: what players have of
+    /// it does not lead there.
     pub(super) fn new(
         generation: GenerationId,
         plan: RenditionPlan,
@@ -100,7 +100,7 @@ impl Follower {
             complete: None,
             closed: VecDeque::new(),
             finished: BTreeMap::new(),
-            has_hole: false,
+            has_hole: !is_expected,
             has_started: false,
             is_lost: false,
         }
@@ -334,6 +334,11 @@ impl Follower {
         }
     }
 
+    /// Whether it is filling this segment or a later one: then it is worth waiting for.
+    pub(super) fn is_in_step(&self, ordinal: u64) -> bool {
+        self.joined && !self.is_lost && self.next >= ordinal
+    }
+
     /// Where a segment stands here.
     pub(super) fn standing(&self, ordinal: u64) -> Standing {
         if self.finished.contains_key(&ordinal) {
@@ -354,38 +359,14 @@ impl Follower {
     pub(super) fn take(&mut self, ordinal: u64) -> Option<Rendered> {
         self.finished.remove(&ordinal)
     }
-}
 
-/// The ordinal whose start this picture is, from `next` on. A decoder starts here, so it must be a key.
-fn joining_point(
-    next: u64,
-    generation: GenerationId,
-    unit: &AccessUnit,
-    view: View,
-) -> Option<u64> {
-    if unit.random_access == RandomAccess::None {
-        return None;
+    /// Where the first segment of a generation starts that it has not completed, on the source's clock.
+    pub(super) fn resumes_in(&self, generation: GenerationId, plan: &Plan) -> Option<Ticks> {
+        let mut planned = plan.iter().filter(|one| one.generation == generation);
+        planned
+            .find(|one| one.ordinal >= self.next)
+            .map(|one| one.start)
     }
-    let mut segments = view
-        .plan
-        .iter()
-        .filter(|planned| planned.ordinal >= next && planned.generation == generation);
-    let planned = segments.find(|planned| {
-        let distance = unit.pts - planned.start;
-        let tolerance = if planned.opens {
-            START_TOLERANCE
-        } else {
-            view.half_frame
-        };
-        distance >= -view.half_frame && distance <= tolerance
-    })?;
-    Some(planned.ordinal)
-}
-
-fn is_past(planned: &Planned, unit: &AccessUnit) -> bool {
-    planned
-        .end
-        .is_some_and(|end| unit.pts >= end.at - end.half_frame)
 }
 
 #[cfg(test)]

@@ -26,6 +26,15 @@ enum AudioState {
     Back,
 }
 
+/// How the pictures of a leading encoder are taken that follows a lost one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Resumption {
+    /// From the first key after everything that was seen.
+    WithKey,
+    /// It began before that: what was seen already is placed again and cuts nothing, and what follows simply goes on.
+    Repeating,
+}
+
 /// The generation whose segments are being cut.
 #[derive(Debug)]
 pub(super) struct Generation {
@@ -42,8 +51,10 @@ pub(super) struct Generation {
     anchor: Option<i64>,
     /// Its encoder has ended before it, and nothing has come of a successor.
     pub(super) lost_encoder: bool,
-    /// The encoder that leads was lost; it goes on with a key.
-    pub(super) resumes_with_key: bool,
+    /// The encoder that leads was lost, and how its successor goes on.
+    pub(super) resumption: Option<Resumption>,
+    /// Where the encoded audio that has come ends.
+    pub(super) audio_end: Option<Ticks>,
     /// Decoding time of a picture that the cutter has seen before it was whole.
     seen_ahead: Option<Ticks>,
 }
@@ -62,7 +73,8 @@ impl Generation {
             began: Moment::before_all(Duration::ZERO),
             anchor: None,
             lost_encoder: false,
-            resumes_with_key: false,
+            resumption: None,
+            audio_end: None,
             seen_ahead: None,
         }
     }
@@ -184,12 +196,21 @@ impl Segmenter {
         let Some(cutter) = &mut active.cutter else {
             return is_key && self.open_generation(unit);
         };
-        if cutter.is_full()
-            || (active.resumes_with_key && (!is_key || unit.pts <= cutter.highest()))
-        {
+        if cutter.is_full() {
             return false;
         }
-        active.resumes_with_key = false;
+        if let Some(resumption) = &mut active.resumption {
+            if unit.pts <= cutter.highest() {
+                if is_key {
+                    *resumption = Resumption::Repeating;
+                }
+                return *resumption == Resumption::Repeating;
+            }
+            if *resumption == Resumption::WithKey && !is_key {
+                return false;
+            }
+            active.resumption = None;
+        }
         if active.seen_ahead == Some(unit.dts) {
             cutter.add_bytes(unit.payload.len());
         } else {

@@ -132,6 +132,8 @@ pub enum Input {
     },
     /// The FFmpeg of a generation has ended and every pipe of it is read to its end, whether it was told to or not.
     EncoderEnded(GenerationId),
+    /// The FFmpeg that made a generation's encoded pictures has ended and another one of it, which makes the audio, goes on.
+    PicturesEnded(GenerationId),
     /// A rendition starts in the middle of a generation, from the next cut on that its pictures reach.
     AddRendition(RenditionPlan),
     /// A rendition stops.

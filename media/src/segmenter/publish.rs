@@ -48,6 +48,7 @@ impl Segmenter {
         let mut followers = std::mem::take(&mut self.followers);
         for follower in &mut followers {
             follower.advance(self.view());
+            follower.is_expected |= follower.is_in_step(self.publisher.next);
             for ordinal in follower.write(&self.plan) {
                 self.written(follower, ordinal);
             }
@@ -97,11 +98,8 @@ impl Segmenter {
             .is_none_or(|active| active.id > generation || active.is_closed)
     }
 
-    /// A rendition has written a segment: it is in step again, or it comes too late.
+    /// A rendition has written a segment, which may come too late.
     fn written(&mut self, follower: &mut Follower, ordinal: u64) {
-        if ordinal + 1 >= self.publisher.next {
-            follower.is_expected = true;
-        }
         if ordinal < self.publisher.next
             && let Some(rendered) = follower.take(ordinal)
         {

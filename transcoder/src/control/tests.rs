@@ -54,6 +54,7 @@ fn playlists(version: u64) -> Playlists {
             gaps: Vec::new(),
         }],
         next: ResumeFloor::default(),
+        behind: Vec::new(),
     }
 }
 

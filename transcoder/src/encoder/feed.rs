@@ -1,5 +1,5 @@
 //! The encoder's input: a queue bounded in bytes before its standard input.
-//! A full queue is the encoder's state, never the source's: whoever feeds is told at once and goes on.
+//! A full queue is the encoder's state, never the source's: whoever feeds sees it and goes on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,13 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::pipes;
 
-/// Bytes that may wait for the encoder: seconds of any source, and no more than a pod can spare.
-const QUEUE_MAXIMUM: usize = 8 << 20;
-
-/// The encoder does not take its media as fast as it comes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("failed to feed the encoder: {QUEUE_MAXIMUM} bytes wait for it already")]
-pub(crate) struct FeedFull;
+/// Bytes that may wait for the encoder: enough for it never to wait for us, and no more, since who feeds it has them too.
+const QUEUE_MAXIMUM: usize = 2 << 20;
+/// What is handed over when nothing more follows may exceed that: it is no longer held anywhere else.
+const LAST_MAXIMUM: usize = 8 << 20;
 
 /// The giving end. Dropping it closes the encoder's standard input after what waits.
 #[derive(Debug)]
@@ -29,15 +26,18 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// Hands over media; never waits. What is given to an encoder that is gone is lost.
-    pub(super) fn push(&self, bytes: Bytes) -> Result<(), FeedFull> {
+    /// Whether more should be handed over at the moment.
+    pub(super) fn has_room(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) < QUEUE_MAXIMUM
+    }
+
+    /// Hands over media; never waits. What is too much, or given to an encoder that is gone, is lost.
+    pub(super) fn push(&self, bytes: Bytes) {
         let length = bytes.len();
-        if self.waiting.load(Ordering::Relaxed) + length > QUEUE_MAXIMUM {
-            return Err(FeedFull);
+        if self.waiting.load(Ordering::Relaxed) + length <= LAST_MAXIMUM {
+            self.waiting.fetch_add(length, Ordering::Relaxed);
+            drop(self.queue.send(bytes));
         }
-        self.waiting.fetch_add(length, Ordering::Relaxed);
-        drop(self.queue.send(bytes));
-        Ok(())
     }
 }
 

@@ -54,6 +54,26 @@ impl SegmentStore {
         self.lock().insert(segment.name.clone(), segment);
     }
 
+    /// Holds one rendition of a segment that came after the others.
+    pub(crate) fn hold_late(&self, rendition: &str, name: &str, bytes: Bytes) {
+        let files = SegmentFiles {
+            number: parse_segment_name(name).map_or(0, |(_, number)| number),
+            name: name.to_owned(),
+            files: vec![(rendition.to_owned(), bytes)],
+        };
+        self.lock().insert(late_key(rendition, name), files);
+    }
+
+    /// One rendition of a segment that came after the others.
+    pub(crate) fn held_late(&self, rendition: &str, name: &str) -> Option<SegmentFiles> {
+        self.held(&late_key(rendition, name))
+    }
+
+    /// Lets go of one rendition of a segment that came after the others.
+    pub(crate) fn release_late(&self, rendition: &str, name: &str) {
+        self.release(&late_key(rendition, name));
+    }
+
     /// Lets go of a segment: it lies on the volume, or nobody may ask for it any more.
     pub(crate) fn release(&self, name: &str) {
         self.lock().remove(name);
@@ -83,7 +103,11 @@ impl SegmentStore {
 
     fn in_memory(&self, rendition: &str, name: &str) -> Option<Bytes> {
         let held = self.lock();
-        let mut files = held.get(name)?.files.iter();
+        let late = late_key(rendition, name);
+        let places = [name, &late].into_iter();
+        let mut files = places
+            .filter_map(|key| held.get(key))
+            .flat_map(|held| &held.files);
         let (_, bytes) = files.find(|(id, _)| id == rendition)?;
         Some(bytes.clone())
     }
@@ -116,6 +140,11 @@ impl SegmentStore {
     }
 }
 
+/// Where it lies: no name of a segment has a slash.
+fn late_key(rendition: &str, name: &str) -> String {
+    format!("{rendition}/{name}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,6 +172,14 @@ mod tests {
             .unwrap();
         store.release("2-7.ts");
         assert_eq!(store.read("source", "2-7.ts").await.unwrap(), "stored");
+        store.hold_late("480p", "2-7.ts", Bytes::from_static(b"late"));
+        assert_eq!(store.read("480p", "2-7.ts").await.unwrap(), "late");
+        assert_eq!(store.read("source", "2-7.ts").await.unwrap(), "stored");
+        store.release_late("480p", "2-7.ts");
+        assert_eq!(
+            store.read("480p", "2-7.ts").await,
+            Err(SegmentReadError::NotFound)
+        );
     }
 
     #[tokio::test]

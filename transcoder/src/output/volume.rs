@@ -227,6 +227,7 @@ mod tests {
                 media_sequence: 7,
                 discontinuity_sequence: 9,
             },
+            behind: Vec::new(),
         }
     }
 

@@ -141,6 +141,7 @@ mod tests {
                 renditions: Vec::new(),
                 segments: Vec::new(),
                 next: ResumeFloor::default(),
+                behind: Vec::new(),
             },
             media: vec![
                 ("source".to_owned(), "#EXTM3U\n# source\n".to_owned()),

@@ -50,6 +50,8 @@ pub(crate) struct Queue {
     retry_at: Option<Instant>,
     /// Bytes by number, until the files are seen to be gone.
     stored: BTreeMap<u64, u64>,
+    /// Bytes of what came late and is not on the volume.
+    late: u64,
     stall: Option<Stall>,
 }
 
@@ -85,6 +87,7 @@ impl Queue {
             writing: None,
             retry_at: None,
             stored,
+            late: 0,
             stall: None,
         }
     }
@@ -115,6 +118,26 @@ impl Queue {
             deadline: now + self.limits.patience,
         });
         admission
+    }
+
+    /// Takes a rendition that came after its number; `false` when there is no room for it.
+    pub(crate) fn late(&mut self, bytes: u64) -> bool {
+        let has_room = self.memory() + bytes <= self.limits.memory;
+        self.late += if has_room { bytes } else { 0 };
+        has_room
+    }
+
+    /// Whether the volume has room for a rendition that came after its number.
+    pub(crate) fn may_store_late(&self, bytes: u64) -> bool {
+        self.on_volume() + bytes <= self.limits.volume
+    }
+
+    /// A rendition that came after its number lies on the volume, or is not wanted any more.
+    pub(crate) fn late_left(&mut self, number: u64, bytes: u64, is_stored: bool) {
+        self.late = self.late.saturating_sub(bytes);
+        if is_stored {
+            *self.stored.entry(number).or_default() += bytes;
+        }
     }
 
     /// The number to write now, if any; it is under way until [`Self::written`].
@@ -153,7 +176,7 @@ impl Queue {
             }
             return None;
         }
-        self.stored.insert(number, bytes);
+        *self.stored.entry(number).or_default() += bytes;
         let mut unpublished = self.unpublished.iter_mut();
         if let Some(entry) = unpublished.find(|entry| entry.number == number) {
             entry.is_ready = true;
@@ -217,7 +240,7 @@ impl Queue {
 
     fn memory(&self) -> u64 {
         let waiting: u64 = self.waiting.iter().map(|waiting| waiting.bytes).sum();
-        waiting + self.writing.as_ref().map_or(0, |writing| writing.bytes)
+        waiting + self.late + self.writing.as_ref().map_or(0, |writing| writing.bytes)
     }
 
     fn on_volume(&self) -> u64 {
@@ -320,6 +343,25 @@ mod tests {
             evicted: vec![],
         };
         assert_eq!(queue.finished(4, 10, 2, later), dropped);
+    }
+
+    #[test]
+    fn what_comes_late_counts_in_memory_and_on_the_volume_until_it_is_gone() {
+        let now = Instant::now();
+        let mut queue = queue(30, 45);
+        queue.finished(7, 20, 0, now);
+        assert!(!queue.late(11));
+        assert!(queue.late(10));
+        assert!(!queue.late(1));
+        queue.next_write(now);
+        queue.written(true, now);
+        assert!(queue.may_store_late(25) && !queue.may_store_late(26));
+        queue.late_left(7, 10, true);
+        assert!(queue.may_store_late(15) && !queue.may_store_late(16));
+        assert!(queue.late(30));
+        queue.late_left(8, 30, false);
+        queue.removed(7);
+        assert!(queue.late(30) && queue.may_store_late(45));
     }
 
     #[test]

@@ -191,6 +191,51 @@ async fn a_rendition_that_is_missing_is_a_gap() {
 }
 
 #[tokio::test]
+async fn a_rendition_that_comes_late_is_put_in_place_and_written() {
+    let mut packed = packed(1 << 20);
+    let Input::Renditions(mut renditions) = facts(&["720p", "480p"]) else {
+        panic!("no renditions");
+    };
+    renditions[1].ceiling = Some(1000);
+    packed.put(Input::Renditions(renditions)).await;
+    for number in 100..103 {
+        let ids = ["720p", "480p"];
+        let ids = if number == 100 { &ids[..] } else { &ids[..1] };
+        packed.put(Input::Segment(segment(number, ids))).await;
+    }
+    packed.listed(102).await;
+    assert_eq!(packed.playlists.borrow().behind, ["480p"]);
+    let late = |number| {
+        Input::Late(LateSegment {
+            ordinal: number - 100,
+            independent: true,
+            segment: segment(number, &["480p"]).renditions.remove(0),
+        })
+    };
+    // What the others are at the time does not matter: 102 may stand behind a gap, and 101 may not come after it.
+    for number in [102, 101] {
+        packed.put(late(number)).await;
+    }
+    let is_in_place = |playlists: &Arc<Playlists>| playlists.segments[2].gaps.is_empty();
+    let waiting = timeout(PATIENCE, packed.playlists.wait_for(is_in_place)).await;
+    let playlists = waiting.unwrap().unwrap().clone();
+    assert_eq!(playlists.segments[1].gaps, ["480p"]);
+    assert!(playlists.behind.is_empty());
+    assert_eq!(
+        packed.store.read("480p", "3-102.ts").await.unwrap(),
+        "480p 102"
+    );
+    packed.finish().await;
+    let written = async {
+        while !packed.exists("480p/3-102.ts") {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, written).await.unwrap();
+    assert!(!packed.exists("480p/3-101.ts"));
+}
+
+#[tokio::test]
 async fn a_number_without_room_in_memory_is_a_gap_everywhere_and_the_stream_goes_on() {
     let mut packed = packed(25);
     packed.put(facts(&["source"])).await;

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use api::condition::Reason;
-use bytes::Bytes;
 use rustix::process::Signal;
 use tokio::time::Instant;
 
-use super::flow::effect::{EncoderId, Now};
+use super::flow::effect::{EncoderId, Now, Role};
+use super::flow::ring::Next;
 use super::processes::Restart;
 use super::{Outcome, Pipeline};
 use crate::encoder::{EncoderEvent, Exit};
@@ -35,54 +35,79 @@ impl Pipeline {
                 self.settle(effects).await
             }
             EncoderEvent::Ended { exit, last_words } => {
-                let was_current = self.flow.is_current(id);
+                let role = self.flow.role(id);
                 let effects = self.flow.encoder_ended(id, now);
                 let outcome = self.settle(effects).await;
-                if outcome.is_some() || !was_current {
-                    return outcome;
+                match role {
+                    Some(role) if outcome.is_none() => {
+                        self.encoder_failed(role, describe(exit, last_words)).await
+                    }
+                    _ => outcome,
                 }
-                self.encoder_failed(describe(exit, last_words)).await
             }
         }
     }
 
-    /// Feeds an encoder; one that cannot keep up is replaced, and its renditions have a gap.
-    pub(super) fn feed(&mut self, id: EncoderId, bytes: Bytes) {
-        if !self.flow.is_current(id) {
-            return;
-        }
-        if let Err(full) = self.processes.feed(id, bytes) {
-            let message = format!("the encoder cannot keep up with the source ({full})");
-            self.tell_trouble(&message);
-            let now = self.parts.started.elapsed();
-            let at = match self.failures.another(now) {
-                Restart::At(at) => at,
-                Restart::Hopeless => now + NEXT_TRY,
-            };
-            self.processes.close(id);
-            self.flow.abandon_encoder();
-            self.restart_at = Some(self.parts.started + at);
+    /// Gives the encoders what they have room for; one that cannot keep up is replaced, and its renditions have a gap.
+    pub(super) async fn feed_encoders(&mut self) {
+        for id in self.flow.fed() {
+            while self.processes.has_room(id) {
+                match self.flow.input(id) {
+                    Next::Bytes(bytes) => self.processes.feed(id, bytes),
+                    Next::Nothing => break,
+                    Next::Lost => {
+                        self.too_slow(id).await;
+                        break;
+                    }
+                }
+            }
         }
     }
 
-    async fn encoder_failed(&mut self, message: String) -> Option<Outcome> {
+    async fn too_slow(&mut self, id: EncoderId) {
+        let Some(role) = self.flow.role(id) else {
+            return;
+        };
+        self.tell_trouble("the encoder cannot keep up with the source");
+        let now = self.parts.started.elapsed();
+        let recovery = self.recoveries.entry(role).or_default();
+        recovery.at = Some(match recovery.failures.another(now) {
+            Restart::At(at) => at,
+            Restart::Hopeless => now + NEXT_TRY,
+        });
+        let effects = self.flow.close_encoder(role);
+        drop(self.carry_out(effects).await);
+    }
+
+    async fn encoder_failed(&mut self, role: Role, message: String) -> Option<Outcome> {
         self.tell_trouble(&message);
         let now = self.parts.started.elapsed();
-        let at = match self.failures.another(now) {
+        let recovery = self.recoveries.entry(role).or_default();
+        recovery.at = Some(match recovery.failures.another(now) {
             Restart::At(at) => at,
             Restart::Hopeless if self.passes_through => now + NEXT_TRY,
             Restart::Hopeless => {
                 return Some(self.give_up(Reason::TranscoderFailed, message).await);
             }
-        };
-        self.restart_at = Some(self.parts.started + at);
+        });
         None
     }
 
-    /// A fresh encoder takes over at the next random access point.
-    pub(super) async fn restart_encoder(&mut self) -> Option<Outcome> {
-        self.restart_at = None;
-        let effects = self.flow.restart_encoder();
+    /// When an encoder is started again.
+    pub(super) fn restart_at(&self) -> Option<Instant> {
+        let times = self.recoveries.values().filter_map(|recovery| recovery.at);
+        times.min().map(|at| self.parts.started + at)
+    }
+
+    /// Fresh encoders take over.
+    pub(super) async fn restart_encoders(&mut self) -> Option<Outcome> {
+        let now = self.now();
+        let mut effects = Vec::new();
+        for (role, recovery) in &mut self.recoveries {
+            if recovery.at.take_if(|at| *at <= now.monotonic).is_some() {
+                effects.extend(self.flow.restart_encoder(*role, now));
+            }
+        }
         self.settle(effects).await
     }
 
@@ -92,7 +117,9 @@ impl Pipeline {
             self.parts.metrics.encoder_delay(delay.as_seconds());
             self.judge_delay(delay.to_duration());
         }
-        if self.failures.are_over(now.monotonic) && !self.encoder_lags {
+        let mut recoveries = self.recoveries.values_mut();
+        let are_over = recoveries.any(|recovery| recovery.failures.are_over(now.monotonic));
+        if are_over && !self.encoder_lags {
             let board = &self.parts.board;
             board.set_trouble(Reason::EncoderTooSlow, None);
         }

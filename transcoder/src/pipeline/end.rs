@@ -53,7 +53,8 @@ impl Pipeline {
             return next;
         }
         self.parts.source.close();
-        (self.deadline, self.restart_at) = (None, None);
+        self.deadline = None;
+        self.recoveries.clear();
         let board = &self.parts.board;
         board.update(|status| status.source.connected = false);
         let now = self.now();

@@ -3,8 +3,10 @@
 
 mod class;
 pub(crate) mod effect;
+mod encode;
 mod encoders;
 mod held;
+pub(crate) mod ring;
 
 use std::time::Duration;
 
@@ -15,11 +17,10 @@ use bytes::Bytes;
 use media::front_end::{FrontEnd, FrontEvent, Malformed, SourceFacts, Stage};
 use media::segmenter::Segmenter;
 use media::segmenter::io::{GenerationId, Input, Opening, Output};
-use media::time::Ticks;
 
 use super::plan::{self, MediaPlan, Unusable};
-use class::{front_end, segmenter};
-use effect::{Effect, EncoderId, Now};
+use class::{front_end, kept, segmenter};
+use effect::{Effect, Now};
 use encoders::Encoders;
 use held::Held;
 
@@ -43,8 +44,6 @@ pub(crate) struct Flow {
     /// The segmenter must begin a new generation at the next random access point.
     begins: bool,
     generation: GenerationId,
-    /// Time of the source's last random access point.
-    last_key: Ticks,
     delivers: bool,
     /// The master must be told of renditions before the next segment.
     unannounced: bool,
@@ -62,13 +61,12 @@ impl Flow {
             front: front_end(&class),
             held: Held::default(),
             segmenter: segmenter(&class),
-            encoders: Encoders::default(),
+            encoders: Encoders::new(kept(&class)),
             facts: None,
             plan: None,
             waiting: Vec::new(),
             begins: true,
             generation: GenerationId::default(),
-            last_key: Ticks::ZERO,
             delivers: false,
             unannounced: true,
             has_audio: true,
@@ -94,9 +92,6 @@ impl Flow {
     pub(crate) fn advance(&mut self, now: Now) -> Vec<Effect> {
         for event in self.held.due(now.monotonic) {
             self.take(event, now);
-        }
-        if self.encoders.are_due(now.monotonic) {
-            self.front.restart_feed();
         }
         self.tell(Input::Tick, now);
         self.effects()
@@ -141,55 +136,6 @@ impl Flow {
         self.encoders.close(&mut self.effects);
         self.tell(Input::Finish, now);
         self.effects()
-    }
-
-    /// A pipe of an encoder has brought bytes.
-    pub(crate) fn encoded(
-        &mut self,
-        id: EncoderId,
-        pipe: usize,
-        bytes: &Bytes,
-        now: Now,
-    ) -> Vec<Effect> {
-        for input in self.encoders.media(id, pipe, bytes) {
-            self.tell(input, now);
-        }
-        self.effects()
-    }
-
-    /// An encoder has ended and its pipes are read to the end.
-    pub(crate) fn encoder_ended(&mut self, id: EncoderId, now: Now) -> Vec<Effect> {
-        for input in self.encoders.ended(id) {
-            self.tell(input, now);
-        }
-        self.effects()
-    }
-
-    /// Whether an encoder that ends now was not told to.
-    pub(crate) fn is_current(&self, id: EncoderId) -> bool {
-        self.encoders.is_current(id)
-    }
-
-    /// The current encoder is told nothing more.
-    pub(crate) fn abandon_encoder(&mut self) {
-        self.encoders.abandon();
-    }
-
-    /// A fresh encoder is to take over, at the next random access point; until then nobody is fed.
-    pub(crate) fn restart_encoder(&mut self) -> Vec<Effect> {
-        self.encoders.close(&mut self.effects);
-        self.front.restart_feed();
-        self.effects()
-    }
-
-    /// Whether nothing of an encoder is awaited any more.
-    pub(crate) fn is_drained(&self) -> bool {
-        self.encoders.is_empty()
-    }
-
-    /// How far the encoder is behind the source.
-    pub(crate) fn encoder_delay(&self) -> Option<Ticks> {
-        self.encoders.delay()
     }
 
     fn effects(&mut self) -> Vec<Effect> {
@@ -275,9 +221,9 @@ impl Flow {
     fn pass(&mut self, event: FrontEvent, now: Now) {
         match event {
             FrontEvent::RandomAccessPoint(key) => {
-                self.last_key = key.pts;
-                self.begin(now);
                 self.encoders.fed(key.pts);
+                self.at_key(key.pts, now);
+                self.begin(now);
                 let input = Input::RandomAccessPoint {
                     pts: key.pts,
                     dts: key.dts,
@@ -290,6 +236,10 @@ impl Flow {
                     self.effects.push(Effect::Delivering);
                 }
                 self.encoders.fed(unit.pts);
+                if self.plan.as_ref().is_some_and(MediaPlan::is_radio) {
+                    // Of its frames only the first is told of as a random access point.
+                    self.at_key(unit.pts, now);
+                }
                 self.tell(Input::Source(unit), now);
             }
             FrontEvent::Clock(clock) => self.tell(Input::Clock(clock), now),
@@ -300,10 +250,10 @@ impl Flow {
             FrontEvent::FeedStart(tables) => {
                 self.encoders.new_input(tables, &mut self.effects);
                 if !self.begins {
-                    self.start_encoder(now);
+                    self.start_encoders(now);
                 }
             }
-            FrontEvent::Feed(bytes) => self.encoders.feed(bytes, &mut self.effects),
+            FrontEvent::Feed(bytes) => self.encoders.feed(&bytes),
             FrontEvent::Facts(_) | FrontEvent::Malformed(_) => {}
         }
     }
@@ -313,7 +263,7 @@ impl Flow {
         let Some(plan) = self.plan.as_ref().filter(|_| self.begins) else {
             return;
         };
-        if plan.encode.is_some() && !self.encoders.has_input() {
+        if plan.encode.is_some() && !self.encoders.are_at_key() {
             // Without its input from here on an encoder would miss the first pictures: begin at the next one.
             return self.front.restart_feed();
         }
@@ -326,14 +276,6 @@ impl Flow {
         };
         self.begins = false;
         self.tell(Input::Begin(opening), now);
-    }
-
-    fn start_encoder(&mut self, now: Now) {
-        let Some(plan) = &self.plan else { return };
-        let effects = &mut self.effects;
-        let (generation, near) = (self.generation, self.last_key);
-        self.encoders
-            .start(plan, generation, near, now.monotonic, effects);
     }
 
     fn tell(&mut self, input: Input, now: Now) {
@@ -355,16 +297,17 @@ impl Flow {
                 self.generation = generation;
                 self.has_audio = true;
                 self.unannounced = true;
-                if self.encoders.has_input() {
-                    self.start_encoder(now);
+                let is_at_key = self.encoders.are_at_key();
+                self.encoders.begin(&mut self.effects);
+                if is_at_key {
+                    self.start_encoders(now);
                 } else {
-                    self.encoders.close(&mut self.effects);
                     self.front.restart_feed();
                 }
             }
             Output::AudioLeftOut(_) => (self.has_audio, self.unannounced) = (false, true),
             Output::AudioCameBack { .. } => (self.has_audio, self.unannounced) = (true, true),
-            Output::Late(_) => {}
+            Output::Late(late) => self.effects.push(Effect::Late(late)),
         }
     }
 

@@ -15,6 +15,7 @@ use media::time::Ticks;
 use media::ts::mux::AudioTrack;
 use media::unit::{AudioCodec, VideoCodec};
 
+use super::flow::effect::Role;
 use crate::packager::rates::RenditionFacts;
 
 /// CODECS of the audio that FFmpeg makes for us.
@@ -76,6 +77,33 @@ impl MediaPlan {
             }
         };
         self.facts.iter().map(of).collect()
+    }
+
+    /// Whether there is no picture.
+    pub(crate) fn is_radio(&self) -> bool {
+        self.renditions.iter().all(|one| one.video.is_none())
+    }
+
+    /// The encoders that make it. Where pictures are passed through, their audio has one of its own.
+    pub(crate) fn encoders(&self) -> Vec<(Role, Encode)> {
+        let Some(encode) = &self.encode else {
+            return Vec::new();
+        };
+        if encode.rungs.is_empty() {
+            return vec![(Role::Audio, encode.clone())];
+        }
+        if !encode.audio || !self.passes_video_through() {
+            return vec![(Role::Pictures, encode.clone())];
+        }
+        let audio = Encode {
+            rungs: Vec::new(),
+            ..encode.clone()
+        };
+        let pictures = Encode {
+            audio: false,
+            ..encode.clone()
+        };
+        vec![(Role::Audio, audio), (Role::Pictures, pictures)]
     }
 
     /// Whether the same bytes would come out of both.
@@ -393,6 +421,31 @@ mod tests {
             "{}",
             plan.status.reason
         );
+    }
+
+    #[test]
+    fn the_audio_of_pictures_that_are_passed_through_has_an_encoder_of_its_own() {
+        let of = |preset, audio_fits| {
+            let mut facts = facts();
+            if audio_fits {
+                facts.audio = None;
+            }
+            let plan = plan(&facts, &class(TranscodeMode::Auto, preset), false).unwrap();
+            let encoders = plan.encoders().into_iter();
+            encoders
+                .map(|(role, encode)| (role, encode.rungs.len(), encode.audio))
+                .collect::<Vec<_>>()
+        };
+        let (pictures, audio) = (Role::Pictures, Role::Audio);
+        assert_eq!(of(Preset::Source, true), []);
+        assert_eq!(of(Preset::Source, false), [(audio, 0, true)]);
+        assert_eq!(of(Preset::High, true), [(pictures, 2, false)]);
+        assert_eq!(
+            of(Preset::High, false),
+            [(audio, 0, true), (pictures, 2, false)]
+        );
+        // A source that is larger than the ladder is not shown itself.
+        assert_eq!(of(Preset::Medium, false), [(pictures, 2, true)]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use media::ffmpeg::args::Encode;
 use tokio::sync::mpsc;
 
 use super::flow::effect::EncoderId;
-use crate::encoder::{Encoder, EncoderCommand, EncoderEvent, Exit, FeedFull, Reports};
+use crate::encoder::{Encoder, EncoderCommand, EncoderEvent, Exit, Reports};
 use crate::sandbox::Launcher;
 
 /// Failures within this are counted together.
@@ -26,6 +26,15 @@ pub(super) enum Restart {
     At(Duration),
     /// They fail again and again.
     Hopeless,
+}
+
+/// How one role does: its failures, and when it is tried again.
+#[derive(Debug, Default)]
+pub(super) struct Recovery {
+    /// The failures of late.
+    pub(super) failures: Failures,
+    /// When another encoder is started.
+    pub(super) at: Option<Duration>,
 }
 
 /// The failures of late. Pure.
@@ -107,11 +116,17 @@ impl Processes {
         }
     }
 
-    /// Feeds one; one that has ended meanwhile takes nothing.
-    pub(super) fn feed(&self, id: EncoderId, bytes: Bytes) -> Result<(), FeedFull> {
-        self.running
-            .get(&id)
-            .map_or(Ok(()), |encoder| encoder.feed(bytes))
+    /// Whether one takes more at the moment; one that has ended takes nothing.
+    pub(super) fn has_room(&self, id: EncoderId) -> bool {
+        let encoder = self.running.get(&id);
+        encoder.is_some_and(Encoder::has_room)
+    }
+
+    /// Feeds one that has room.
+    pub(super) fn feed(&self, id: EncoderId, bytes: Bytes) {
+        if let Some(encoder) = self.running.get(&id) {
+            encoder.feed(bytes);
+        }
     }
 
     /// Tells one that nothing more follows.

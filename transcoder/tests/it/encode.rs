@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use api::condition::Reason;
 use api::control::MediaMode;
@@ -73,46 +73,89 @@ async fn a_class_that_says_transcode_encodes_what_would_fit() {
 }
 
 #[tokio::test]
-async fn an_encoder_that_is_killed_is_replaced_and_the_source_goes_on() {
-    let directory = tempfile::tempdir().unwrap();
-    let (launcher, processes) = own_ffmpeg(directory.path());
-    let mut setup = Setup::auto(ChannelSettings::small("killed")).with_ladder(&[180, 144]);
-    setup.options.launcher = launcher;
+async fn an_encoder_that_is_killed_is_replaced_and_what_it_owed_is_made_again() {
+    let (setup, program, _directory) = ladder("killed");
     let attempt = setup.start().await;
-    attempt.live().await;
-    let first = processes();
-    assert_eq!(first.len(), 1);
-    kill_process(first[0], Signal::KILL).unwrap();
-    let has = |status: &api::control::JobStatus| {
-        status
-            .troubles
-            .iter()
-            .any(|trouble| trouble.reason == Reason::EncoderTooSlow)
+    let killing = async {
+        attempt.playlists_grow(5).await;
+        let first = processes(&program);
+        assert_eq!(first.len(), 1);
+        kill_process(first[0], Signal::KILL).unwrap();
+        let status = attempt.status(is_in_trouble).await;
+        assert_eq!(status.source.healthy, Some(true));
+        let playlists = attempt.playlists_grow(5).await;
+        let second = processes(&program);
+        assert_eq!(second.len(), 1);
+        assert_ne!(second, first);
+        playlists
     };
-    let status = attempt.status(has).await;
-    assert_eq!(status.source.healthy, Some(true));
-    let last = attempt
-        .read::<api::playlists::Playlists>("playlists")
-        .await
-        .next
-        .media_sequence;
-    let healed = attempt
-        .playlists(|playlists| {
-            let newest = playlists.segments.last().unwrap();
-            newest.number > u64::try_from(last).unwrap() && newest.gaps.is_empty()
-        })
-        .await;
+    let (report, playlists) = tokio::join!(attempt.check(22, 0), killing);
+    assert_eq!(told(&report), "");
     assert!(
-        healed
+        playlists
             .segments
             .iter()
-            .all(|entry| !entry.gaps.contains(&"180p".to_owned()))
+            .all(|entry| entry.gaps.is_empty() && !entry.discontinuity),
+        "{playlists:?}"
     );
-    assert!(healed.segments.iter().all(|entry| !entry.discontinuity));
-    let second = processes();
-    assert_eq!(second.len(), 1);
-    assert_ne!(second, first);
     attempt.stop().await;
+}
+
+#[tokio::test]
+async fn a_ladder_of_encoded_pictures_alone_goes_on_without_a_seam_when_its_encoder_is_killed() {
+    let (mut setup, program, _directory) = ladder("alone");
+    setup.job.class.mode = TranscodeMode::Transcode;
+    setup.channels[0].audio = AudioFormat::Mp2;
+    let attempt = setup.start().await;
+    let killing = async {
+        attempt.playlists_grow(3).await;
+        kill_process(processes(&program)[0], Signal::KILL).unwrap();
+        attempt.playlists_grow(5).await
+    };
+    let (report, playlists) = tokio::join!(attempt.check(20, 0), killing);
+    assert_eq!(told(&report), "");
+    assert!(
+        playlists
+            .segments
+            .iter()
+            .all(|entry| entry.gaps.is_empty() && !entry.discontinuity),
+        "{playlists:?}"
+    );
+    attempt.stop().await;
+}
+
+#[tokio::test]
+async fn pictures_that_are_passed_through_keep_their_sound_when_an_encoder_of_others_is_killed() {
+    let (mut setup, program, _directory) = ladder("sound");
+    setup.channels[0].audio = AudioFormat::Mp2;
+    let attempt = setup.start().await;
+    let killing = async {
+        attempt.playlists_grow(3).await;
+        let both = processes(&program);
+        assert_eq!(both.len(), 2);
+        for one in both {
+            kill_process(one, Signal::KILL).unwrap();
+            attempt.playlists_grow(3).await;
+        }
+    };
+    let (report, ()) = tokio::join!(attempt.check(24, 0), killing);
+    assert_eq!(told(&report), "");
+    attempt.stop().await;
+}
+
+fn is_in_trouble(status: &api::control::JobStatus) -> bool {
+    let mut troubles = status.troubles.iter();
+    troubles.any(|trouble| trouble.reason == Reason::EncoderTooSlow)
+}
+
+/// A channel with two encoded rungs, and the FFmpeg that it runs under a name of its own, by which its processes are found.
+fn ladder(channel: &str) -> (Setup, PathBuf, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("ffmpeg");
+    let (launcher, _) = own_ffmpeg(directory.path());
+    let mut setup = Setup::auto(ChannelSettings::small(channel)).with_ladder(&[180, 144]);
+    setup.options.launcher = launcher;
+    (setup, program, directory)
 }
 
 /// The installed FFmpeg under a name of its own, by which its processes are found.

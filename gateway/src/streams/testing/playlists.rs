@@ -26,6 +26,7 @@ pub(crate) fn playlists(uid: &str, attempt: i32, version: u64, numbers: Range<u6
         renditions: ["source", "480p"].map(rendition).to_vec(),
         segments: segments.collect(),
         next: ResumeFloor::default(),
+        behind: Vec::new(),
     }
 }
 

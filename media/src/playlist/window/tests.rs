@@ -154,3 +154,92 @@ fn an_empty_window_says_where_it_will_start() {
     assert_eq!(document.discontinuity_sequence, 5);
     assert!(document.segments.is_empty());
 }
+
+fn late(number: u64, id: &str) -> NumberedLate {
+    NumberedLate {
+        number,
+        independent: true,
+        segment: RenditionSegment {
+            rendition: RenditionId::new(id),
+            bytes: Bytes::new(),
+        },
+    }
+}
+
+fn of_the_source(number: u64) -> NumberedSegment {
+    let mut segment = segment(number, 2);
+    segment.renditions.truncate(1);
+    segment
+}
+
+/// The numbers that a rendition lacks, and whether it is behind.
+fn lacks(window: &Window, id: &str) -> (Vec<u64>, bool) {
+    let document = window.document(0);
+    let lacking = document
+        .segments
+        .iter()
+        .filter(|entry| entry.gaps.iter().any(|gap| gap == id));
+    let numbers = lacking.map(|entry| entry.number).collect();
+    (numbers, document.behind.iter().any(|behind| behind == id))
+}
+
+#[test]
+fn what_comes_late_is_put_in_place_where_nobody_has_seen_it_missing() {
+    let mut window = window();
+    window.set_renditions(["source", "480p"].map(rendition).to_vec());
+    window.set_encoded(&["480p".to_owned()], seconds(0));
+    window.push(&segment(10, 2), seconds(1));
+    window.push(&of_the_source(11), seconds(3));
+    window.push(&of_the_source(12), seconds(5));
+    assert_eq!(lacks(&window, "480p"), (vec![11, 12], true));
+    assert_eq!(window.lapses_at(), Some(seconds(7)));
+    let version = window.version();
+    assert!(window.put_in_place(&late(11, "480p"), seconds(6)));
+    assert_eq!(lacks(&window, "480p"), (vec![12], true));
+    assert_eq!(window.version(), version + 1);
+    assert!(!window.put_in_place(&late(11, "480p"), seconds(6)), "twice");
+    assert!(
+        !window.put_in_place(&late(12, "source"), seconds(6)),
+        "not encoded"
+    );
+    assert!(
+        !window.put_in_place(&late(13, "480p"), seconds(6)),
+        "not listed"
+    );
+    // Only at the end of its playlist: what lies before that was left out of it.
+    window.push(&of_the_source(13), seconds(7));
+    assert!(window.put_in_place(&late(13, "480p"), seconds(8)));
+    assert!(!window.put_in_place(&late(12, "480p"), seconds(8)));
+    assert_eq!(lacks(&window, "480p"), (vec![12], false));
+}
+
+#[test]
+fn a_gap_is_shown_when_players_would_lose_patience_and_stays() {
+    let mut window = window();
+    window.set_renditions(["source", "480p"].map(rendition).to_vec());
+    window.set_encoded(&["480p".to_owned()], seconds(0));
+    window.push(&segment(10, 2), seconds(1));
+    window.push(&of_the_source(11), seconds(3));
+    assert!(!window.lapse(seconds(6)));
+    assert!(window.lapse(seconds(7)));
+    assert!(!window.lapse(seconds(8)));
+    assert_eq!(lacks(&window, "480p"), (vec![11], false));
+    assert!(!window.put_in_place(&late(11, "480p"), seconds(8)));
+    window.push(&segment(12, 2), seconds(9));
+    window.push(&of_the_source(13), seconds(11));
+    assert_eq!(lacks(&window, "480p"), (vec![11, 13], true));
+}
+
+#[test]
+fn what_needs_more_than_was_said_of_its_number_is_not_put_in_place() {
+    let mut window = window();
+    window.set_renditions(["source", "480p"].map(rendition).to_vec());
+    window.set_encoded(&["480p".to_owned()], seconds(0));
+    window.push(&of_the_source(10), seconds(1));
+    let dependent = NumberedLate {
+        independent: false,
+        ..late(10, "480p")
+    };
+    assert!(!window.put_in_place(&dependent, seconds(2)));
+    assert!(window.put_in_place(&late(10, "480p"), seconds(2)));
+}

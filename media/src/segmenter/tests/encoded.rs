@@ -66,6 +66,8 @@ enum Event {
     Rung(&'static str, u64, AccessUnit),
     Ended(u64),
     Begin(Opening),
+    /// The renditions that an encoder makes are to be made again from there on.
+    Resume(&'static str, Option<i64>),
 }
 
 /// Everything at its time on one clock.
@@ -81,6 +83,10 @@ fn play(run: &mut Run, mut events: Vec<(i64, Event)>) {
                 run.handle(Input::EncoderEnded(GenerationId(generation)), clock);
             }
             Event::Begin(opening) => run.handle(Input::Begin(opening), clock),
+            Event::Resume(id, expected) => {
+                let resumes = run.segmenter.resumes_at(&[RenditionId::new(id)]);
+                assert_eq!(resumes, expected.map(Ticks));
+            }
         }
     }
 }
@@ -109,6 +115,20 @@ fn names(run: &Run) -> Vec<String> {
     run.segments()
         .iter()
         .map(|segment| names(&segment.renditions))
+        .collect()
+}
+
+/// The numbers that came late, each whole.
+fn late(run: &Run) -> Vec<u64> {
+    let remarks = run.remarks().into_iter();
+    remarks
+        .filter_map(|output| match output {
+            Output::Late(late) => {
+                assert_eq!(read(&late.segment.bytes).video.len(), 50);
+                Some(late.ordinal)
+            }
+            _ => None,
+        })
         .collect()
 }
 
@@ -239,23 +259,12 @@ fn a_rung_that_catches_up_is_waited_for_again() {
     assert_eq!(names[..2], ["source+480p", "source+480p"]);
     assert!(names.contains(&"source".to_owned()));
     assert_eq!(names[names.len() - 8..], ["source+480p"; 8]);
-    let late: Vec<u64> = run
-        .remarks()
-        .iter()
-        .filter_map(|output| match output {
-            Output::Late(late) => {
-                assert_eq!(read(&late.segment.bytes).video.len(), 50);
-                Some(late.ordinal)
-            }
-            _ => None,
-        })
-        .collect();
     let missing: Vec<u64> = (0..)
         .zip(&names)
         .filter(|(_, name)| *name == "source")
         .map(|(ordinal, _)| ordinal)
         .collect();
-    assert_eq!(late, missing);
+    assert_eq!(late(&run), missing);
 }
 
 #[test]
@@ -286,7 +295,7 @@ fn a_successor_of_a_lost_encoder_finds_its_place_at_the_next_cut() {
 }
 
 #[test]
-fn a_successor_that_starts_at_an_older_key_leaves_no_gap() {
+fn a_successor_that_starts_at_an_older_key_brings_late_what_was_not_waited_for() {
     let mut run = Run::new(mixed());
     let mut events = source_events(silent());
     let units = rung(silent());
@@ -295,10 +304,50 @@ fn a_successor_that_starts_at_an_older_key_leaves_no_gap() {
     events.push((lost, Event::Ended(0)));
     // It is fed from the key of the number it is to make again, faster than real time, until it is in step.
     for (at, event) in rung_events("480p", units[50..].to_vec(), LAG) {
-        events.push((at.max(lost + SECOND / 2), event));
+        events.push((at.max(lost + SECOND + SECOND / 2), event));
     }
+    events.push((
+        lost + SECOND + 1,
+        Event::Resume("480p", Some(silent().start + 4 * SECOND)),
+    ));
     play(&mut run, events);
-    assert_eq!(names(&run), ["source+480p"; 9]);
+    let mut expected = ["source+480p"; 9];
+    expected[2] = "source";
+    assert_eq!(names(&run), expected);
+    let (_, at) = run.published().nth(2).unwrap();
+    assert_eq!(
+        at,
+        Ticks(silent().start + 6 * SECOND),
+        "the source waits for nobody"
+    );
+    assert_eq!(late(&run), [2]);
+}
+
+#[test]
+fn a_ladder_without_the_source_goes_on_with_what_its_successor_repeats() {
+    let mut run = Run::new(ladder());
+    let mut events = source_events(silent());
+    let units = rung(silent());
+    let lost = silent().start + 5 * SECOND;
+    for id in ["720p", "480p"] {
+        events.extend(rung_events(id, units[..120].to_vec(), LAG));
+        for (at, event) in rung_events(id, units[100..].to_vec(), LAG) {
+            events.push((at.max(lost + SECOND), event));
+        }
+    }
+    events.push((lost, Event::Ended(0)));
+    events.push((
+        lost,
+        Event::Resume("720p", Some(silent().start + 4 * SECOND)),
+    ));
+    play(&mut run, events);
+    assert_eq!(run.durations(), [2.0; 9]);
+    assert_eq!(names(&run), ["720p+480p"; 9]);
+    assert_eq!(contents(run.segments()[2], "720p").video.len(), 50);
+    for id in ["720p", "480p"] {
+        let whole = joined(&run.segments(), id).video;
+        assert!(whole.windows(2).all(|pair| pair[1].1 > pair[0].1), "{id}");
+    }
 }
 
 #[test]
@@ -455,7 +504,7 @@ fn demotion_encodes_the_same_rendition_from_the_next_generation_on() {
 }
 
 #[test]
-fn a_rung_that_is_switched_on_later_is_waited_for_from_its_second_number_on() {
+fn a_rung_that_is_switched_on_later_is_waited_for_once_its_pictures_are_in_step() {
     let mut run = Run::new(Opening {
         audio: None,
         ..pass_through()
@@ -479,7 +528,7 @@ fn a_rung_that_is_switched_on_later_is_waited_for_from_its_second_number_on() {
             "source",
             "source",
             "source",
-            "source",
+            "source+480p",
             "source+480p",
             "source+480p",
             "source+480p",

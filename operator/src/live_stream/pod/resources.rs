@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use api::job::RING_MEBIBYTES;
 use api::stream_class::TranscodeMode;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -14,6 +15,8 @@ const BASE_MILLICORES: i64 = 100;
 /// An encoder before its first rendition.
 const ENCODER_MEBIBYTES: i64 = 96;
 const ENCODER_MILLICORES: i64 = 100;
+/// A second encoder, for the audio of pictures that are passed through above encoded ones.
+const AUDIO_ENCODER_MEBIBYTES: i64 = 64;
 /// The picture that a passed-through stream may turn out to need encoded after all.
 const UNKNOWN_HEIGHT: i64 = 1080;
 
@@ -43,9 +46,12 @@ fn measured(effective: &Effective) -> BTreeMap<String, Quantity> {
     let mut mebibytes = BASE_MEBIBYTES;
     if !heights.is_empty() {
         millicores += ENCODER_MILLICORES + pixels / 1_800;
-        mebibytes += ENCODER_MEBIBYTES + pixels / 10_000;
+        mebibytes += RING_MEBIBYTES + ENCODER_MEBIBYTES + pixels / 10_000;
+        if effective.class.mode == TranscodeMode::Auto {
+            mebibytes += AUDIO_ENCODER_MEBIBYTES;
+        }
     } else if effective.class.mode != TranscodeMode::Copy {
-        mebibytes += ENCODER_MEBIBYTES + self::pixels(UNKNOWN_HEIGHT) / 10_000;
+        mebibytes += RING_MEBIBYTES + ENCODER_MEBIBYTES + self::pixels(UNKNOWN_HEIGHT) / 10_000;
     }
     BTreeMap::from([
         ("cpu".to_owned(), Quantity(format!("{millicores}m"))),
@@ -83,10 +89,10 @@ mod tests {
     fn what_a_pod_gets_follows_what_it_encodes() {
         for (mode, preset, cpu, memory) in [
             (TranscodeMode::Copy, Preset::Source, "100m", "128Mi"),
-            (TranscodeMode::Auto, Preset::Source, "100m", "431Mi"),
-            (TranscodeMode::Transcode, Preset::Source, "1352m", "431Mi"),
-            (TranscodeMode::Auto, Preset::Low, "328m", "247Mi"),
-            (TranscodeMode::Auto, Preset::Ultra, "1067m", "380Mi"),
+            (TranscodeMode::Auto, Preset::Source, "100m", "463Mi"),
+            (TranscodeMode::Transcode, Preset::Source, "1352m", "463Mi"),
+            (TranscodeMode::Auto, Preset::Low, "328m", "343Mi"),
+            (TranscodeMode::Auto, Preset::Ultra, "1067m", "476Mi"),
         ] {
             let class = StreamClassSpec {
                 mode,

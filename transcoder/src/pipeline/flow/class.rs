@@ -26,3 +26,9 @@ pub(super) fn front_end(class: &JobClass) -> FrontEnd {
         feed: class.mode != TranscodeMode::Copy,
     })
 }
+
+/// How far back a number may lie that an encoder makes again: what is listed, and what is not complete yet.
+pub(super) fn kept(class: &JobClass) -> Ticks {
+    let seconds = class.playlist_duration_seconds + 2 * class.target_duration_seconds;
+    Ticks::from_seconds(i64::from(seconds))
+}

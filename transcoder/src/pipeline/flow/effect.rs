@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use media::ffmpeg::args::Encode;
-use media::segmenter::io::FinishedSegment;
+use media::segmenter::io::{FinishedSegment, LateSegment};
 
 use crate::packager::rates::RenditionFacts;
 use crate::pipeline::plan::{MediaPlan, Unusable};
@@ -12,6 +12,15 @@ use crate::pipeline::plan::{MediaPlan, Unusable};
 /// Which encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct EncoderId(pub(crate) u64);
+
+/// What an encoder is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Role {
+    /// It makes pictures, and the audio where no picture is passed through.
+    Pictures,
+    /// It makes the audio alone: whatever happens to pictures, those that are passed through keep their sound.
+    Audio,
+}
 
 /// The time, as a caller sees it.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +44,8 @@ pub(crate) enum Effect {
     Renditions(Vec<RenditionFacts>),
     /// A segment is complete.
     Segment(FinishedSegment),
+    /// A rendition of a number that was complete without it.
+    Late(LateSegment),
     /// A segment ended without a key.
     ForcedCut,
     /// An encoder is needed.
@@ -44,16 +55,11 @@ pub(crate) enum Effect {
         /// What it makes.
         encode: Encode,
     },
-    /// Input for an encoder.
-    Feed {
-        /// Which.
-        id: EncoderId,
-        /// Its next bytes.
-        bytes: Bytes,
-    },
     /// Nothing more follows for an encoder.
     CloseEncoder {
         /// Which.
         id: EncoderId,
+        /// Besides this.
+        rest: Vec<Bytes>,
     },
 }

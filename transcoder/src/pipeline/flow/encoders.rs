@@ -1,5 +1,5 @@
-//! The encoders of the flow, seen from the media's side: which generation each encodes for, and what its pipes bring.
-//! Starts and ends no process: it says what is to be started, fed and closed.
+//! The encoders of the flow, seen from the media's side: which generation each encodes for, what it is fed, and what its pipes bring.
+//! Starts and ends no process: it says what is to be started and closed.
 
 use std::time::Duration;
 
@@ -12,31 +12,35 @@ use media::time::Ticks;
 use media::unit::AccessUnit;
 
 use super::super::plan::MediaPlan;
-use super::effect::{Effect, EncoderId};
+use super::effect::{Effect, EncoderId, Role};
+use super::ring::{Cursor, Next, Ring};
 
 /// An encoder process is replaced after this: at the second meeting with the wrap of its clock it loses its place.
 const RENEWAL: Duration = Duration::from_secs(24 * 3600);
+/// Audio lies apart from the pictures of its time by no more than this in most sources.
+const AUDIO_SKEW: Ticks = Ticks::from_seconds(1);
 
-/// Every encoder that runs or still drains, oldest first.
-#[derive(Debug, Default)]
+/// Every encoder that runs or still drains, oldest first, and what they are fed.
+#[derive(Debug)]
 pub(super) struct Encoders {
     encoders: Vec<Running>,
     started: u64,
-    /// The input of the next encoder as far as it has come, tables first.
-    input: Option<Vec<Bytes>>,
-    fed: Option<Ticks>,
+    ring: Ring,
+    /// The source has come to this time.
+    fed: Ticks,
+    /// Where the last encoder of the audio ended.
+    audio: Option<Ticks>,
 }
 
 #[derive(Debug)]
 struct Running {
     id: EncoderId,
+    role: Role,
     generation: GenerationId,
     started: Duration,
-    /// It was found old enough to be replaced.
-    is_due: bool,
     pipes: Vec<Pipe>,
-    /// It gets what is fed.
-    is_current: bool,
+    /// What it has been fed; nothing more once that is over.
+    cursor: Option<Cursor>,
     /// It goes on where this one ends: what it brings waits for that.
     follows: Option<EncoderId>,
     held: Vec<Input>,
@@ -47,97 +51,146 @@ struct Pipe {
     /// Whose pictures it brings; audio has none.
     rendition: Option<RenditionId>,
     demuxer: PipeDemuxer,
-    brought: Option<Ticks>,
+    /// How far it has come.
+    brought: Ticks,
+}
+
+/// What one encoder is started for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Task<'a> {
+    /// What is played.
+    pub(super) plan: &'a MediaPlan,
+    /// Which part of that it makes.
+    pub(super) role: Role,
+    /// Of which timeline.
+    pub(super) generation: GenerationId,
+    /// From which time on; from the newest key where it is not said.
+    pub(super) from: Option<Ticks>,
 }
 
 impl Encoders {
+    /// None, with a ring that goes back so far.
+    pub(super) fn new(keep: Ticks) -> Self {
+        Self {
+            encoders: Vec::new(),
+            started: 0,
+            ring: Ring::new(keep),
+            fed: Ticks::ZERO,
+            audio: None,
+        }
+    }
+
     /// A new input begins with these tables: who was fed so far gets nothing more.
     pub(super) fn new_input(&mut self, tables: Bytes, effects: &mut Vec<Effect>) {
         self.close(effects);
-        self.input = Some(vec![tables]);
+        self.ring.begin(tables, self.fed);
     }
 
-    /// Whether the input of an encoder has begun that is not started yet.
-    pub(super) fn has_input(&self) -> bool {
-        self.input.is_some()
+    /// The input has come to a random access point. Whether an encoder may begin with it.
+    pub(super) fn key(&mut self, pts: Ticks, must: bool) -> bool {
+        self.ring.key(pts, must)
     }
 
-    /// Who is fed so far gets nothing more, and is told so by somebody else.
-    pub(super) fn abandon(&mut self) {
-        for one in &mut self.encoders {
-            one.is_current = false;
-        }
+    /// Whether an encoder that is started now begins with what follows.
+    pub(super) fn are_at_key(&self) -> bool {
+        self.ring.is_at_key()
     }
 
-    /// Starts an encoder on the input that has begun.
-    pub(super) fn start(
-        &mut self,
-        plan: &MediaPlan,
-        generation: GenerationId,
-        near: Ticks,
-        now: Duration,
-        effects: &mut Vec<Effect>,
-    ) {
-        let (Some(encode), Some(input)) = (&plan.encode, self.input.take()) else {
-            return;
-        };
-        self.started += 1;
-        let id = EncoderId(self.started);
-        let predecessor = self.encoders.last();
-        let follows = predecessor.filter(|last| last.generation == generation);
-        let follows = follows.map(|last| last.id);
-        self.encoders.push(Running {
-            id,
-            generation,
-            started: now,
-            is_due: false,
-            pipes: pipes(plan, encode, near),
-            is_current: true,
-            follows,
-            held: Vec::new(),
-        });
-        self.fed = None;
-        effects.push(Effect::StartEncoder {
-            id,
-            encode: encode.clone(),
-        });
-        effects.extend(input.into_iter().map(|bytes| Effect::Feed { id, bytes }));
+    /// Another timeline begins with what follows: nothing before it is encoded again.
+    pub(super) fn begin(&mut self, effects: &mut Vec<Effect>) {
+        self.close(effects);
+        self.ring.cut();
+        self.audio = None;
     }
 
     /// The input goes on.
-    pub(super) fn feed(&mut self, bytes: Bytes, effects: &mut Vec<Effect>) {
-        if let Some(input) = &mut self.input {
-            input.push(bytes);
-        } else if let Some(current) = self.encoders.iter().find(|one| one.is_current) {
-            let id = current.id;
-            effects.push(Effect::Feed { id, bytes });
-        }
+    pub(super) fn feed(&mut self, bytes: &Bytes) {
+        self.ring.push(bytes);
     }
 
     /// The source has come to this time: what was fed reaches so far.
     pub(super) fn fed(&mut self, pts: Ticks) {
-        self.fed = self.fed.max(Some(pts));
+        self.fed = pts;
+    }
+
+    /// How far the source has come.
+    pub(super) fn latest(&self) -> Ticks {
+        self.fed
+    }
+
+    /// Starts an encoder; `false` when there is nothing that it could begin with.
+    pub(super) fn start(&mut self, task: Task, now: Duration, effects: &mut Vec<Effect>) -> bool {
+        let parts = task.plan.encoders();
+        let Some((_, encode)) = parts.into_iter().find(|(role, _)| *role == task.role) else {
+            return true;
+        };
+        let from = match task.role {
+            Role::Pictures => task.from,
+            Role::Audio => self.audio.map(|end| end - AUDIO_SKEW),
+        };
+        let Some((cursor, near)) = self.ring.reader(from) else {
+            return false;
+        };
+        self.started += 1;
+        let id = EncoderId(self.started);
+        let predecessor = self.encoders.iter().rev();
+        let mut alike = predecessor.filter(|one| one.role == task.role);
+        let follows = alike.next().filter(|one| one.generation == task.generation);
+        self.encoders.push(Running {
+            id,
+            role: task.role,
+            generation: task.generation,
+            started: now,
+            pipes: pipes(task.plan, &encode, near),
+            cursor: Some(cursor),
+            follows: follows.map(|one| one.id),
+            held: Vec::new(),
+        });
+        effects.push(Effect::StartEncoder { id, encode });
+        true
+    }
+
+    /// Who is being fed.
+    pub(super) fn current(&self) -> Vec<EncoderId> {
+        let current = self.encoders.iter().filter(|one| one.cursor.is_some());
+        current.map(|one| one.id).collect()
+    }
+
+    /// What an encoder is fed next.
+    pub(super) fn input(&mut self, id: EncoderId) -> Next {
+        let mut encoders = self.encoders.iter_mut();
+        let cursor = encoders
+            .find(|one| one.id == id)
+            .and_then(|one| one.cursor.as_mut());
+        cursor.map_or(Next::Nothing, |cursor| self.ring.read(cursor))
     }
 
     /// Nothing more follows for who is fed now.
     pub(super) fn close(&mut self, effects: &mut Vec<Effect>) {
-        self.input = None;
-        for one in self.encoders.iter_mut().filter(|one| one.is_current) {
-            one.is_current = false;
-            effects.push(Effect::CloseEncoder { id: one.id });
+        for role in [Role::Pictures, Role::Audio] {
+            self.close_one(role, effects);
         }
     }
 
-    /// Whether the current encoder has become old enough to be replaced; said once.
-    pub(super) fn are_due(&mut self, now: Duration) -> bool {
-        let mut encoders = self.encoders.iter_mut();
-        let old = |one: &&mut Running| {
-            one.is_current && !one.is_due && now.saturating_sub(one.started) >= RENEWAL
-        };
-        encoders.find(old).is_some_and(|one| {
-            one.is_due = true;
-            true
-        })
+    /// Nothing follows for the one of this role but what it has not been fed yet.
+    pub(super) fn close_one(&mut self, role: Role, effects: &mut Vec<Effect>) {
+        for one in self.encoders.iter_mut().filter(|one| one.role == role) {
+            let Some(mut cursor) = one.cursor.take() else {
+                continue;
+            };
+            let mut rest = Vec::new();
+            while let Next::Bytes(bytes) = self.ring.read(&mut cursor) {
+                rest.push(bytes);
+            }
+            effects.push(Effect::CloseEncoder { id: one.id, rest });
+        }
+    }
+
+    /// One that is to be replaced for its age, if any.
+    pub(super) fn due(&self, now: Duration) -> Option<Role> {
+        let mut current = self.encoders.iter().filter(|one| one.cursor.is_some());
+        let due = current.find(|one| now.saturating_sub(one.started) >= RENEWAL)?;
+        Some(due.role)
     }
 
     /// A pipe has brought bytes: what the segmenter is to be told.
@@ -164,25 +217,28 @@ impl Encoders {
         for pipe in &mut one.pipes {
             let units = pipe.demuxer.finish();
             inputs.extend(pipe.inputs(one.generation, units));
-        }
-        match self
-            .encoders
-            .iter_mut()
-            .find(|next| next.follows == Some(id))
-        {
-            Some(successor) => {
-                successor.follows = None;
-                inputs.append(&mut successor.held);
+            if pipe.rendition.is_none() {
+                self.audio = Some(pipe.brought);
             }
-            None => inputs.push(Input::EncoderEnded(one.generation)),
+        }
+        let generation = one.generation;
+        let mut encoders = self.encoders.iter_mut();
+        if let Some(successor) = encoders.find(|next| next.follows == Some(id)) {
+            successor.follows = None;
+            inputs.append(&mut successor.held);
+        } else if self.encoders.iter().all(|one| one.generation != generation) {
+            inputs.push(Input::EncoderEnded(generation));
+        } else if one.role == Role::Pictures {
+            inputs.push(Input::PicturesEnded(generation));
         }
         inputs
     }
 
-    /// Whether an encoder that was not told to end is this one.
-    pub(super) fn is_current(&self, id: EncoderId) -> bool {
+    /// What an encoder does that was not told to end.
+    pub(super) fn role(&self, id: EncoderId) -> Option<Role> {
         let mut encoders = self.encoders.iter();
-        encoders.any(|one| one.id == id && one.is_current)
+        let current = encoders.find(|one| one.id == id && one.cursor.is_some())?;
+        Some(current.role)
     }
 
     /// Whether any runs or drains.
@@ -190,12 +246,12 @@ impl Encoders {
         self.encoders.is_empty()
     }
 
-    /// How far the slowest pipe of the current encoder is behind what was fed.
+    /// How far the slowest pipe of those that are fed is behind the source.
     pub(super) fn delay(&self) -> Option<Ticks> {
-        let fed = self.fed?;
-        let current = self.encoders.iter().find(|one| one.is_current)?;
-        let slowest = current.pipes.iter().map(|pipe| pipe.brought).min()??;
-        Some(Ticks((fed - slowest).0.max(0)))
+        let current = self.encoders.iter().filter(|one| one.cursor.is_some());
+        let pipes = current.flat_map(|one| &one.pipes);
+        let slowest = pipes.map(|pipe| pipe.brought).min()?;
+        Some(Ticks((self.fed - slowest).0.max(0)))
     }
 
     /// What a rendition's encoder really makes, once a picture has come.
@@ -219,7 +275,8 @@ impl Running {
 
 impl Pipe {
     fn inputs(&mut self, generation: GenerationId, units: Vec<AccessUnit>) -> Vec<Input> {
-        self.brought = self.brought.max(units.iter().map(|unit| unit.pts).max());
+        let latest = units.iter().map(|unit| unit.pts).max();
+        self.brought = self.brought.max(latest.unwrap_or(self.brought));
         let input = |unit| match &self.rendition {
             Some(rendition) => Input::EncodedVideo {
                 generation,
@@ -233,15 +290,16 @@ impl Pipe {
 }
 
 fn pipes(plan: &MediaPlan, encode: &Encode, near: Ticks) -> Vec<Pipe> {
-    let video = plan.encoded.iter().map(|rendition| Pipe {
+    let renditions = plan.encoded.iter().take(encode.rungs.len());
+    let video = renditions.map(|rendition| Pipe {
         rendition: Some(rendition.clone()),
         demuxer: PipeDemuxer::video(near),
-        brought: None,
+        brought: near,
     });
     let audio = encode.audio.then(|| Pipe {
         rendition: None,
         demuxer: PipeDemuxer::audio(near),
-        brought: None,
+        brought: near,
     });
     video.chain(audio).collect()
 }

@@ -1,0 +1,115 @@
+//! The part of the flow that deals with encoders: when one is started, from which key on, and what it brings.
+//! Synchronous like the rest; what processes do is told from outside.
+
+use bytes::Bytes;
+use media::time::Ticks;
+
+use super::Flow;
+use super::effect::{Effect, EncoderId, Now, Role};
+use super::encoders::Task;
+use super::ring::Next;
+
+impl Flow {
+    /// A pipe of an encoder has brought bytes.
+    pub(crate) fn encoded(
+        &mut self,
+        id: EncoderId,
+        pipe: usize,
+        bytes: &Bytes,
+        now: Now,
+    ) -> Vec<Effect> {
+        for input in self.encoders.media(id, pipe, bytes) {
+            self.tell(input, now);
+        }
+        self.effects()
+    }
+
+    /// An encoder has ended and its pipes are read to the end.
+    pub(crate) fn encoder_ended(&mut self, id: EncoderId, now: Now) -> Vec<Effect> {
+        for input in self.encoders.ended(id) {
+            self.tell(input, now);
+        }
+        self.effects()
+    }
+
+    /// What an encoder is for, if it was not told to end.
+    pub(crate) fn role(&self, id: EncoderId) -> Option<Role> {
+        self.encoders.role(id)
+    }
+
+    /// The encoders that are to be fed.
+    pub(crate) fn fed(&self) -> Vec<EncoderId> {
+        self.encoders.current()
+    }
+
+    /// What an encoder is fed next.
+    pub(crate) fn input(&mut self, id: EncoderId) -> Next {
+        self.encoders.input(id)
+    }
+
+    /// Nothing more is encoded in this role for now.
+    pub(crate) fn close_encoder(&mut self, role: Role) -> Vec<Effect> {
+        self.encoders.close_one(role, &mut self.effects);
+        self.effects()
+    }
+
+    /// A fresh encoder takes over, and makes again what is not complete.
+    pub(crate) fn restart_encoder(&mut self, role: Role, now: Now) -> Vec<Effect> {
+        self.encoders.close_one(role, &mut self.effects);
+        if !self.begins {
+            self.start_encoder(role, self.missing_from(), now);
+        }
+        self.effects()
+    }
+
+    /// Whether nothing of an encoder is awaited any more.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.encoders.is_empty()
+    }
+
+    /// How far the encoder is behind the source.
+    pub(crate) fn encoder_delay(&self) -> Option<Ticks> {
+        self.encoders.delay()
+    }
+
+    /// The encoders' input has come to a random access point: an encoder that is too old is replaced here.
+    pub(super) fn at_key(&mut self, pts: Ticks, now: Now) {
+        if self.encoders.key(pts, self.begins)
+            && !self.begins
+            && let Some(role) = self.encoders.due(now.monotonic)
+        {
+            self.encoders.close_one(role, &mut self.effects);
+            self.start_encoder(role, None, now);
+        }
+    }
+
+    pub(super) fn start_encoders(&mut self, now: Now) {
+        for role in [Role::Audio, Role::Pictures] {
+            self.start_encoder(role, None, now);
+        }
+    }
+
+    fn start_encoder(&mut self, role: Role, from: Option<Ticks>, now: Now) {
+        let Some(plan) = &self.plan else { return };
+        let task = Task {
+            plan,
+            role,
+            generation: self.generation,
+            from,
+        };
+        let effects = &mut self.effects;
+        if !self.encoders.start(task, now.monotonic, effects) {
+            self.front.restart_feed();
+        }
+    }
+
+    /// From where on pictures are encoded again; from the newest key where what is older is of no use any more: while a picture is
+    /// passed through, numbers go out without them, and players have been shown that they are missing.
+    fn missing_from(&self) -> Option<Ticks> {
+        let plan = self.plan.as_ref()?;
+        let from = self.segmenter.resumes_at(&plan.encoded)?;
+        let target = i64::from(self.class.target_duration_seconds);
+        let is_shown = self.encoders.latest() - from > Ticks::from_seconds(target * 3);
+        (!is_shown || !plan.passes_video_through()).then_some(from)
+    }
+}
