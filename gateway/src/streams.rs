@@ -64,6 +64,8 @@ struct Inner {
     shared: Shared,
     hold_time: Duration,
     holds: Semaphore,
+    /// Apart from the holds: who waits for more must not keep out who waits for a start.
+    news: Semaphore,
     active: RwLock<HashMap<String, Arc<Active>>>,
 }
 
@@ -88,6 +90,7 @@ impl Streams {
             shared,
             hold_time: limits.time,
             holds: Semaphore::new(limits.count),
+            news: Semaphore::new(limits.count),
             active: RwLock::default(),
         }))
     }
@@ -142,6 +145,23 @@ impl Streams {
             Err(_) => HoldEnd::Refused,
         });
         outcome
+    }
+
+    /// The channel's window once it lists something else than `known`; `known` again after `limit`, and at once when too many wait already.
+    pub async fn news(&self, slug: &str, need: &Need, known: Ready, limit: Duration) -> Ready {
+        let (Some(active), Ok(_permit)) = (self.0.find(slug), self.0.news.try_acquire()) else {
+            return known;
+        };
+        let metrics = &self.0.shared.metrics;
+        metrics.holding.inc();
+        active.waiting.fetch_add(1, Ordering::Relaxed);
+        let _guard = Waiting {
+            active: &active,
+            metrics,
+        };
+        let news = active.news(need, known.window.next_number());
+        let news = tokio::time::timeout(limit.min(self.0.hold_time), news).await;
+        news.ok().flatten().unwrap_or(known)
     }
 
     /// The presence store says that the stream's collection is under way: it is woken, if somebody still asks for it.
@@ -274,6 +294,21 @@ impl Active {
 
     fn is_followed(&self, now: Instant) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0 || now < *lock(&self.wished_at) + FOLLOW_AFTER
+    }
+
+    /// What is listed once it is something else; `None` when nothing is any more.
+    async fn news(&self, need: &Need, next_number: u64) -> Option<Ready> {
+        let mut status = self.status.subscribe();
+        loop {
+            let outlook = outlook(&status.borrow_and_update(), need, Instant::now());
+            let Outlook::Ready(ready) = outlook else {
+                return None;
+            };
+            if ready.window.next_number() != next_number {
+                return Some(ready);
+            }
+            status.changed().await.ok()?;
+        }
     }
 
     async fn wait(
@@ -444,6 +479,31 @@ mod tests {
         for _ in 0..50 {
             tokio::task::yield_now().await;
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_knows_what_is_listed_gets_more_when_it_is_there_and_the_same_after_a_while() {
+        let stage = Arc::new(Stage::default());
+        let streams = streams(&stage, 1);
+        stage.show(StreamPhase::Wanted, None);
+        stage.publish(1, 1, 10..11);
+        let known = ask(&streams).await.unwrap();
+        let wait = |known: Ready| {
+            let streams = streams.clone();
+            let need = Need::Listed("source".to_owned());
+            tokio::spawn(async move { streams.news("news-one", &need, known, 4 * SECOND).await })
+        };
+        let (one, too_many) = (wait(known.clone()), wait(known));
+        settle().await;
+        assert_eq!(streams.0.shared.metrics.holding.get(), 1);
+        assert_eq!(too_many.await.unwrap().window.next_number(), 11);
+        stage.publish(1, 2, 10..12);
+        let news = one.await.unwrap();
+        assert_eq!(news.window.next_number(), 12);
+        let begun = Instant::now();
+        assert_eq!(wait(news).await.unwrap().window.next_number(), 12);
+        assert_eq!(begun.elapsed(), 4 * SECOND);
+        assert_eq!(streams.0.shared.metrics.holding.get(), 0);
     }
 
     #[tokio::test(start_paused = true)]

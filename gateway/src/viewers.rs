@@ -32,7 +32,14 @@ struct Seen {
     /// Milliseconds since the epoch, as all moments here.
     last: AtomicU64,
     session_milliseconds: AtomicU64,
-    sessions: RwLock<HashMap<Signature, AtomicU64>>,
+    sessions: RwLock<HashMap<Signature, Session>>,
+}
+
+#[derive(Debug, Default)]
+struct Session {
+    last: AtomicU64,
+    /// The last playlist it was answered, as the caller numbers them.
+    answered: AtomicU64,
 }
 
 /// What a flush tells, and what the gauges show.
@@ -70,14 +77,28 @@ impl Viewers {
         seen.last.fetch_max(moment, Ordering::Relaxed);
         let in_use = milliseconds(SESSION_MINIMUM.max(3 * target));
         seen.session_milliseconds.store(in_use, Ordering::Relaxed);
-        if let Some(last) = read(&seen.sessions).get(id) {
-            last.fetch_max(moment, Ordering::Relaxed);
+        if let Some(session) = read(&seen.sessions).get(id) {
+            session.last.fetch_max(moment, Ordering::Relaxed);
             return;
         }
         let mut sessions = write(&seen.sessions);
         if sessions.len() < SESSIONS_MAXIMUM {
-            sessions.insert(*id, AtomicU64::new(moment));
+            let session = Session {
+                last: AtomicU64::new(moment),
+                ..Session::default()
+            };
+            sessions.insert(*id, session);
         }
+    }
+
+    /// Remembers which playlist a session is answered; whether that was the last one that it got. Not of a session that is not counted.
+    pub fn answers(&self, stream_uid: &str, id: &Signature, playlist: u64) -> bool {
+        let seen = self.seen(stream_uid);
+        let sessions = read(&seen.sessions);
+        let before = sessions
+            .get(id)
+            .map(|session| session.answered.swap(playlist, Ordering::Relaxed));
+        before == Some(playlist)
     }
 
     /// What was seen since `since`, the moment of the last flush that arrived, and what is in use. Drops what is over.
@@ -124,7 +145,9 @@ impl Seen {
     fn in_use(&self, moment: u64) -> usize {
         let span = self.session_milliseconds.load(Ordering::Relaxed);
         let mut sessions = write(&self.sessions);
-        sessions.retain(|_, last| moment.saturating_sub(last.load(Ordering::Relaxed)) < span);
+        sessions.retain(|_, session| {
+            moment.saturating_sub(session.last.load(Ordering::Relaxed)) < span
+        });
         sessions.len()
     }
 }
@@ -218,6 +241,20 @@ mod tests {
         assert_eq!(viewers.count(None, start + 15 * SECOND).sessions, 1);
         assert_eq!(viewers.count(None, start + 29 * SECOND).sessions, 1);
         assert_eq!(viewers.count(None, start + 30 * SECOND).sessions, 0);
+    }
+
+    #[test]
+    fn a_session_is_answered_a_playlist_again_when_it_was_its_last_one() {
+        let start = Instant::now();
+        let viewers = Viewers::new(start);
+        let (one, two) = ([1; 16], [2; 16]);
+        assert!(!viewers.answers("one", &one, 7) && !viewers.answers("one", &one, 7));
+        for id in [&one, &two] {
+            viewers.touch_session("one", id, TARGET, start);
+        }
+        let answers = [(one, 7), (one, 7), (two, 7), (one, 8), (one, 7)];
+        let answers = answers.map(|(id, playlist)| viewers.answers("one", &id, playlist));
+        assert_eq!(answers, [false, true, false, false, false]);
     }
 
     #[test]

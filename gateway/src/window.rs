@@ -12,6 +12,9 @@ use media::playlist::render;
 
 use crate::keys::Keys;
 
+/// Durations in the document are in ticks of 1/90000 s.
+const TICKS_PER_SECOND: u64 = 90_000;
+
 /// A version of the playlists, ready to be sent.
 #[derive(Debug)]
 pub struct Window {
@@ -68,6 +71,21 @@ impl Window {
             .renditions
             .iter()
             .any(|rendition| rendition.id == id)
+    }
+
+    /// The number after the last listed segment's.
+    #[must_use]
+    pub fn next_number(&self) -> u64 {
+        let last = self.document.segments.last();
+        last.map_or(0, |entry| entry.number + 1)
+    }
+
+    /// Whether less is listed than a playlist has for good (RFC 8216 section 6.2.2): who plays it has nothing in hand.
+    #[must_use]
+    pub fn is_filling(&self) -> bool {
+        let segments = self.document.segments.iter();
+        let ticks = segments.map(|entry| entry.duration_ticks).sum::<u64>();
+        ticks < 3 * TICKS_PER_SECOND * self.target().as_secs()
     }
 
     /// The target duration.
@@ -163,6 +181,14 @@ mod tests {
             format!("/seg/{UID}/{key}/480p/{name}")
         });
         assert_eq!(uris(text), expected);
+    }
+
+    #[test]
+    fn a_window_fills_until_it_lists_three_targets() {
+        let window = |numbers| Window::render(Arc::new(playlists(1, 3, numbers)), &keys());
+        let (short, full) = (window(10..15), window(10..16));
+        assert_eq!((short.next_number(), short.is_filling()), (15, true));
+        assert_eq!((full.next_number(), full.is_filling()), (16, false));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! `GET /hls/<session>/<rendition>/index.m3u8`: the live window. Most requests are answered from memory without a word to anyone.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -14,9 +16,12 @@ use super::{ANY_ORIGIN, PLAYLIST_TYPE};
 use crate::Gateway;
 use crate::metrics::Surface;
 use crate::session;
-use crate::streams::Need;
+use crate::streams::{Need, Ready};
 
 const CACHING: HeaderValue = HeaderValue::from_static("no-cache");
+
+/// How long a request waits for something new at most, well within what players wait for a playlist.
+const NEWS: Duration = Duration::from_secs(4);
 
 pub(super) fn router() -> Router<Arc<Gateway>> {
     Router::new().route("/hls/{session}/{rendition}/index.m3u8", get(media))
@@ -38,20 +43,41 @@ async fn playlist(gateway: &Gateway, session: &str, rendition: String) -> Result
     let session = &verified.session;
     gateway.access.still(&session.user, &session.channel, now)?;
     let need = Need::Listed(rendition);
-    let ready = gateway.window(&session.channel, &need).await?;
+    let mut ready = gateway.window(&session.channel, &need).await?;
     let target = ready.window.target();
     let moment = tokio::time::Instant::now();
     gateway
         .viewers
         .touch_session(&ready.stream_uid, &verified.id, target, moment);
-    let Need::Listed(rendition) = need else {
+    let Need::Listed(rendition) = &need else {
         return Err(Error::NotFound);
     };
-    let playlist = ready.window.media(&rendition).ok_or(Error::NotFound)?;
+    let answers = |ready: &Ready| {
+        let playlist = playlist_id(rendition, ready.window.next_number());
+        gateway
+            .viewers
+            .answers(&ready.stream_uid, &verified.id, playlist)
+    };
+    // A player that starts with the stream has nothing in hand, and one that finds nothing new stands still until it asks again: for half
+    // a target.
+    if answers(&ready) && ready.window.is_filling() {
+        let limit = target.min(NEWS);
+        let channel = &session.channel;
+        ready = gateway.streams.news(channel, &need, ready, limit).await;
+        answers(&ready);
+    }
+    let playlist = ready.window.media(rendition).ok_or(Error::NotFound)?;
     let headers = [
         (CONTENT_TYPE, PLAYLIST_TYPE),
         (CACHE_CONTROL, CACHING),
         (ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN),
     ];
     Ok((headers, playlist.clone()).into_response())
+}
+
+/// One number for what a session was answered: the rendition, and where its list ends.
+fn playlist_id(rendition: &str, next_number: u64) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (rendition, next_number).hash(&mut hasher);
+    hasher.finish()
 }

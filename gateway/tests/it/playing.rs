@@ -1,5 +1,7 @@
 //! A viewer plays a channel: master, media playlist, segments.
 
+use std::time::Duration;
+
 use api::names::segment_name;
 
 use crate::support::transcoder::Pod;
@@ -133,6 +135,25 @@ async fn a_rendition_that_the_stream_lacks_is_not_waited_for() {
         (answer.status, answer.header("headend-reason")),
         (404, "NotFound")
     );
+}
+
+#[tokio::test]
+async fn a_player_of_a_stream_that_has_just_begun_gets_the_next_segment_the_moment_it_is_there() {
+    let world = World::start().await;
+    let pod = Pod::start().await;
+    let uid = world.running("news-one", 3, &pod);
+    pod.publish(playlists(&uid, 3, 1, 10..11));
+    let variants = world.master("news-one").await.uris();
+    assert_eq!(world.get(&variants[0]).await.uris().len(), 1);
+    let publish = async {
+        while !world.metrics().contains("headend_gateway_holding 1") {
+            tokio::task::yield_now().await;
+        }
+        pod.publish(playlists(&uid, 3, 2, 10..12));
+    };
+    let asked = async { tokio::join!(world.get(&variants[0]), publish).0 };
+    let again = tokio::time::timeout(Duration::from_secs(10), asked).await;
+    assert_eq!(again.expect("a held request").uris().len(), 2);
 }
 
 #[tokio::test]

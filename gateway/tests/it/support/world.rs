@@ -144,6 +144,13 @@ impl World {
         }
     }
 
+    /// The metrics as they are scraped.
+    pub(crate) fn metrics(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        text
+    }
+
     pub(crate) async fn get(&self, uri: &str) -> Answer {
         self.get_with(uri, &[]).await
     }
