@@ -22,6 +22,8 @@ const AGAIN: Duration = Duration::from_millis(10);
 pub(crate) enum Renditions {
     /// The source alone, passed through.
     Copy,
+    /// The same, with segments that aim at a second.
+    ShortCopy,
     /// Three rungs of which the source is the highest, passed through.
     PassedLadder,
     /// Three rungs, all encoded.
@@ -31,11 +33,19 @@ pub(crate) enum Renditions {
 impl Renditions {
     fn arguments(self) -> [&'static str; 4] {
         let (preset, mode) = match self {
-            Self::Copy => ("source", "Copy"),
+            Self::Copy | Self::ShortCopy => ("source", "Copy"),
             Self::PassedLadder => ("high", "Auto"),
             Self::Ladder => ("high", "Transcode"),
         };
         ["--preset", preset, "--mode", mode]
+    }
+
+    /// The class `default`.
+    fn class(self) -> String {
+        let seconds = if self == Self::ShortCopy { 1 } else { 2 };
+        format!(
+            "apiVersion: headend.dev/v1alpha1\nkind: StreamClass\nmetadata: {{name: default}}\nspec: {{segmentDurationSeconds: {seconds}}}\n"
+        )
     }
 }
 
@@ -63,12 +73,16 @@ impl Standalone {
         let list = directory.join("channels.m3u");
         std::fs::write(&list, channel_list(channels))
             .context("failed to write the channel list")?;
+        let classes = directory.join("classes.yaml");
+        std::fs::write(&classes, renditions.class()).context("failed to write the class")?;
         let log = std::fs::File::create(directory.join("standalone.log"))
             .context("failed to create a log")?;
         let mut child = Command::new(program)
             .arg("--playlist")
             .arg(&list)
             .args(renditions.arguments())
+            .arg("--classes")
+            .arg(&classes)
             .args(["--listen", "127.0.0.1:0", "--idle-timeout-seconds"])
             .arg(idle.as_secs().to_string())
             .arg("--directory")

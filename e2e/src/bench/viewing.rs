@@ -1,5 +1,6 @@
 //! A start as a viewer sees it: until a picture is there, and how long it stood still until ten seconds are played. FFmpeg and hls.js in
-//! Chromium watch the product, FFmpeg's own HLS and GStreamer's, each started by the viewer's click; all take turns on the same source.
+//! Chromium watch the product, FFmpeg's own HLS and GStreamer's, each started by the viewer's click and with segments of a second where the
+//! GOP allows it; all take turns on the same source.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -116,7 +117,7 @@ impl Run<'_> {
         let channels = [("watched".to_owned(), source.to_owned())];
         let product = Standalone::start(
             self.program,
-            Renditions::Copy,
+            Renditions::ShortCopy,
             &channels,
             directory.path(),
             IDLE,
