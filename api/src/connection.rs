@@ -39,6 +39,34 @@ impl SourceTimeouts {
     }
 }
 
+/// A proxy through which everything of a provider is asked for.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderProxy {
+    /// `http://host:port`, which is asked to CONNECT, or `socks5://host:port`; without login. It may have a private address.
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = Rule::new("self.matches('^(http|socks5)://[^/@?#]+/?$')").message("must be http://host:port or socks5://host:port, without login"))]
+    pub url: String,
+    /// The proxy looks names up. Else that is done here: only addresses that the provider's egress allows are handed to the proxy,
+    /// which is the safe way; with this, only addresses that stand in a URL are checked, and the proxy has to refuse the others.
+    #[serde(default)]
+    pub resolves: bool,
+}
+
+/// The proxy of a source.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct JobProxy {
+    /// `http://host:port` or `socks5://host:port`.
+    pub url: String,
+    /// The proxy looks names up.
+    #[serde(default)]
+    pub resolves: bool,
+    /// Directory of the mounted Secret with its login, if it has one: files `proxy-username` and `proxy-password`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login_directory: Option<String>,
+}
+
 /// A live channel of an Xtream panel.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]

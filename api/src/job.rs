@@ -4,7 +4,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::connection::{LIMIT_MAXIMUM_SECONDS, SourceTimeouts, StalkerChannel, XtreamChannel};
+use crate::connection::{
+    JobProxy, LIMIT_MAXIMUM_SECONDS, SourceTimeouts, StalkerChannel, XtreamChannel,
+};
 use crate::live_stream::LiveStreamSpec;
 use crate::stream_class::{EgressPolicy, Preset, Rung, StreamClassSpec, TranscodeMode};
 
@@ -70,6 +72,9 @@ pub struct JobSource {
     /// Which addresses it may lead to, where that is not what the class says: a provider has a policy of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress: Option<EgressPolicy>,
+    /// What everything of it is asked for through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<JobProxy>,
     /// The connection slot that was granted, for a provider's source. Without a grant such a source must not be opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<SlotGrant>,
@@ -87,6 +92,7 @@ impl JobSource {
             headers: Vec::new(),
             timeouts: None,
             egress: None,
+            proxy: None,
             grant: None,
         }
     }

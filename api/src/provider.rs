@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::connection::{SourceTimeouts, XtreamOutput};
+use crate::connection::{ProviderProxy, SourceTimeouts, XtreamOutput};
 use crate::stream_class::EgressPolicy;
 
 /// One upstream account: where it is, which Secret has its login, how many connections it allows.
@@ -59,6 +59,9 @@ pub struct ProviderSpec {
     /// How long its channels may take for what, unless a stream says otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<SourceTimeouts>,
+    /// What everything of this provider is asked for through; its login are the keys `proxy-username` and `proxy-password` of the Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<ProviderProxy>,
     /// Which addresses it may send us to.
     #[serde(default)]
     pub egress: EgressPolicy,
@@ -97,4 +100,30 @@ pub struct ProviderSlot {
     pub stream_uid: String,
     /// The attempt that holds it.
     pub attempt: i32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_host_and_port_and_has_no_login_in_it() {
+        let of = |url: &str| {
+            let spec = serde_json::json!({
+                "type": "Xtream", "url": "http://panel.example:8080", "proxy": { "url": url }
+            });
+            Provider::new("one", serde_json::from_value(spec).unwrap()).validate_cel()
+        };
+        for good in ["http://proxy.example:3128", "socks5://10.0.0.1:1080/"] {
+            of(good).unwrap();
+        }
+        for bad in [
+            "https://proxy.example",
+            "http://user:word@proxy.example",
+            "socks5://proxy.example/path",
+        ] {
+            let message = of(bad).unwrap_err().to_string();
+            assert!(message.contains("without login"), "{bad}: {message}");
+        }
+    }
 }

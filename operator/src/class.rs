@@ -134,7 +134,7 @@ fn job_source(
         (None, None, Some(provider)) => {
             let name = &provider.name;
             return Err(invalid(format!(
-                "spec.sources[{index}] names the provider {name:?}: providers cannot be played yet, use url or urlSecretRef"
+                "spec.sources[{index}] names the provider {name:?}: a provider's connections are not counted yet, so its limit could not be kept; use url or urlSecretRef"
             )));
         }
         _ => {
@@ -152,6 +152,7 @@ fn job_source(
         headers: source.headers.iter().map(header).collect(),
         timeouts: source.timeouts,
         egress: None,
+        proxy: None,
         grant: None,
     })
 }

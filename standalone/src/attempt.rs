@@ -57,6 +57,7 @@ fn source((index, source): (usize, &Source)) -> Option<JobSource> {
         headers: source.headers.iter().map(header).collect(),
         timeouts: source.timeouts,
         egress: None,
+        proxy: None,
         grant: None,
     })
 }

@@ -101,14 +101,14 @@ impl Means {
         self.opener.milestones().begin();
         // Read each time: a mounted Secret may have been changed since.
         let target = request::of(source).await?;
-        let terms = request::terms(source, self.opener.terms());
+        let terms = request::terms(source, self.opener.terms()).await?;
         if let Target::Address(request) = &target
             && let Some(protocol) = Protocol::of(&request.url)
         {
             let own = source.egress.map(|egress| egress.allow_unpinned);
             let allowed = own.unwrap_or(self.allow_unpinned);
-            foreign::admit(terms, allowed, protocol, &request.url).await?;
             let patience = terms.patience;
+            foreign::admit(terms, allowed, protocol, &request.url).await?;
             let launcher = &self.launcher;
             let adapter = Adapter::open(launcher, processes, protocol, &request.url, patience);
             return Ok(Open::Adapter(Box::new(adapter.await?)));

@@ -20,10 +20,12 @@ use rustls_platform_verifier::Verifier;
 use tokio::time::timeout;
 use tower::{BoxError, Service};
 
-use crate::egress::{CheckedResolver, EgressPolicy};
+use crate::egress::{CheckedResolver, Names};
 use crate::failure::SourceFailure;
 use crate::milestones::{Milestone, Milestones};
+use crate::proxy::Proxy;
 use crate::sockets::Sockets;
+use crate::source::Terms;
 use crate::unhurried::Unhurried;
 
 /// What a connection reads ahead at most: a fraction of a second of any stream.
@@ -64,10 +66,12 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// TCP connections to checked addresses.
+/// TCP connections to checked addresses, through a proxy where there is one.
 #[derive(Clone)]
 pub(crate) struct Plain {
-    http: HttpConnector<CheckedResolver>,
+    tcp: HttpConnector<CheckedResolver>,
+    /// Where there is one, `tcp` is for its own address.
+    proxy: Option<(Proxy, CheckedResolver)>,
     sockets: Sockets,
 }
 
@@ -77,30 +81,50 @@ impl Service<Uri> for Plain {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.http.poll_ready(context).map_err(BoxError::from)
+        self.tcp.poll_ready(context).map_err(BoxError::from)
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let place = self.sockets.enter();
-        let connecting = self.http.call(uri);
+        let mut tcp = self.tcp.clone();
+        let proxy = self.proxy.clone();
         Box::pin(async move {
             let place = place?;
-            let stream = connecting.await?.into_inner();
+            let connected = match proxy {
+                None => tcp.call(uri).await?,
+                Some((proxy, names)) => proxy.connect(tcp, names, uri).await?,
+            };
+            let stream = connected.into_inner();
             Ok(TokioIo::new(Unhurried::new(stream, place)))
         })
     }
 }
 
-/// A client under a policy; lookup, connection and TLS together may take so long.
-pub(crate) fn client(
-    policy: EgressPolicy,
-    patience: Duration,
-    tls: ClientConfig,
-    milestones: &Milestones,
-    sockets: &Sockets,
-) -> Client {
-    let resolver = CheckedResolver(policy, milestones.clone());
-    let mut http = HttpConnector::new_with_resolver(resolver);
+/// What the clients of one opener have in common, whatever their terms.
+#[derive(Clone, Default)]
+pub(crate) struct Common {
+    pub(crate) names: Names,
+    pub(crate) milestones: Milestones,
+    pub(crate) sockets: Sockets,
+}
+
+/// A client under a source's terms.
+pub(crate) fn client(terms: &Terms, tls: ClientConfig, common: &Common) -> Client {
+    let resolver = |policy, milestones| CheckedResolver {
+        policy,
+        names: common.names.clone(),
+        milestones,
+    };
+    let checked = resolver(terms.policy, common.milestones.clone());
+    let (checked, proxy) = match &terms.proxy {
+        None => (checked, None),
+        Some(proxy) => {
+            // Nobody asks how long the lookup of a proxy takes.
+            let own = resolver(proxy.policy(), Milestones::default());
+            (own, Some((proxy.clone(), checked)))
+        }
+    };
+    let mut http = HttpConnector::new_with_resolver(checked);
     http.enforce_http(false);
     http.set_nodelay(true);
     let https = HttpsConnectorBuilder::new()
@@ -108,8 +132,9 @@ pub(crate) fn client(
         .https_or_http()
         .enable_http1()
         .wrap_connector(Plain {
-            http,
-            sockets: sockets.clone(),
+            tcp: http,
+            proxy,
+            sockets: common.sockets.clone(),
         });
     legacy::Client::builder(TokioExecutor::new())
         .pool_max_idle_per_host(0)
@@ -117,8 +142,8 @@ pub(crate) fn client(
         .http1_ignore_invalid_headers_in_responses(true)
         .build(Connector {
             https,
-            patience,
-            milestones: milestones.clone(),
+            patience: terms.patience.connect,
+            milestones: common.milestones.clone(),
         })
 }
 

@@ -122,9 +122,42 @@ impl EgressPolicy {
     }
 }
 
+/// Where names are looked up.
+#[derive(Clone, Default)]
+pub(crate) enum Names {
+    /// As the system does.
+    #[default]
+    System,
+    /// As a test says.
+    #[cfg(test)]
+    Told(std::sync::Arc<Told>),
+}
+
+#[cfg(test)]
+type Told = dyn Fn(&str) -> Vec<SocketAddr> + Send + Sync;
+
+impl Names {
+    #[cfg(test)]
+    pub(crate) fn from_fn(tell: impl Fn(&str) -> Vec<SocketAddr> + Send + Sync + 'static) -> Self {
+        Self::Told(std::sync::Arc::new(tell))
+    }
+
+    async fn look_up(&self, name: &str) -> std::io::Result<Vec<SocketAddr>> {
+        match self {
+            Self::System => Ok(tokio::net::lookup_host((name, 0)).await?.collect()),
+            #[cfg(test)]
+            Self::Told(tell) => Ok(tell(name)),
+        }
+    }
+}
+
 /// Looks names up and hands out only addresses that the policy allows, so that a connection cannot go anywhere else.
-#[derive(Debug, Clone)]
-pub(crate) struct CheckedResolver(pub(crate) EgressPolicy, pub(crate) Milestones);
+#[derive(Clone)]
+pub(crate) struct CheckedResolver {
+    pub(crate) policy: EgressPolicy,
+    pub(crate) names: Names,
+    pub(crate) milestones: Milestones,
+}
 
 impl Service<Name> for CheckedResolver {
     type Response = std::vec::IntoIter<SocketAddr>;
@@ -136,11 +169,15 @@ impl Service<Name> for CheckedResolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let (policy, milestones) = (self.0, self.1.clone());
+        let Self {
+            policy,
+            names,
+            milestones,
+        } = self.clone();
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let found = names.look_up(name.as_str()).await?;
             milestones.reach(Milestone::Resolved);
-            Ok(policy.admit(name.as_str(), found)?.into_iter())
+            Ok(policy.admit(name.as_str(), found.into_iter())?.into_iter())
         })
     }
 }

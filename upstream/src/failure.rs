@@ -6,6 +6,7 @@ use std::time::Duration;
 use api::condition::Reason;
 
 use crate::egress::Refused;
+use crate::proxy::ProxyFailure;
 
 const DETAIL_MAXIMUM: usize = 200;
 
@@ -149,6 +150,10 @@ pub(crate) fn opening(origin: &str, error: &hyper_util::client::legacy::Error) -
         let refused = refused.clone();
         return SourceFailure::EgressRefused { origin, refused };
     }
+    if let Some(failed) = find::<ProxyFailure>(error) {
+        let detail = failed.to_string();
+        return SourceFailure::ConnectFailed { origin, detail };
+    }
     let detail = innermost(error);
     if error.is_connect() {
         SourceFailure::ConnectFailed { origin, detail }
@@ -177,7 +182,7 @@ fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
 }
 
 /// The innermost cause: the outer ones say less.
-fn innermost(error: &dyn Error) -> String {
+pub(crate) fn innermost(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

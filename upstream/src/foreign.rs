@@ -84,7 +84,15 @@ pub async fn admit(
     if !allow_unpinned {
         return Err(SourceFailure::EgressUnpinned { origin });
     }
-    let Terms { policy, patience } = terms;
+    let Terms {
+        policy,
+        patience,
+        proxy,
+    } = terms;
+    if proxy.is_some() {
+        let detail = format!("{origin} cannot be asked for through a proxy");
+        return Err(SourceFailure::InvalidRequest { detail });
+    }
     let (host, port) = place(protocol, url)?;
     let failed = |detail: String| SourceFailure::ConnectFailed {
         origin: origin.clone(),
@@ -169,7 +177,12 @@ mod tests {
         let url = Url::parse(url).unwrap();
         let protocol = Protocol::of(&url).unwrap();
         let patience = Patience::default();
-        let admitted = admit(Terms { policy, patience }, allow_unpinned, protocol, &url).await;
+        let terms = Terms {
+            policy,
+            patience,
+            proxy: None,
+        };
+        let admitted = admit(terms, allow_unpinned, protocol, &url).await;
         admitted.map_err(|failure| (failure.reason(), failure.to_string()))
     }
 
@@ -182,6 +195,20 @@ mod tests {
         assert!(message.contains("rtmp://a.example:"), "{message}");
         assert!(message.contains("egress.allowUnpinned"), "{message}");
         assert!(!message.contains("secret"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn nothing_goes_past_a_proxy() {
+        let proxy = crate::proxy::Proxy::new("http://proxy.example", true, None, STRICT);
+        let terms = Terms {
+            policy: STRICT,
+            patience: Patience::default(),
+            proxy: Some(proxy.unwrap()),
+        };
+        let url = Url::parse("rtmp://1.1.1.1/live").unwrap();
+        let protocol = Protocol::of(&url).unwrap();
+        let failure = admit(terms, true, protocol, &url).await.unwrap_err();
+        assert!(failure.to_string().contains("through a proxy"), "{failure}");
     }
 
     #[tokio::test]

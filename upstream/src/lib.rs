@@ -10,6 +10,7 @@ pub mod input;
 mod login;
 pub mod milestones;
 pub mod provider;
+pub mod proxy;
 mod redirect;
 pub mod sockets;
 pub mod source;

@@ -20,10 +20,13 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use crate::client::{Client, client, trusting_nobody, trusting_the_system};
+use crate::client::{Client, Common, client, trusting_nobody, trusting_the_system};
 use crate::egress::EgressPolicy;
+#[cfg(test)]
+use crate::egress::Names;
 use crate::failure::{self, SourceFailure};
 use crate::milestones::{Milestone, Milestones};
+use crate::proxy::Proxy;
 use crate::redirect;
 use crate::sockets::Sockets;
 use asking::{ask_for, headers};
@@ -63,12 +66,14 @@ pub struct SourceRequest {
 }
 
 /// Under which terms a source is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
     /// Which addresses may be connected to.
     pub policy: EgressPolicy,
     /// How long is waited for what.
     pub patience: Patience,
+    /// What every connection goes through.
+    pub proxy: Option<Proxy>,
 }
 
 /// Opens sources under the same terms. Cheap to clone; loads the certificates of the system on the first `https` address only.
@@ -79,8 +84,7 @@ pub struct Opener {
 
 struct Shared {
     terms: Terms,
-    milestones: Milestones,
-    sockets: Sockets,
+    common: Common,
     plain: Client,
     secure: OnceCell<Client>,
     trust: Arc<Trust>,
@@ -110,28 +114,18 @@ impl Opener {
             roots,
             config: OnceCell::new(),
         };
-        let terms = Terms { policy, patience };
-        let (milestones, sockets) = (Milestones::default(), Sockets::default());
-        Self::build(terms, milestones, sockets, Arc::new(trust))
+        let terms = Terms {
+            policy,
+            patience,
+            proxy: None,
+        };
+        Self::build(terms, Common::default(), Arc::new(trust))
     }
 
-    fn build(
-        terms: Terms,
-        milestones: Milestones,
-        sockets: Sockets,
-        trust: Arc<Trust>,
-    ) -> Result<Self, SourceFailure> {
-        let Terms { policy, patience } = terms;
+    fn build(terms: Terms, common: Common, trust: Arc<Trust>) -> Result<Self, SourceFailure> {
         let shared = Shared {
-            plain: client(
-                policy,
-                patience.connect,
-                trusting_nobody()?,
-                &milestones,
-                &sockets,
-            ),
-            milestones,
-            sockets,
+            plain: client(&terms, trusting_nobody()?, &common),
+            common,
             secure: OnceCell::new(),
             terms,
             trust,
@@ -144,19 +138,19 @@ impl Opener {
     /// How far its connections come, and when.
     #[must_use]
     pub fn milestones(&self) -> &Milestones {
-        &self.shared.milestones
+        &self.shared.common.milestones
     }
 
     /// The sockets of its connections.
     #[must_use]
     pub fn sockets(&self) -> &Sockets {
-        &self.shared.sockets
+        &self.shared.common.sockets
     }
 
     /// The terms it asks under.
     #[must_use]
     pub fn terms(&self) -> Terms {
-        self.shared.terms
+        self.shared.terms.clone()
     }
 
     /// The same under other terms; its milestones and sockets are these.
@@ -168,8 +162,22 @@ impl Opener {
             return Ok(self.clone());
         }
         let shared = &self.shared;
-        let (milestones, sockets) = (shared.milestones.clone(), shared.sockets.clone());
-        Self::build(terms, milestones, sockets, Arc::clone(&shared.trust))
+        Self::build(terms, shared.common.clone(), Arc::clone(&shared.trust))
+    }
+
+    /// Names are looked up as a test says.
+    #[cfg(test)]
+    pub(crate) fn with_names(
+        policy: EgressPolicy,
+        patience: Patience,
+        names: Names,
+    ) -> Result<Self, SourceFailure> {
+        let opener = Self::new(policy, patience)?;
+        let common = Common {
+            names,
+            ..Common::default()
+        };
+        Self::build(opener.terms(), common, Arc::clone(&opener.shared.trust))
     }
 
     /// Asks for a source and follows its redirects until it delivers.
@@ -199,7 +207,7 @@ impl Opener {
                     silence: patience.silence,
                     deadline: Some(deadline),
                     waiting_since: Some(started),
-                    milestones: self.shared.milestones.clone(),
+                    milestones: self.shared.common.milestones.clone(),
                 });
             };
             redirect::strip_credentials(&mut headers, &url, &next);
@@ -238,16 +246,8 @@ impl Opener {
             return Ok(&shared.plain);
         }
         let build = || async {
-            let Terms { policy, patience } = shared.terms;
             let config = shared.trust.config().await?;
-            let (milestones, sockets) = (&shared.milestones, &shared.sockets);
-            Ok(client(
-                policy,
-                patience.connect,
-                config,
-                milestones,
-                sockets,
-            ))
+            Ok(client(&shared.terms, config, &shared.common))
         };
         shared.secure.get_or_try_init(build).await
     }

@@ -18,7 +18,7 @@ use crate::source::{Opener, SourceRequest};
 const EXPLANATION: Duration = Duration::from_secs(5);
 
 /// The login of an account. Has no form that can be shown.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Login {
     /// Its name.
     pub username: String,

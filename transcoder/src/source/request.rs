@@ -5,12 +5,13 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use api::connection::{StalkerChannel, XtreamOutput};
+use api::connection::{JobProxy, StalkerChannel, XtreamOutput};
 use api::job::{JobSource, SourceAddress};
 use tokio::io::AsyncReadExt;
 use upstream::egress::EgressPolicy;
 use upstream::failure::SourceFailure;
 use upstream::provider::Target;
+use upstream::proxy::Proxy;
 use upstream::source::{Patience, SourceRequest, Terms};
 use upstream::stalker;
 use upstream::xtream;
@@ -137,14 +138,18 @@ async fn word(directory: &Path, key: &str) -> Result<String, SourceFailure> {
 }
 
 /// The terms of a source: its own word first.
-pub(super) fn terms(source: &JobSource, of_class: Terms) -> Terms {
+pub(super) async fn terms(source: &JobSource, of_class: Terms) -> Result<Terms, SourceFailure> {
     let said = source.timeouts.unwrap_or_default();
     let or = |seconds: Option<i32>, otherwise| {
         let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
         seconds.map_or(otherwise, Duration::from_secs)
     };
     let patience = of_class.patience;
-    Terms {
+    let proxy = match &source.proxy {
+        Some(proxy) => Some(proxy_of(proxy, of_class.policy).await?),
+        None => None,
+    };
+    Ok(Terms {
         patience: Patience {
             connect: or(said.connect_seconds, patience.connect),
             first_byte: or(said.first_byte_seconds, patience.first_byte),
@@ -158,7 +163,25 @@ pub(super) fn terms(source: &JobSource, of_class: Terms) -> Terms {
                 }),
             ..of_class.policy
         },
-    }
+        proxy,
+    })
+}
+
+/// The proxy of a source. Its own address is the platform team's word, so it may be private.
+async fn proxy_of(proxy: &JobProxy, of_class: EgressPolicy) -> Result<Proxy, SourceFailure> {
+    let directory = proxy.login_directory.as_deref().map(Path::new);
+    let login = match directory {
+        Some(directory) if has(directory, "proxy-username").await => Some(xtream::Login {
+            username: word(directory, "proxy-username").await?,
+            password: word(directory, "proxy-password").await?,
+        }),
+        _ => None,
+    };
+    let policy = EgressPolicy {
+        allow_private: true,
+        ..of_class
+    };
+    Proxy::new(&proxy.url, proxy.resolves, login, policy)
 }
 
 async fn read(path: &Path, what: &str) -> Result<String, SourceFailure> {
@@ -201,14 +224,15 @@ mod tests {
     use super::*;
     use crate::fixtures;
 
-    #[test]
-    fn a_source_is_waited_for_as_it_says_and_else_like_all_others() {
+    #[tokio::test]
+    async fn a_source_is_waited_for_as_it_says_and_else_like_all_others() {
         let of_class = Terms {
             policy: EgressPolicy::default(),
             patience: Patience::default(),
+            proxy: None,
         };
         let plain = fixtures::source(0, "http://a.example");
-        assert_eq!(terms(&plain, of_class), of_class);
+        assert_eq!(terms(&plain, of_class.clone()).await, Ok(of_class.clone()));
         let slow = JobSource {
             timeouts: Some(SourceTimeouts {
                 silence_seconds: Some(12),
@@ -220,7 +244,8 @@ mod tests {
             silence: Duration::from_secs(12),
             ..Patience::default()
         };
-        assert_eq!(terms(&slow, of_class).patience, expected);
+        let said = terms(&slow, of_class.clone()).await.unwrap();
+        assert_eq!(said.patience, expected);
         let inner = JobSource {
             egress: Some(api::stream_class::EgressPolicy {
                 allow_private_addresses: true,
@@ -228,7 +253,8 @@ mod tests {
             }),
             ..slow
         };
-        assert!(terms(&inner, of_class).policy.allow_private);
+        let said = terms(&inner, of_class).await.unwrap();
+        assert!(said.policy.allow_private);
     }
 
     #[tokio::test]
@@ -303,6 +329,45 @@ mod tests {
         };
         let message = of(&without).await.err().unwrap().to_string();
         assert!(message.contains("granted"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn a_proxys_login_is_read_from_the_secret_and_its_address_may_be_private() {
+        let directory = tempfile::tempdir().unwrap();
+        let of_class = Terms {
+            policy: EgressPolicy::default(),
+            patience: Patience::default(),
+            proxy: None,
+        };
+        let through = |url: &str| JobSource {
+            proxy: Some(JobProxy {
+                url: url.to_owned(),
+                resolves: true,
+                login_directory: Some(directory.path().to_string_lossy().into_owned()),
+            }),
+            ..fixtures::source(0, "http://a.example")
+        };
+        let inner = EgressPolicy {
+            allow_private: true,
+            ..EgressPolicy::default()
+        };
+        let address = "socks5://10.0.0.1:1080";
+        let proxy = |login| Proxy::new(address, true, login, inner).unwrap();
+        let said = terms(&through(address), of_class.clone()).await.unwrap();
+        assert_eq!(said.proxy, Some(proxy(None)));
+        assert!(!said.policy.allow_private, "that is the proxy's alone");
+        let write = |key: &str| std::fs::write(directory.path().join(key), "word\n").unwrap();
+        write("proxy-username");
+        write("proxy-password");
+        let word = || "word".to_owned();
+        let login = xtream::Login {
+            username: word(),
+            password: word(),
+        };
+        let said = terms(&through(address), of_class.clone()).await.unwrap();
+        assert_eq!(said.proxy, Some(proxy(Some(login))));
+        let local = terms(&through("http://127.0.0.1:3128"), of_class).await;
+        assert!(matches!(local, Err(SourceFailure::EgressRefused { .. })));
     }
 
     #[tokio::test]
