@@ -81,6 +81,8 @@ pub struct Panel {
 #[derive(Debug, Clone)]
 struct Shared {
     account: Arc<Mutex<Account>>,
+    /// Where the live source is, which serves the playlists.
+    source: SocketAddr,
     channels: watch::Receiver<Option<Channels>>,
 }
 
@@ -102,6 +104,7 @@ impl Panel {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let shared = Shared {
             account: Arc::new(Mutex::new(Account::new(settings))),
+            source: source.address(),
             channels: source.channels(),
         };
         let router = Router::new()

@@ -53,9 +53,7 @@ async fn live(
     State(shared): State<Shared>,
     Path((username, password, file)): Path<(String, String, String)>,
 ) -> Response {
-    let Some(channel) = file.strip_suffix(".ts") else {
-        return StatusCode::NOT_FOUND.into_response();
-    };
+    let (channel, extension) = file.rsplit_once('.').unwrap_or((&file, ""));
     let known = {
         let channels = shared.channels.borrow();
         channels
@@ -67,8 +65,14 @@ async fn live(
     if !account.knows(&username, &password) || !account.is_active() || !account.has_room() {
         return refused.into_response();
     }
-    if !known {
-        return StatusCode::NOT_FOUND.into_response();
+    match (known, extension) {
+        (true, "ts") => {}
+        // Playlists are counted by nobody here: the source's own server has them.
+        (true, "m3u8") => {
+            let location = format!("http://{}/{channel}/index.m3u8", shared.source);
+            return (StatusCode::FOUND, [(header::LOCATION, location)]).into_response();
+        }
+        _ => return StatusCode::NOT_FOUND.into_response(),
     }
     let token = account.link(channel);
     let left = account.settings.redirects.saturating_sub(1);

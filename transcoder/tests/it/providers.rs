@@ -52,6 +52,14 @@ fn xtream(index: i32, panel: &Panel, channel: &str, secret: &Path) -> JobSource 
     }
 }
 
+fn xtream_playlist(index: i32, panel: &Panel, channel: &str, secret: &Path) -> JobSource {
+    let mut source = xtream(index, panel, channel, secret);
+    if let SourceAddress::Xtream(channel) = &mut source.address {
+        channel.output = XtreamOutput::M3u8;
+    }
+    source
+}
+
 fn stalker(index: i32, panel: &Panel, channel: &str, secret: &Path) -> JobSource {
     let address = SourceAddress::Stalker(StalkerChannel {
         url: panel.portal_url(),
@@ -141,6 +149,15 @@ async fn another_channel_of_the_account_is_tried_once_its_patience_is_used_up() 
     // At once, and after 0, 1, 2, 4 and 8 seconds.
     assert_eq!(watched.asked_for("/gone.ts"), 6);
     assert_eq!(watched.asked_for("/101.ts"), 1);
+    watched.stop().await;
+}
+
+#[tokio::test]
+async fn a_panels_playlist_plays_like_its_stream() {
+    let watched = watch(xtream_playlist, PanelSettings::default(), &["101"]).await;
+    watched.attempt.live().await;
+    watched.attempt.playlists_grow(2).await;
+    assert_eq!(watched.asked_for("/101.m3u8"), 1);
     watched.stop().await;
 }
 
