@@ -43,7 +43,8 @@ impl SourceTimeouts {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ProviderProxy {
-    /// `http://host:port`, which is asked to CONNECT, or `socks5://host:port`; without login. It may have a private address.
+    /// `http://host:port` or `socks5://host:port`, without login. It may have a private address. An HTTP proxy is asked to CONNECT,
+    /// to ports such as 80 and 8080 too; where it resolves, it is sent requests for plain HTTP as they are.
     #[schemars(length(min = 1, max = 512))]
     #[x_kube(validation = Rule::new("self.matches('^(http|socks5)://[^/@?#]+/?$')").message("must be http://host:port or socks5://host:port, without login"))]
     pub url: String,

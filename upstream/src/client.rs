@@ -90,12 +90,12 @@ impl Service<Uri> for Plain {
         let proxy = self.proxy.clone();
         Box::pin(async move {
             let place = place?;
-            let connected = match proxy {
-                None => tcp.call(uri).await?,
+            let (connected, is_forwarded) = match proxy {
+                None => (tcp.call(uri).await?, false),
                 Some((proxy, names)) => proxy.connect(tcp, names, uri).await?,
             };
-            let stream = connected.into_inner();
-            Ok(TokioIo::new(Unhurried::new(stream, place)))
+            let stream = Unhurried::new(connected.into_inner(), place);
+            Ok(TokioIo::new(stream.forwarded(is_forwarded)))
         })
     }
 }

@@ -1,5 +1,5 @@
-//! A proxy between us and the addresses of a provider: HTTP (CONNECT) or SOCKS5. The proxy is handed checked addresses, unless it is
-//! the one that looks names up; nothing here shows its login.
+//! A proxy between us and the addresses of a provider: HTTP or SOCKS5. The proxy is handed checked addresses, unless it is the one that
+//! looks names up; nothing here shows its login.
 
 use std::fmt;
 use std::io;
@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use http::{HeaderValue, Uri};
+use http::{HeaderValue, StatusCode, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::rt::TokioIo;
@@ -118,9 +118,45 @@ impl Proxy {
         self.policy
     }
 
-    /// A connection to what a URI names. Where the proxy does not resolve, `names` does, and hands out checked addresses only.
+    /// Whether it is sent requests for such an address instead of being asked to CONNECT, which many do for port 443 alone. A request
+    /// names the host once (RFC 9112, 3.2.2), so that no address can be handed over beside it.
+    fn forwards(&self, scheme: Option<&str>) -> bool {
+        self.protocol == Protocol::Http && self.resolves && scheme == Some("http")
+    }
+
+    /// What a request that it forwards carries for it, where there is anything.
+    pub(crate) fn authorization(&self, url: &Url) -> Option<HeaderValue> {
+        let login = self.login.as_ref()?;
+        let forwards = self.forwards(Some(url.scheme()));
+        let mut value = basic(login).ok().filter(|_| forwards)?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    /// What its answer to a request that it should forward means, where that is not the source's own.
+    pub(crate) fn refusal(&self, url: &Url, status: StatusCode) -> Option<String> {
+        let is_its_own = status == StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+        (is_its_own && self.forwards(Some(url.scheme())))
+            .then(|| self.failure("proxy authorization required").to_string())
+    }
+
+    /// A connection to what a URI names, and whether the proxy forwards requests on it.
+    /// Where the proxy does not resolve, `names` does, and hands out checked addresses only.
     pub(crate) async fn connect(
-        self,
+        &self,
+        own: HttpConnector<CheckedResolver>,
+        names: CheckedResolver,
+        uri: Uri,
+    ) -> Result<(TokioIo<TcpStream>, bool), BoxError> {
+        if self.forwards(uri.scheme_str()) {
+            return Ok((self.reach(own).await?, true));
+        }
+        let connected = self.beyond(own, names, uri).await?;
+        Ok((connected, false))
+    }
+
+    async fn beyond(
+        &self,
         own: HttpConnector<CheckedResolver>,
         names: CheckedResolver,
         uri: Uri,
@@ -146,17 +182,21 @@ impl Proxy {
         Err(failed)
     }
 
-    async fn tunnel(
+    async fn reach(
         &self,
         mut own: HttpConnector<CheckedResolver>,
+    ) -> Result<TokioIo<TcpStream>, BoxError> {
+        let connected = own.call(uri(self.to_string())?).await;
+        connected.map_err(|error| self.failed(&error, "not reached"))
+    }
+
+    async fn tunnel(
+        &self,
+        own: HttpConnector<CheckedResolver>,
         target: String,
     ) -> Result<TokioIo<TcpStream>, BoxError> {
         let (proxy, destination) = (uri(self.to_string())?, uri(target.clone())?);
-        let mut connected = Some(
-            own.call(proxy.clone())
-                .await
-                .map_err(|error| self.failed(&error, "not reached"))?,
-        );
+        let mut connected = Some(self.reach(own).await?);
         // The connection is there already; those who speak over it ask for it once.
         let once = service_fn(move |_: Uri| {
             let connected = connected.take();
@@ -185,9 +225,15 @@ impl Proxy {
     }
 
     fn failed(&self, error: &dyn std::error::Error, asked: &str) -> BoxError {
-        let proxy = self.to_string();
-        let detail = format!("{} ({asked})", crate::failure::innermost(error));
-        Box::new(ProxyFailure { proxy, detail })
+        let detail = crate::failure::innermost(error);
+        Box::new(self.failure(&format!("{detail} ({asked})")))
+    }
+
+    fn failure(&self, detail: &str) -> ProxyFailure {
+        ProxyFailure {
+            proxy: self.to_string(),
+            detail: detail.to_owned(),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use http::header::{HeaderMap, HeaderValue, LOCATION, PROXY_AUTHORIZATION, RETRY_AFTER};
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -233,11 +233,20 @@ impl Opener {
             origin: origin.clone(),
             refused,
         };
-        let policy = self.shared.terms.policy;
+        let Terms { policy, proxy, .. } = &self.shared.terms;
         policy.check_literal(url).map_err(refuse)?;
         let client = self.client(url).await?;
-        let sent = client.request(ask_for(url, headers)?).await;
-        sent.map_err(|error| failure::opening(&origin, &error))
+        let mut request = ask_for(url, headers)?;
+        let proxy = proxy.as_ref();
+        if let Some(login) = proxy.and_then(|proxy| proxy.authorization(url)) {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, login);
+        }
+        let sent = client.request(request).await;
+        let answer = sent.map_err(|error| failure::opening(&origin, &error))?;
+        match proxy.and_then(|proxy| proxy.refusal(url, answer.status())) {
+            Some(detail) => Err(SourceFailure::ConnectFailed { origin, detail }),
+            None => Ok(answer),
+        }
     }
 
     async fn client(&self, url: &Url) -> Result<&Client, SourceFailure> {

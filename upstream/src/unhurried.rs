@@ -27,6 +27,8 @@ const MUCH: usize = 32 << 10;
 #[derive(Debug)]
 pub(crate) struct Unhurried {
     hurried_until: Instant,
+    /// At its other end is a proxy that forwards requests.
+    is_forwarded: bool,
     state: State,
     /// Behind the connection: it is dropped after it.
     place: Place,
@@ -56,8 +58,17 @@ impl Unhurried {
     pub(crate) fn new(stream: TcpStream, place: Place) -> Self {
         Self {
             hurried_until: Instant::now() + HURRY,
+            is_forwarded: false,
             state: State::Hurried(stream),
             place,
+        }
+    }
+
+    /// With a proxy at its other end that forwards requests, or none.
+    pub(crate) fn forwarded(self, is_forwarded: bool) -> Self {
+        Self {
+            is_forwarded,
+            ..self
         }
     }
 
@@ -151,7 +162,7 @@ fn lost() -> io::Error {
 impl Connection for Unhurried {
     fn connected(&self) -> Connected {
         match &self.state {
-            State::Hurried(stream) => stream.connected(),
+            State::Hurried(stream) => stream.connected().proxy(self.is_forwarded),
             // Asked for as soon as it is connected, when it is in a hurry still.
             State::Unhurried(_) | State::Lost => Connected::new(),
         }

@@ -30,6 +30,12 @@ async fn target(location: Option<&'static str>) -> SocketAddr {
     tokio::spawn(async move {
         loop {
             let (mut socket, _) = listener.accept().await.unwrap();
+            let mut first = [0];
+            socket.peek(&mut first).await.unwrap();
+            // Whoever wants TLS is left alone.
+            if first != *b"G" {
+                continue;
+            }
             let head = head_of(&mut socket).await.to_lowercase();
             let host = head.split("host: ").nth(1).unwrap().lines().next().unwrap();
             let answer = match location {
@@ -60,13 +66,14 @@ async fn http_proxy(target: SocketAddr) -> (SocketAddr, Asked) {
             let (mut socket, _) = listener.accept().await.unwrap();
             let head = head_of(&mut socket).await;
             let may = !head.contains("Basic") || head.contains("Basic dXNlcjpwYXNz");
-            seen.lock().unwrap().push(head);
-            let answer: &[u8] = match may {
-                true => b"HTTP/1.1 200 Established\r\n\r\n",
-                false => b"HTTP/1.1 407 Login\r\n\r\n",
-            };
-            socket.write_all(answer).await.unwrap();
+            seen.lock().unwrap().push(head.clone());
             let mut onward = TcpStream::connect(target).await.unwrap();
+            match (may, head.starts_with("CONNECT ")) {
+                (false, _) => socket.write_all(b"HTTP/1.1 407 Login\r\n\r\n").await,
+                (true, true) => socket.write_all(b"HTTP/1.1 200 Yes\r\n\r\n").await,
+                (true, false) => onward.write_all(head.as_bytes()).await,
+            }
+            .unwrap();
             tokio::spawn(async move { copy_bidirectional(&mut socket, &mut onward).await });
         }
     });
@@ -176,16 +183,28 @@ async fn a_proxy_that_resolves_is_given_the_name() {
     let target = target(None).await;
     let name = "panel.invalid:8080";
     let (address, asked) = http_proxy(target).await;
-    let proxy = Proxy::new(&format!("http://{address}"), true, None, LOCAL).unwrap();
-    let got = first(LOCAL, proxy, &format!("http://{name}/"))
+    let forwarding = Proxy::new(&format!("http://{address}"), true, login(), LOCAL).unwrap();
+    let forwarded = Arc::clone(&asked);
+    let got = first(LOCAL, forwarding.clone(), &format!("http://{name}/"))
         .await
         .unwrap();
     assert_eq!(got, name);
-    assert!(asked.lock().unwrap()[0].starts_with("CONNECT panel.invalid:8080 "));
+    let head = asked.lock().unwrap().remove(0);
+    let line = "GET http://panel.invalid:8080/ HTTP/1.1";
+    assert!(head.starts_with(line), "{head}");
+    assert!(
+        head.contains("proxy-authorization: Basic dXNlcjpwYXNz\r\n"),
+        "{head}"
+    );
     let (address, asked) = socks_proxy(target).await;
     let proxy = Proxy::new(&format!("socks5://{address}"), true, None, LOCAL).unwrap();
     first(LOCAL, proxy, "http://panel.invalid/").await.unwrap();
     assert_eq!(*asked.lock().unwrap(), ["panel.invalid:80"]);
+    // What is encrypted goes through a tunnel all the same.
+    let refused = first(LOCAL, forwarding, "https://panel.invalid:8443/").await;
+    assert!(refused.is_err(), "the source speaks no TLS");
+    let head = forwarded.lock().unwrap().remove(0);
+    assert!(head.starts_with("CONNECT panel.invalid:8443 "), "{head}");
 }
 
 /// Addresses in our own network, in every spelling.
