@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::figure::{Figure, median};
 use crate::machine::{Usage, command_lines, usage};
-use crate::peer::{ENCODER, KEYS, Line, Peer};
+use crate::peer::{AUDIO, ENCODER, KEYS, Line, Peer};
 use crate::standalone::{Renditions, Standalone, first_segment};
 
 /// Longest time until something runs, or until it has made what is measured.
@@ -42,11 +42,13 @@ enum Maker {
     Peer(Line),
 }
 
-const MAKERS: [Maker; 4] = [
+const MAKERS: [Maker; 5] = [
     Maker::Product(Renditions::Ladder),
     Maker::Product(Renditions::PassedLadder),
     Maker::Peer(Line::ThreeLadder),
     Maker::Peer(Line::OneLadder),
+    // The product passes audio through with the top rung.
+    Maker::Peer(Line::ThreeLadderSameAudio),
 ];
 
 /// What a second of media costs: seconds of processor time, and mebibytes held while it is made.
@@ -119,7 +121,7 @@ impl Run<'_> {
         ensure!(playlists.len() == 3, "{} renditions", playlists.len());
         let pid = product.pid()?;
         ensure!(
-            encodes_as_the_peers(&command_lines(&[pid])?),
+            encodes_as_the_peers(&command_lines(&[pid])?, renditions),
             "the product's encoder settings are not the peers': change the peers'"
         );
         let first = listed(&viewer, &playlists, 0).await?;
@@ -157,15 +159,16 @@ async fn listed(viewer: &Viewer, playlists: &[Url], number: u64) -> Result<u64> 
 }
 
 /// Whether one FFmpeg encodes with the settings that the peers are given.
-fn encodes_as_the_peers(lines: &[Vec<String>]) -> bool {
+fn encodes_as_the_peers(lines: &[Vec<String>], renditions: Renditions) -> bool {
     let has = |line: &[String], words: &str| {
         let words = words.split_whitespace().collect::<Vec<_>>();
         line.windows(words.len())
             .any(|window| window.iter().eq(words.iter()))
     };
-    lines
-        .iter()
-        .any(|line| has(line, ENCODER) && has(line, KEYS))
+    lines.iter().any(|line| {
+        let has_audio = has(line, AUDIO);
+        has(line, ENCODER) && has(line, KEYS) && has_audio == (renditions == Renditions::Ladder)
+    })
 }
 
 /// By the media that were made, not by the clock: a machine that is too slow must not look cheap.
@@ -207,7 +210,7 @@ fn figures(costs: &[Cost]) -> Vec<Figure> {
         figure(
             "top rung passed through beside three FFmpegs: cores",
             1,
-            2,
+            4,
             processor,
             Some(PASSED_SHARE_OF_THREE),
         ),
@@ -228,7 +231,7 @@ mod tests {
     #[test]
     fn each_maker_is_compared_by_the_middle_of_its_own_rounds() {
         let round = |noise: f64| {
-            [0.8, 0.45, 1.0, 0.9].map(|processor| Cost {
+            [0.8, 0.45, 1.0, 0.9, 0.95].map(|processor| Cost {
                 processor: processor + noise,
                 memory: 100.0,
             })
@@ -241,7 +244,7 @@ mod tests {
         let expected = [
             (0.8, Some(1.0), Some(true)),
             (0.8, Some(0.9), Some(true)),
-            (0.45, Some(1.0), Some(true)),
+            (0.45, Some(0.95), Some(true)),
             (100.0, Some(100.0), None),
         ];
         assert_eq!(told, expected);
@@ -262,12 +265,16 @@ mod tests {
 
     #[test]
     fn encoder_settings_are_the_peers_only_when_every_word_is_there_in_order() {
-        let line = |text: &str| text.split_whitespace().map(str::to_owned).collect();
-        let same = vec![line(&format!(
-            "ffmpeg -map x {ENCODER} -b:v 1k {KEYS} pipe:3"
-        ))];
-        assert!(encodes_as_the_peers(&same));
-        let other = vec![line(&format!("ffmpeg {KEYS} -preset fast"))];
-        assert!(!encodes_as_the_peers(&other));
+        let line = |text: &str| vec![text.split_whitespace().map(str::to_owned).collect()];
+        let passed = line(&format!("ffmpeg -map x {ENCODER} -b:v 1k {KEYS} pipe:3"));
+        let all = line(&format!(
+            "ffmpeg {ENCODER} -b:v 1k {KEYS} pipe:3 {AUDIO} pipe:4"
+        ));
+        let other = line(&format!("ffmpeg {KEYS} -preset fast"));
+        let alike = [passed, all, other].map(|lines| {
+            [Renditions::PassedLadder, Renditions::Ladder]
+                .map(|renditions| encodes_as_the_peers(&lines, renditions))
+        });
+        assert_eq!(alike, [[true, false], [false, true], [false, false]]);
     }
 }

@@ -35,6 +35,12 @@ pub(crate) const ENCODER: &str = "-preset veryfast -profile:v main -bf 2 -rc-loo
 pub(crate) const KEYS: &str =
     "-sc_threshold 0 -force_key_frames source -g 50 -fps_mode passthrough";
 
+/// The product's audio, where it encodes that.
+pub(crate) const AUDIO: &str = "-c:a aac -b:a 96k -ac 2 -ar 48000";
+
+/// Audio that is passed through.
+const SAME_AUDIO: &str = "-c:a copy";
+
 /// Lines and kilobits per second of the ladder, as the product's preset `high` has them.
 const RUNGS: [(u32, u32); 3] = [(720, 2500), (480, 1000), (360, 600)];
 
@@ -55,10 +61,12 @@ pub(crate) enum Line {
     Reconnecting,
     /// One FFmpeg encoding three rungs as the product does, which reconnects.
     ReconnectingLadder,
-    /// One FFmpeg encoding three rungs as the product does.
+    /// One FFmpeg encoding three rungs and their audio as the product does.
     OneLadder,
-    /// An FFmpeg for each of three rungs, encoding as the product does.
+    /// An FFmpeg for each of three rungs, encoding as the product does, audio too.
     ThreeLadder,
+    /// The same with the source's audio.
+    ThreeLadderSameAudio,
     /// GStreamer copying, with queues that hold more than the longest GOP.
     GStreamer,
 }
@@ -77,7 +85,7 @@ impl Line {
             )),
             Self::PanelLadder => one(format!(
                 "{PANEL} -i {source} {} -hls_time 4 {WINDOW}",
-                ladder("-preset veryfast -g 50")
+                ladder("-preset veryfast -g 50", AUDIO)
             )),
             Self::Tuned => one(format!(
                 "{TUNED} -i {source} {copy} -hls_time 1 {WINDOW} {PLAYLIST}"
@@ -85,7 +93,8 @@ impl Line {
             Self::TunedLadder => one(format!(
                 "{TUNED} -i {source} {} -hls_time 1 {WINDOW}",
                 ladder(
-                    "-preset veryfast -tune zerolatency -force_key_frames expr:gte(t,n_forced) -fps_mode passthrough"
+                    "-preset veryfast -tune zerolatency -force_key_frames expr:gte(t,n_forced) -fps_mode passthrough",
+                    AUDIO
                 )
             )),
             Self::Reconnecting => one(format!(
@@ -93,23 +102,14 @@ impl Line {
             )),
             Self::ReconnectingLadder => one(format!(
                 "{RECONNECT} {TUNED} -threads 1 -i {source} {} -hls_time 1 {WINDOW}",
-                ladder(&format!("{ENCODER} {KEYS}"))
+                ladder(&format!("{ENCODER} {KEYS}"), AUDIO)
             )),
             Self::OneLadder => one(format!(
                 "-threads 1 -i {source} {} -hls_time 2 {WINDOW}",
-                ladder(&format!("{ENCODER} {KEYS}"))
+                ladder(&format!("{ENCODER} {KEYS}"), AUDIO)
             )),
-            Self::ThreeLadder => {
-                let rung = |(index, (height, rate)): (usize, (u32, u32))| {
-                    ffmpeg(&format!(
-                        "-threads 1 -i {source} -map 0:v:0 -map 0:a:0 -vf scale=-2:{height},format=yuv420p \
-                         -c:v libx264 {ENCODER} {KEYS} -b:v {rate}k -maxrate {rate}k -bufsize {}k -c:a copy \
-                         -f hls -hls_time 2 {WINDOW} rung{index}.m3u8",
-                        2 * rate
-                    ))
-                };
-                RUNGS.into_iter().enumerate().map(rung).collect()
-            }
+            Self::ThreeLadder => three(source, AUDIO),
+            Self::ThreeLadderSameAudio => three(source, SAME_AUDIO),
             Self::GStreamer => vec![split(&format!(
                 "gst-launch-1.0 -q souphttpsrc location={source} ! tsdemux name=demux \
                  hlssink2 name=sink target-duration=1 playlist-length=6 max-files=10 \
@@ -127,7 +127,8 @@ impl Line {
             | Self::TunedLadder
             | Self::ReconnectingLadder
             | Self::OneLadder
-            | Self::ThreeLadder => (0..RUNGS.len())
+            | Self::ThreeLadder
+            | Self::ThreeLadderSameAudio => (0..RUNGS.len())
                 .map(|index| format!("rung{index}.m3u8"))
                 .collect(),
             _ => vec![PLAYLIST.to_owned()],
@@ -135,8 +136,21 @@ impl Line {
     }
 }
 
-/// Output of one FFmpeg that decodes once and encodes every rung, all with these options; audio is passed through.
-fn ladder(options: &str) -> String {
+/// A process for each rung.
+fn three(source: &str, audio: &str) -> Vec<Vec<String>> {
+    let rung = |(index, (height, rate)): (usize, (u32, u32))| {
+        let buffer = 2 * rate;
+        ffmpeg(&format!(
+            "-threads 1 -i {source} -map 0:v:0 -map 0:a:0 -vf scale=-2:{height},format=yuv420p \
+             -c:v libx264 {ENCODER} {KEYS} -b:v {rate}k -maxrate {rate}k -bufsize {buffer}k {audio} \
+             -f hls -hls_time 2 {WINDOW} rung{index}.m3u8"
+        ))
+    };
+    RUNGS.into_iter().enumerate().map(rung).collect()
+}
+
+/// Output of one FFmpeg that decodes once and encodes every rung, all with these options.
+fn ladder(video: &str, audio: &str) -> String {
     let filter = "-filter_complex [0:v:0]split=3[s0][s1][s2];[s0]scale=-2:720,format=yuv420p[v0];\
          [s1]scale=-2:480,format=yuv420p[v1];[s2]scale=-2:360,format=yuv420p[v2]";
     let rungs = RUNGS.iter().enumerate().map(|(index, (_, rate))| {
@@ -146,7 +160,7 @@ fn ladder(options: &str) -> String {
         )
     });
     let rungs = rungs.collect::<String>();
-    format!("{filter} {rungs} -c:v libx264 {options} -c:a copy -f hls")
+    format!("{filter} {rungs} -c:v libx264 {video} {audio} -f hls")
 }
 
 /// How many segments a playlist has listed so far, those that have left it included.
