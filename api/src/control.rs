@@ -6,14 +6,36 @@
 //! | `GET …/status?after=N` | [`JobStatus`] as soon as its version is above N; the current one after [`POLL_SECONDS`] |
 //! | `GET …/playlists?after=N&requested=a,b` | [`crate::playlists::Playlists`] likewise |
 //! | `GET …/hls/master.m3u8`, `…/hls/<rendition>/index.m3u8`, `…/hls/<rendition>/<attempt>-<number>.ts` | for people and for gateways while the volume lags |
-//! | `POST …/finish` | closes the open segment, stops the upstream, answers [`FinishAnswer`] |
+//! | `POST …/finish` | closes the open segment and the upstream socket, then answers [`FinishAnswer`] |
 //! | `POST …/publish` | [`PublishRequest`]: a standby attempt goes on from these numbers |
 //! | `POST …/stop` | ends the attempt; answers when the upstream socket is closed |
+//!
+//! # Hand-over
+//!
+//! From one attempt of a stream to the next, with at most one of them publishing:
+//!
+//! 1. The next one is started with [`crate::job::StandbyJob`] in its job. Its phase is `Standby`: it publishes nothing, writes nothing, and
+//!    keeps the last window of segments in memory. [`JobStatus::ready`] says that it would go on at once. What its sources do wrong is in
+//!    its status and costs the stream nothing. Where there is no second connection it opens no source, and is ready for what it can be.
+//! 2. `finish` on the one that publishes. When it is answered its segment is closed and so is every socket to its source, in whatever state
+//!    they were: a provider's only slot is free. It is answered within seconds also when the source or the encoder hangs. What is listed
+//!    is served on until `stop`, or until the process ends. A second `finish` gets the same answer.
+//! 3. `publish` on the standby, with both parts of that answer. It lists what the other one has listed and goes on behind one
+//!    discontinuity with the segment that follows on it by date, so that less than a segment is lost or repeated; dates never go back.
+//!    Answered as soon as numbers and list are taken over. Told again, or told to an attempt that publishes already, it changes nothing.
+//! 4. `stop` on the old one, once nobody asks it for segments any more.
+//!
+//! Break before make is the same: the standby connects in step 3, and players wait for that.
+//!
+//! An old attempt that cannot be asked is handed over from without its list: `publish` with the highest `next` of its status, some way up.
+//! It must be known to be gone: an attempt does not know of others. `finish` on a standby ends its waiting, and `publish` is refused then
+//! with 410. SIGTERM ends a standby at once, and any other attempt after its grace.
 
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Reason;
 use crate::job::ResumeFloor;
+use crate::playlists::Playlists;
 
 /// A long poll is answered after this long at the latest, in seconds.
 pub const POLL_SECONDS: u64 = 20;
@@ -37,12 +59,15 @@ pub struct JobStatus {
     pub attempt: i32,
     /// Where the attempt stands.
     pub phase: JobPhase,
+    /// In `Standby`: it goes on at once when told, or, without a second connection, as soon as its source lets it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ready: bool,
     /// The source in use or being tried.
     pub source: SourceStatus,
     /// What is played, once it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media: Option<MediaStatus>,
-    /// From the process's start to the first published segment, in milliseconds.
+    /// From the process's start to the first published segment, in milliseconds. Absent where it was a standby.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_segment_milliseconds: Option<i64>,
     /// How the start went until its first keyframe, once that has come.
@@ -58,7 +83,7 @@ pub struct JobStatus {
 /// Where an attempt stands.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobPhase {
-    /// Ready to go and publishing nothing until told.
+    /// Publishing nothing until told.
     Standby,
     /// No segment is published yet.
     Starting,
@@ -150,23 +175,29 @@ pub struct Trouble {
 }
 
 /// The answer to `finish`.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct FinishAnswer {
     /// The numbers with which the next attempt goes on.
     pub next: ResumeFloor,
+    /// What is listed to the end: for [`PublishRequest::previous`] as it is. Absent when nothing was published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listed: Option<Playlists>,
 }
 
 /// The body of `publish`.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct PublishRequest {
     /// The numbers to go on with at the least.
     pub floor: ResumeFloor,
+    /// What the attempt before has listed, which players go on asking for: [`FinishAnswer::listed`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Playlists>,
 }
 
 /// The body of every refusal on control HTTP and on the gateway's APIs.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ErrorBody {
     /// A stable word, such as `misdirected`.

@@ -35,6 +35,20 @@ pub struct TranscodeJob {
     pub resume: ResumeFloor,
     /// Where the segments go.
     pub output: JobOutput,
+    /// The attempt waits for its turn, see "Hand-over" in [`crate::control`]. A transcoder that does not know the field publishes at once:
+    /// look at the phase that it reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby: Option<StandbyJob>,
+}
+
+/// How an attempt waits until it is told to publish.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct StandbyJob {
+    /// Its sources may be connected to while another attempt is connected to them, so that it can go on at once. Otherwise it opens
+    /// none until it is told to publish.
+    #[serde(default)]
+    pub second_connection: bool,
 }
 
 /// Whose stream it is.

@@ -43,6 +43,7 @@ impl Plan<'_> {
                 directory: self.directory().to_string_lossy().into_owned(),
                 byte_limit: u64::try_from(self.class.output_limit_mebibytes).unwrap_or(0) << 20,
             },
+            standby: None,
         }
     }
 }

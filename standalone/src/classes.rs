@@ -107,6 +107,7 @@ fn check(class: &StreamClassSpec) -> Result<(), String> {
             directory: "check".to_owned(),
             byte_limit: 1,
         },
+        standby: None,
     };
     let document = serde_json::to_string(&job).map_err(|error| error.to_string())?;
     TranscodeJob::from_json(&document)

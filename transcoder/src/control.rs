@@ -113,7 +113,7 @@ async fn publish(
     State(control): State<Control>,
     Json(request): Json<PublishRequest>,
 ) -> Result<(), Refusal> {
-    Ok(control.job.publish(request.floor).await?)
+    Ok(control.job.publish(request).await?)
 }
 
 async fn stop(_: Ours, State(control): State<Control>) -> Result<(), Refusal> {

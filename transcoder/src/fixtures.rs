@@ -33,6 +33,7 @@ pub(crate) fn job(directory: &str) -> TranscodeJob {
             directory: directory.to_owned(),
             byte_limit: 512 << 20,
         },
+        standby: None,
     }
 }
 

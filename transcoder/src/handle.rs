@@ -4,8 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use api::control::{FinishAnswer, JobStatus};
-use api::job::ResumeFloor;
+use api::control::{FinishAnswer, JobStatus, PublishRequest};
 use api::names::segment_name;
 use api::playlists::Playlists;
 use bytes::Bytes;
@@ -24,8 +23,8 @@ pub struct JobEnded;
 pub(crate) enum Command {
     /// Close the last segment and the upstream, and say where to go on.
     Finish(oneshot::Sender<FinishAnswer>),
-    /// Go on from these numbers at the least.
-    Publish(ResumeFloor, oneshot::Sender<()>),
+    /// Go on where another attempt has ended.
+    Publish(Box<PublishRequest>, oneshot::Sender<()>),
     /// End. Answered when the upstream is closed.
     Stop(oneshot::Sender<()>),
 }
@@ -92,12 +91,13 @@ impl JobHandle {
         self.tell(Command::Finish).await
     }
 
-    /// Lets it go on from these numbers at the least.
+    /// Lets it go on where another attempt has ended; what publishes already does so anyway.
     ///
     /// # Errors
     /// When it has ended.
-    pub async fn publish(&self, floor: ResumeFloor) -> Result<(), JobEnded> {
-        self.tell(|answer| Command::Publish(floor, answer)).await
+    pub async fn publish(&self, request: PublishRequest) -> Result<(), JobEnded> {
+        let request = Box::new(request);
+        self.tell(|answer| Command::Publish(request, answer)).await
     }
 
     /// Ends it; answers when the upstream is closed.

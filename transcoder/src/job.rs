@@ -13,6 +13,7 @@ use axum::Router;
 use media::ladder::{self, Wanted};
 use media::playlist::numbers::Numbers;
 use media::playlist::window::{Window, WindowSettings};
+use media::time::Ticks;
 use runtime::admin::Readiness;
 use runtime::serve::{ServeLimits, serve};
 use tokio::net::TcpListener;
@@ -36,6 +37,7 @@ use crate::output::writer::Writer;
 use crate::packager;
 use crate::packager::first;
 use crate::packager::queue::{Limits, Queue};
+use crate::packager::standby::{Reserve, ReserveLimits};
 use crate::pipeline::{self, Pipeline};
 use crate::sandbox::Launcher;
 use crate::source::{Means, Source};
@@ -174,7 +176,7 @@ impl Attempt {
         outcome
     }
 
-    /// The first source, being connected from now on.
+    /// The first source, being connected from now on, unless another attempt has the only connection.
     fn connect(&self) -> Result<Source, SourceFailure> {
         let deadline = u64::try_from(self.job.class.start_deadline_seconds).unwrap_or(0);
         let patience = Patience {
@@ -192,7 +194,9 @@ impl Attempt {
             enough: ladder::enough_lines(&Wanted::from(&self.job.class)),
             metrics: self.metrics.clone(),
         });
-        if let Some(first) = self.job.sources.first() {
+        let standby = self.job.standby.as_ref();
+        let is_alone = standby.is_some_and(|standby| !standby.second_connection);
+        if let Some(first) = self.job.sources.first().filter(|_| !is_alone) {
             source.connect(first, Duration::ZERO);
         }
         Ok(source)
@@ -200,7 +204,11 @@ impl Attempt {
 
     async fn play(&mut self, source: Source) -> Outcome {
         let recovered = recover(Volume::new(&self.job.output.directory)).await;
-        let numbers = first::numbers(self.job.resume, recovered.next, unix_milliseconds() / 1000);
+        let (floor, state) = (self.job.resume, recovered.next);
+        let numbers = match self.job.standby {
+            Some(_) => first::of_standby(floor, state),
+            None => first::numbers(floor, state, unix_milliseconds() / 1000),
+        };
         let (packager, inputs) = mpsc::channel(SEGMENTS_UNDER_WAY);
         let packaging = packager::run(self.packager(numbers, recovered), inputs);
         let packaging = AbortOnDropHandle::new(tokio::spawn(packaging.in_current_span()));
@@ -250,6 +258,7 @@ impl Attempt {
                 playlist_duration_seconds: class.playlist_duration_seconds,
                 start: numbers.next(),
             }),
+            reserve: self.job.standby.as_ref().map(|_| self.reserve()),
             numbers,
             queue: Queue::new(limits, recovered.bytes()),
             writer: Writer::start(Volume::new(&self.job.output.directory)),
@@ -259,6 +268,16 @@ impl Attempt {
             board: self.board.clone(),
             metrics: self.metrics.clone(),
         }
+    }
+
+    fn reserve(&self) -> Reserve {
+        let class = &self.job.class;
+        let seconds = |seconds: i32| Ticks::from_seconds(i64::from(seconds));
+        Reserve::new(ReserveLimits {
+            duration: seconds(class.playlist_duration_seconds),
+            bytes: self.options.memory_bytes,
+            skew: seconds(class.target_duration_seconds),
+        })
     }
 
     /// The one line that says how the stream went.

@@ -5,14 +5,15 @@ pub(crate) mod first;
 mod late;
 pub(crate) mod queue;
 pub(crate) mod rates;
+pub(crate) mod standby;
+mod turn;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::condition::Reason;
-use api::control::JobPhase;
-use api::job::ResumeFloor;
+use api::control::{JobPhase, PublishRequest};
 use api::names::{parse_segment_name, segment_name};
 use api::playlists::Playlists;
 use bytes::Bytes;
@@ -32,6 +33,7 @@ use crate::status::{StatusBoard, unix_milliseconds};
 use late::LateFiles;
 use queue::{Queue, Stall};
 use rates::RenditionFacts;
+use standby::Reserve;
 
 /// How long the last segments may take to reach the volume at the end.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -49,8 +51,10 @@ pub(crate) enum Input {
     Segment(FinishedSegment),
     /// A rendition of a number that was complete without it.
     Late(LateSegment),
-    /// Nothing follows: publish what there is, and say where to go on.
-    Finish(oneshot::Sender<ResumeFloor>),
+    /// A standby goes on where another attempt has ended. Answered when numbers and list are taken over.
+    Publish(Box<PublishRequest>, oneshot::Sender<()>),
+    /// Nothing follows: publish what there is, and say what is listed.
+    Finish(oneshot::Sender<Playlists>),
 }
 
 /// What a packager is made of.
@@ -60,6 +64,8 @@ pub(crate) struct Parts {
     pub(crate) attempt: i32,
     /// When the process started.
     pub(crate) started: Instant,
+    /// What is kept until it is told to publish, where it is a standby.
+    pub(crate) reserve: Option<Reserve>,
     /// What numbers segments get.
     pub(crate) numbers: Numbers,
     /// What is listed.
@@ -85,6 +91,8 @@ pub(crate) struct Parts {
 pub(crate) struct Packager {
     parts: Parts,
     facts: Vec<RenditionFacts>,
+    /// It has been a standby.
+    is_successor: bool,
     /// Finished and not listed yet, without their bytes.
     unlisted: VecDeque<NumberedSegment>,
     /// Renditions with a file, by number.
@@ -101,6 +109,7 @@ pub(crate) async fn run(parts: Parts, mut inputs: mpsc::Receiver<Input>) {
     let mut packager = Packager {
         parts,
         facts: Vec::new(),
+        is_successor: false,
         unlisted: VecDeque::new(),
         files: BTreeMap::new(),
         late: LateFiles::default(),
@@ -127,12 +136,16 @@ pub(crate) async fn run(parts: Parts, mut inputs: mpsc::Receiver<Input>) {
 impl Packager {
     async fn take(&mut self, input: Input) {
         match input {
-            Input::Renditions(facts) => self.facts = facts,
-            Input::Segment(segment) => self.finished(segment),
+            Input::Renditions(facts) => self.renditions(facts),
+            Input::Segment(segment) => self.segment(segment),
             Input::Late(late) => self.late(late),
+            Input::Publish(request, answer) => {
+                self.go_on_behind(&request);
+                let _ = answer.send(());
+            }
             Input::Finish(answer) => {
                 self.flush().await;
-                let _ = answer.send(self.parts.window.document(0).next);
+                let _ = answer.send(self.parts.window.document(unix_milliseconds()));
             }
         }
     }
@@ -233,8 +246,9 @@ impl Packager {
 
     fn listing(&self) -> Listing {
         let playlists = self.parts.window.document(unix_milliseconds());
+        let own = render::own(&playlists);
         let media = playlists.renditions.iter().map(|rendition| {
-            let text = render::media(&playlists, &rendition.id, |entry| {
+            let text = render::media(&own, &rendition.id, |entry| {
                 segment_name(entry.attempt, entry.number)
             });
             (rendition.id.clone(), text)
@@ -313,6 +327,9 @@ impl Packager {
         self.parts.board.update(|status| match status.phase {
             JobPhase::Starting => {
                 status.phase = JobPhase::Live;
+                if self.is_successor {
+                    return;
+                }
                 let milliseconds = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
                 status.first_segment_milliseconds = Some(milliseconds);
                 self.parts.metrics.first_segment(milliseconds, status.start);

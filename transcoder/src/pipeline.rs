@@ -7,13 +7,14 @@ mod flow;
 mod plan;
 mod processes;
 mod sources;
+mod standby;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use api::condition::Reason;
-use api::control::{JobPhase, StartTimes};
-use api::job::{ResumeFloor, TranscodeJob};
+use api::control::{FinishAnswer, JobPhase, StartTimes};
+use api::job::TranscodeJob;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
@@ -59,7 +60,7 @@ pub(crate) struct Parts {
     pub(crate) launcher: Launcher,
     /// When the attempt began.
     pub(crate) started: Instant,
-    /// The connection, on its way already.
+    /// The connection, on its way already unless it is not its turn.
     pub(crate) source: Source,
     /// Where segments go.
     pub(crate) packager: mpsc::Sender<packager::Input>,
@@ -96,7 +97,9 @@ pub(crate) struct Pipeline {
     deadline: Option<Instant>,
     /// When it ends although nobody said stop.
     ends_at: Option<Instant>,
-    finished: Option<ResumeFloor>,
+    finished: Option<FinishAnswer>,
+    /// It waits for its turn.
+    standby: bool,
 }
 
 impl Pipeline {
@@ -116,6 +119,7 @@ impl Pipeline {
             deadline: None,
             ends_at: None,
             finished: None,
+            standby: parts.job.standby.is_some(),
             parts,
         }
     }
@@ -142,10 +146,7 @@ impl Pipeline {
             _ = self.ticks.tick() => self.advance().await,
             () = until(restart_at) => self.restart_encoders().await,
             () = until(self.deadline) => self.overdue().await,
-            () = self.parts.shutdown.cancelled(), if !is_told => {
-                self.ends_at = Some(Instant::now() + self.parts.grace);
-                None
-            }
+            () = self.parts.shutdown.cancelled(), if !is_told => self.shut_down().await,
             () = until(self.ends_at) => Some(self.end().await),
         }
     }
@@ -299,6 +300,7 @@ impl Pipeline {
         self.parts.board.update(|status| {
             status.source.healthy = Some(false);
             status.source.connected = false;
+            status.ready = false;
             status.source.reason = lost.reason;
             status.source.message.clone_from(&lost.message);
             if status.phase == JobPhase::Live {
@@ -306,6 +308,10 @@ impl Pipeline {
             }
         });
         match next {
+            Next::GiveUp if self.standby => {
+                self.begin_round(standby::NEXT_ROUND).await;
+                None
+            }
             Next::GiveUp => Some(self.give_up(lost.reason, lost.message).await),
             Next::Connect { after } => {
                 self.connect(before, after).await;

@@ -169,6 +169,11 @@ impl Source {
         self.means.opener.sockets().end();
     }
 
+    /// Whether there is a connection, or one on its way.
+    pub(crate) fn is_open(&self) -> bool {
+        !matches!(self.state, State::Closed)
+    }
+
     /// Waits until no socket and no process of a closed connection is left, in bounded time.
     pub(crate) async fn closed(&self) {
         closed(&self.means.opener, &self.processes).await;

@@ -62,17 +62,26 @@ impl StatusBoard {
     /// The status of an attempt that has just begun.
     pub(crate) fn new(job: &TranscodeJob, now_unix_milliseconds: i64) -> Self {
         let index = job.sources.first().map_or(0, |source| source.index);
+        let standby = job.standby.as_ref();
+        let connects_at_once = standby.is_none_or(|standby| standby.second_connection);
         let status = JobStatus {
             version: u64::try_from(now_unix_milliseconds).unwrap_or(0),
             stream_uid: job.stream.uid.clone(),
             attempt: job.attempt,
-            phase: JobPhase::Starting,
+            phase: match job.standby {
+                Some(_) => JobPhase::Standby,
+                None => JobPhase::Starting,
+            },
+            ready: !connects_at_once,
             source: SourceStatus {
                 index,
                 since_unix_milliseconds: now_unix_milliseconds,
                 healthy: None,
                 reason: Reason::Connecting,
-                message: "connecting to the source".to_owned(),
+                message: match connects_at_once {
+                    true => "connecting to the source".to_owned(),
+                    false => "connects when it is told to publish".to_owned(),
+                },
                 connected: false,
             },
             media: None,
@@ -150,6 +159,7 @@ fn log_change(before: &JobStatus, after: &JobStatus) {
         status.version = after.version,
         phase = ?after.phase,
         phase.before = ?before.phase,
+        phase.ready = after.ready,
         source.index = after.source.index,
         source.reason = after.source.reason.as_str(),
         source.message = after.source.message,

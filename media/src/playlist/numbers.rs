@@ -46,6 +46,8 @@ pub struct Numbers {
     discontinuity_sequence: u64,
     /// The next segment follows something that it does not go on from, whatever it says itself.
     joins: bool,
+    /// Where the last segment has ended, Unix milliseconds.
+    date: Option<i64>,
     /// What was given of late, oldest first.
     given: VecDeque<Given>,
 }
@@ -68,6 +70,7 @@ impl Numbers {
             next: unsigned(start.media_sequence),
             discontinuity_sequence: unsigned(start.discontinuity_sequence),
             joins: follows_another,
+            date: None,
             given: VecDeque::new(),
         }
     }
@@ -81,7 +84,18 @@ impl Numbers {
         }
     }
 
-    /// Gives the next number to a segment. Where it stands behind a discontinuity that its maker did not know of, its bytes say so too.
+    /// Goes on behind another attempt, which has ended at this date (Unix milliseconds), if that is known: with `floor` or above it,
+    /// behind a discontinuity. Before any number is given.
+    pub fn go_on(&mut self, floor: ResumeFloor, end: Option<i64>) {
+        self.next = self.next.max(unsigned(floor.media_sequence));
+        let sequence = unsigned(floor.discontinuity_sequence);
+        self.discontinuity_sequence = self.discontinuity_sequence.max(sequence);
+        self.joins = true;
+        self.date = self.date.max(end);
+    }
+
+    /// Gives the next number to a segment. Its date is never before the end of the one before. Where it stands behind a discontinuity that
+    /// its maker did not know of, its bytes say so too.
     pub fn give(&mut self, segment: FinishedSegment) -> NumberedSegment {
         let number = self.next;
         self.next += 1;
@@ -97,6 +111,9 @@ impl Numbers {
             self.given.pop_front();
         }
         self.discontinuity_sequence += u64::from(discontinuity);
+        let date = segment.program_date_time;
+        let date = self.date.map_or(date, |end| end.max(date));
+        self.date = Some(date + segment.duration.0.div_euclid(90));
         let mut renditions = segment.renditions;
         if joins {
             for rendition in &mut renditions {
@@ -109,7 +126,7 @@ impl Numbers {
             discontinuity,
             discontinuity_sequence: self.discontinuity_sequence,
             independent: segment.independent,
-            program_date_time: segment.program_date_time,
+            program_date_time: date,
             renditions,
         }
     }
@@ -199,6 +216,23 @@ mod tests {
             let expected = [(100, true, 8), (101, false, 8)];
             assert_eq!(given(&mut numbers, &[seam, false]), expected);
         }
+    }
+
+    #[test]
+    fn another_attempt_is_followed_above_its_numbers_and_not_before_its_end() {
+        let mut numbers = Numbers::new(floor(0, 9), false);
+        numbers.go_on(floor(100, 7), Some(1_500));
+        let segments = [0, 1, 2].map(|ordinal| {
+            let mut segment = segment(ordinal, false);
+            segment.program_date_time = [1_000, 3_000, 9_000][usize::try_from(ordinal).unwrap()];
+            numbers.give(segment)
+        });
+        let said = segments.map(|one| (one.number, one.discontinuity, one.program_date_time));
+        assert_eq!(
+            said,
+            [(100, true, 1_500), (101, false, 3_500), (102, false, 9_000)]
+        );
+        assert_eq!(numbers.next(), floor(103, 10));
     }
 
     #[test]

@@ -64,6 +64,21 @@ fn to_come(document: &Playlists, rendition: &str, listed: &[SegmentEntry]) -> us
     listed.iter().rev().take_while(lacks).count()
 }
 
+/// The part of a document that the attempt itself has made: what it has taken over from another one is that one's to serve.
+#[must_use]
+pub fn own(document: &Playlists) -> Playlists {
+    let is_other = |entry: &&SegmentEntry| entry.attempt != document.attempt;
+    let others = document.segments.iter().take_while(is_other);
+    let (count, discontinuities) = others.fold((0, 0), |(count, seams), entry| {
+        (count + 1, seams + u64::from(entry.discontinuity))
+    });
+    Playlists {
+        segments: document.segments[count..].to_vec(),
+        discontinuity_sequence: document.discontinuity_sequence + discontinuities,
+        ..document.clone()
+    }
+}
+
 /// Whether a rendition has a segment to play: its playlist is worth sending.
 #[must_use]
 pub fn has_media(document: &Playlists, rendition: &str) -> bool {

@@ -1,6 +1,7 @@
 //! The live window: what is listed, and what that was listed may be deleted when. Numbers never go back and a listed segment
 //! never changes; this file touches no bytes and no clock.
 
+mod adopt;
 mod progress;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -159,6 +159,7 @@ pub(crate) fn job(attempt: i32, phase: JobPhase) -> JobStatus {
         stream_uid: UID.to_owned(),
         attempt,
         phase,
+        ready: false,
         source: SourceStatus {
             index: 0,
             since_unix_milliseconds: (NOW - 50) * 1000,

@@ -77,8 +77,8 @@ struct SegmentPath {
     segment: String,
 }
 
-fn published(control: &Control) -> Result<std::sync::Arc<Playlists>, Refusal> {
-    let playlists = control.job.playlists().borrow().clone();
+fn published(control: &Control) -> Result<Playlists, Refusal> {
+    let playlists = render::own(&control.job.playlists().borrow());
     let is_published = !playlists.segments.is_empty();
     is_published
         .then_some(playlists)

@@ -22,6 +22,21 @@ pub(crate) fn numbers(
     Numbers::new(start, follows_another)
 }
 
+/// The numbers of an attempt that waits for its turn: those to begin with are told then.
+pub(crate) fn of_standby(floor: ResumeFloor, state: Option<ResumeFloor>) -> Numbers {
+    let mut numbers = Numbers::new(floor, true);
+    numbers.go_on(state.unwrap_or_default(), None);
+    numbers
+}
+
+/// What a standby is told to begin with; the time where that says nothing.
+pub(crate) fn handed_over(floor: ResumeFloor, unix_seconds: i64) -> ResumeFloor {
+    match floor == ResumeFloor::default() {
+        true => numbers(floor, None, unix_seconds).next(),
+        false => floor,
+    }
+}
+
 /// Where EXT-X-DISCONTINUITY-SEQUENCE starts when nothing is known of a former attempt: whole hours since 2026. It grows over a stream
 /// that was deleted and made anew, and stays small: hls.js keeps an array as long as that number and walks it, so that Unix seconds
 /// hold a browser up for most of a minute.

@@ -3,6 +3,7 @@
 mod killed;
 mod unwell;
 
+use api::job::ResumeFloor;
 use bytes::Bytes;
 use media::playlist::window::WindowSettings;
 use media::segmenter::io::{GenerationId, RenditionId, RenditionSegment};
@@ -65,6 +66,7 @@ fn packed_on(
     let parts = Parts {
         attempt: job.attempt,
         started: Instant::now(),
+        reserve: None,
         numbers: Numbers::new(start, false),
         window,
         queue: Queue::new(limits, recovered.bytes()),
@@ -139,7 +141,7 @@ impl Packed {
     async fn finish(&self) -> ResumeFloor {
         let (answer, answered) = oneshot::channel();
         self.put(Input::Finish(answer)).await;
-        timeout(PATIENCE, answered).await.unwrap().unwrap()
+        timeout(PATIENCE, answered).await.unwrap().unwrap().next
     }
 
     fn exists(&self, name: &str) -> bool {

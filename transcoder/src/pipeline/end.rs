@@ -2,7 +2,6 @@
 
 use api::condition::Reason;
 use api::control::{FinishAnswer, JobPhase};
-use api::job::ResumeFloor;
 use tokio::sync::oneshot;
 
 use super::{Outcome, Pipeline};
@@ -14,15 +13,16 @@ impl Pipeline {
     pub(super) async fn obey(&mut self, command: Command) -> Option<Outcome> {
         match command {
             Command::Finish(answer) => {
-                let next = self.close().await;
-                let board = &self.parts.board;
-                board.update(|status| status.phase = JobPhase::Finished);
-                let _ = answer.send(FinishAnswer { next });
+                let finished = self.close().await;
+                self.parts.board.update(|status| {
+                    status.phase = JobPhase::Finished;
+                    status.ready = false;
+                });
+                let _ = answer.send(finished);
                 None
             }
-            Command::Publish(floor, answer) => {
-                tracing::info!(?floor, "told to publish, which it does already");
-                let _ = answer.send(());
+            Command::Publish(request, answer) => {
+                self.publish(*request, answer).await;
                 None
             }
             Command::Stop(answer) => {
@@ -48,9 +48,9 @@ impl Pipeline {
     }
 
     /// Closes the source and the last segment, once; answers where to go on.
-    async fn close(&mut self) -> ResumeFloor {
-        if let Some(next) = self.finished {
-            return next;
+    async fn close(&mut self) -> FinishAnswer {
+        if let Some(answer) = &self.finished {
+            return answer.clone();
         }
         self.parts.source.close();
         self.deadline = None;
@@ -64,8 +64,13 @@ impl Pipeline {
         self.parts.source.closed().await;
         let (answer, answered) = oneshot::channel();
         self.pack(packager::Input::Finish(answer)).await;
-        let next = answered.await.unwrap_or_default();
-        self.finished = Some(next);
-        next
+        let playlists = answered.await.ok();
+        let finished = FinishAnswer {
+            next: playlists
+                .as_ref()
+                .map_or(self.parts.job.resume, |last| last.next),
+            listed: playlists.filter(|last| !last.segments.is_empty()),
+        };
+        self.finished.insert(finished).clone()
     }
 }

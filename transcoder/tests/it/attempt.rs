@@ -286,6 +286,7 @@ fn job() -> TranscodeJob {
             directory: String::new(),
             byte_limit: 512 << 20,
         },
+        standby: None,
     }
 }
 

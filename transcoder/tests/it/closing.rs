@@ -19,7 +19,7 @@ use crate::attempt::{Attempt, BOUND, Setup, job_source};
 use crate::encode::own_ffmpeg;
 
 /// Connections from this machine to a port that are open or being opened, as the kernel counts them.
-fn open_to(port: u16) -> usize {
+pub(crate) fn open_to(port: u16) -> usize {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let is_open = |line: &&str| {
         let mut fields = line.split_whitespace().skip(2);

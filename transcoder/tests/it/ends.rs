@@ -91,7 +91,10 @@ async fn the_next_attempt_goes_on_above_the_numbers_of_the_last_behind_a_discont
     let first = &playlists.segments[0];
     assert_eq!((first.number, first.discontinuity), (4_000_000_000, true));
     assert_eq!(playlists.discontinuity_sequence, 3_000_000_000);
-    let request = PublishRequest { floor };
+    let request = PublishRequest {
+        floor,
+        previous: None,
+    };
     let response = reqwest::Client::new()
         .post(attempt.url("publish"))
         .json(&request)

@@ -14,6 +14,7 @@ mod ends;
 mod faults;
 mod foreign;
 mod full;
+mod handover;
 mod hls;
 mod killed;
 mod links;

@@ -133,6 +133,7 @@ fn job(order: &Order<'_>) -> TranscodeJob {
             directory: names::OUTPUT_MOUNT.to_owned(),
             byte_limit: order.effective.byte_limit,
         },
+        standby: None,
     }
 }
 

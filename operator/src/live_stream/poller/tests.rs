@@ -70,7 +70,7 @@ impl Transcoder {
             media_sequence: 520,
             discontinuity_sequence: 3,
         };
-        Json(FinishAnswer { next })
+        Json(FinishAnswer { next, listed: None })
     }
 
     async fn stop(State(transcoder): State<Self>) -> StatusCode {

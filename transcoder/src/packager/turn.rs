@@ -1,0 +1,73 @@
+//! How a packager waits for its turn, and takes over the list of the attempt before. Until then nothing gets a number.
+
+use api::control::PublishRequest;
+use api::playlists::Playlists;
+use media::segmenter::io::FinishedSegment;
+
+use super::rates::RenditionFacts;
+use super::{Packager, first};
+use crate::status::unix_milliseconds;
+
+impl Packager {
+    /// The renditions of what follows.
+    pub(super) fn renditions(&mut self, facts: Vec<RenditionFacts>) {
+        match &mut self.parts.reserve {
+            Some(reserve) => reserve.renditions(facts),
+            None => self.facts = facts,
+        }
+    }
+
+    /// The next segment is complete.
+    pub(super) fn segment(&mut self, segment: FinishedSegment) {
+        let Some(reserve) = &mut self.parts.reserve else {
+            return self.finished(segment);
+        };
+        reserve.keep(segment);
+        if !reserve.is_told() {
+            return self.parts.board.update(|status| status.ready = true);
+        }
+        self.begin_to_list();
+    }
+
+    /// It is its turn. What publishes already does so anyway.
+    pub(super) fn go_on_behind(&mut self, request: &PublishRequest) {
+        let Some(reserve) = &mut self.parts.reserve else {
+            return;
+        };
+        let end = request.previous.as_ref().and_then(end);
+        reserve.tell(end);
+        self.is_successor = true;
+        let now = unix_milliseconds();
+        let floor = first::handed_over(request.floor, now / 1000);
+        self.parts.numbers.go_on(floor, end);
+        let next = self.parts.numbers.next();
+        let previous = request.previous.as_ref();
+        self.parts.window.go_on(next, previous);
+        self.parts.board.set_next(next);
+        let document = self.parts.window.document(now);
+        self.parts.playlists.send_replace(document.into());
+        self.begin_to_list();
+    }
+
+    fn begin_to_list(&mut self) {
+        let reserve = self.parts.reserve.as_mut();
+        let Some(kept) = reserve.and_then(|reserve| reserve.take()) else {
+            return;
+        };
+        self.parts.reserve = None;
+        for one in kept {
+            if let Some(facts) = one.facts {
+                self.facts = facts;
+            }
+            self.finished(one.segment);
+        }
+    }
+}
+
+/// When the last segment of a list ends, Unix milliseconds.
+fn end(playlists: &Playlists) -> Option<i64> {
+    let last = playlists.segments.last()?;
+    let milliseconds = i64::try_from(last.duration_ticks / 90).ok()?;
+    last.program_date_time_unix_milliseconds
+        .checked_add(milliseconds)
+}
