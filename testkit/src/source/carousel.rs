@@ -31,8 +31,8 @@ pub(crate) struct Draft {
     pub(crate) time: i64,
     pub(crate) pid: u16,
     pub(crate) stamps: Option<Stamps>,
-    /// A clock reference stands at bytes 6 to 11.
-    pub(crate) clock: bool,
+    /// A clock reference stands at bytes 6 to 11, and says so much more than the time of sending, in 27 MHz ticks.
+    pub(crate) clock: Option<i64>,
     pub(crate) bytes: [u8; PACKET_SIZE],
 }
 
@@ -41,7 +41,7 @@ struct Slot {
     time: u64,
     pid_index: u8,
     counts: bool,
-    clock: bool,
+    clock: Option<i64>,
     /// Number of this packet among those of its PID in the loop.
     number: u32,
     stamps: Option<Stamps>,
@@ -163,9 +163,10 @@ impl Carousel {
         let number = cursor.lap * total + u64::from(slot.number) + u64::from(slot.counts) + 15;
         packet[3] = packet[3] & 0xf0 | (number % 16) as u8;
         let lap_start = offset + (cursor.lap * self.length / CLOCK_RATIO).cast_signed();
-        if slot.clock {
-            let base = lap_start.rem_euclid(1 << 33).cast_unsigned() * CLOCK_RATIO;
-            write_pcr(&mut packet[6..12], base + slot.time);
+        if let Some(more) = slot.clock {
+            let base = lap_start.rem_euclid(1 << 33) * CLOCK_RATIO.cast_signed();
+            let value = base + slot.time.cast_signed() + more;
+            write_pcr(&mut packet[6..12], value.max(0).cast_unsigned());
         }
         if let Some(stamps) = slot.stamps {
             let at = usize::from(stamps.offset);

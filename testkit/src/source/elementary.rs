@@ -70,7 +70,7 @@ pub(crate) fn load(
         Some(pes.iter().map(unit).collect::<Vec<_>>())
     };
     let video = track(&[0x02, 0x1b, 0x24]).unwrap_or_default();
-    let audio = track(&[0x03, 0x04, 0x0f, 0x81]).unwrap_or_default();
+    let audio = track(&[0x03, 0x04, 0x0f, 0x11, 0x81, 0x87]).unwrap_or_default();
     cut(&video, &audio, channel, plan).map_err(|missing| ElementaryError::Incomplete {
         path: path.to_owned(),
         missing,

@@ -21,7 +21,7 @@ const FRAMES_PER_PES: usize = 4;
 pub(crate) fn multiplex(media: &Elementary, channel: &ChannelSettings) -> Carousel {
     let delay = DECODE_DELAY + i64::from(channel.audio_late) * 90;
     let mut drafts = tables(media.duration, &programme(channel));
-    drafts.extend(clocks(media.duration, clock_pid(channel)));
+    drafts.extend(clocks(media.duration, channel));
     if channel.codec == VideoFormat::None && channel.audio == AudioFormat::None {
         drafts.extend(data(media.duration, delay));
     }
@@ -67,6 +67,8 @@ fn programme(channel: &ChannelSettings) -> ProgrammeMap {
     }
     match channel.audio {
         AudioFormat::Aac => streams.push(entry(0x0f, AUDIO, language)),
+        AudioFormat::Latm => streams.push(entry(0x11, AUDIO, language)),
+        AudioFormat::Eac3 => streams.push(entry(0x87, AUDIO, language)),
         AudioFormat::Mp2 => streams.push(entry(0x03, AUDIO, language)),
         AudioFormat::Ac3 => {
             let registration = [5, 4, b'A', b'C', b'-', b'3'];
@@ -90,7 +92,7 @@ fn tables(duration: i64, programme: &ProgrammeMap) -> Vec<Draft> {
         time: time * CLOCK_RATIO.cast_signed(),
         pid,
         stamps: None,
-        clock: false,
+        clock: None,
         bytes,
     };
     (0..duration)
@@ -99,17 +101,21 @@ fn tables(duration: i64, programme: &ProgrammeMap) -> Vec<Draft> {
         .collect()
 }
 
-fn clocks(duration: i64, pid: u16) -> Vec<Draft> {
+fn clocks(duration: i64, channel: &ChannelSettings) -> Vec<Draft> {
+    let pid = clock_pid(channel);
     let [high, low] = pid.to_be_bytes();
+    // Thousandths of the jitter, the same at every lap and different from one reference to the next.
+    let thousandths = |time: i64| time / CLOCK_PERIOD * 7919 % 2001 - 1000;
+    let late = |time: i64| thousandths(time) * i64::from(channel.pcr_jitter) * 27;
     let mut bytes = [0xff; PACKET_SIZE];
     bytes[..6].copy_from_slice(&[0x47, high, low, 0x20, 183, 0x10]);
     (0..duration)
         .step_by(CLOCK_PERIOD as usize)
         .map(|time| Draft {
-            time: time * CLOCK_RATIO.cast_signed(),
+            time: time * CLOCK_RATIO.cast_signed() + late(time),
             pid,
             stamps: None,
-            clock: true,
+            clock: Some(-late(time)),
             bytes,
         })
         .collect()
@@ -142,11 +148,12 @@ fn video(media: &Elementary, channel: &ChannelSettings, delay: i64) -> Vec<Draft
 }
 
 fn audio(media: &Elementary, channel: &ChannelSettings, delay: i64) -> Vec<Draft> {
-    let stream_id = if channel.audio == AudioFormat::Ac3 {
-        0xbd
-    } else {
-        0xc0
+    let stream_id = match channel.audio {
+        AudioFormat::Ac3 | AudioFormat::Eac3 => 0xbd,
+        _ => 0xc0,
     };
+    let middle = media.duration / 2;
+    let missing = middle..middle + i64::from(channel.audio_gap) * 90;
     let late = i64::from(channel.audio_late) * 90;
     let group = |units: &[Unit]| {
         let data = units
@@ -165,7 +172,11 @@ fn audio(media: &Elementary, channel: &ChannelSettings, delay: i64) -> Vec<Draft
         };
         packets(&piece, &data)
     };
-    media.audio.chunks(FRAMES_PER_PES).flat_map(group).collect()
+    let groups = media.audio.chunks(FRAMES_PER_PES);
+    groups
+        .filter(|units| !missing.contains(&units[0].pts))
+        .flat_map(group)
+        .collect()
 }
 
 fn data(duration: i64, delay: i64) -> Vec<Draft> {
@@ -219,7 +230,7 @@ fn packets(piece: &Piece, data: &[u8]) -> Vec<Draft> {
             time: 0,
             pid: piece.pid,
             stamps,
-            clock: false,
+            clock: None,
             bytes,
         });
     }

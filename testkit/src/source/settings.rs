@@ -70,8 +70,12 @@ pub struct ChannelSettings {
     pub rai: AccessIndicator,
     /// Milliseconds by which audio comes after the video of the same time, in byte order.
     pub audio_late: u32,
+    /// Milliseconds of sound that are missing in each loop.
+    pub audio_gap: u32,
     /// Clock references on a PID of their own.
     pub pcr_pid: bool,
+    /// Milliseconds by which clock references are sent too early or too late, at most.
+    pub pcr_jitter: u32,
     /// A track that the PMT announces and that never comes.
     pub mute: Mute,
     /// Seconds from the first client's join to the 33-bit wrap of the timestamps.
@@ -96,7 +100,9 @@ impl Default for ChannelSettings {
             audio: AudioFormat::Aac,
             rai: AccessIndicator::Keys,
             audio_late: 0,
+            audio_gap: 0,
             pcr_pid: false,
+            pcr_jitter: 0,
             mute: Mute::None,
             wrap: None,
             hls: HlsSettings::default(),
@@ -217,6 +223,10 @@ pub enum AudioFormat {
     Mp2,
     /// AC-3.
     Ac3,
+    /// Enhanced AC-3.
+    Eac3,
+    /// AAC-LC in LATM.
+    Latm,
     /// No audio.
     None,
 }

@@ -86,9 +86,9 @@ pub(crate) fn plan(channel: &ChannelSettings) -> Plan {
 /// Samples of one audio frame.
 pub(crate) fn frame_samples(audio: AudioFormat) -> u64 {
     match audio {
-        AudioFormat::Aac => 1024,
+        AudioFormat::Aac | AudioFormat::Latm => 1024,
         AudioFormat::Mp2 => 1152,
-        AudioFormat::Ac3 => 1536,
+        AudioFormat::Ac3 | AudioFormat::Eac3 => 1536,
         AudioFormat::None => 1,
     }
 }
@@ -160,9 +160,10 @@ fn arguments(channel: &ChannelSettings) -> Vec<String> {
     }
     arguments.extend(video_arguments(channel, &plan));
     arguments.extend(words(match channel.audio {
-        AudioFormat::Aac => "-c:a aac -b:a 128k",
+        AudioFormat::Aac | AudioFormat::Latm => "-c:a aac -b:a 128k",
         AudioFormat::Mp2 => "-c:a mp2 -b:a 192k",
         AudioFormat::Ac3 => "-c:a ac3 -b:a 192k",
+        AudioFormat::Eac3 => "-c:a eac3 -b:a 192k",
         AudioFormat::None => "-an",
     }));
     arguments.extend(words(&format!("-t {seconds:.6}")));
@@ -170,6 +171,9 @@ fn arguments(channel: &ChannelSettings) -> Vec<String> {
     arguments.extend(words(
         "-f mpegts -pes_payload_size 0 -muxdelay 0 -muxpreload 0",
     ));
+    if channel.audio == AudioFormat::Latm {
+        arguments.extend(words("-mpegts_flags latm"));
+    }
     arguments
 }
 

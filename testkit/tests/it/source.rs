@@ -136,6 +136,10 @@ async fn every_kind_of_channel_decodes_without_a_complaint_over_the_seams_of_its
         channel("ac3", |c| {
             (c.audio, c.rai) = (AudioFormat::Ac3, AccessIndicator::Never);
         }),
+        channel("eac3", |c| c.audio = AudioFormat::Eac3),
+        channel("latm", |c| {
+            (c.audio, c.pcr_jitter) = (AudioFormat::Latm, 40);
+        }),
         channel("late", |c| (c.audio_late, c.pcr_pid) = (1200, true)),
         channel("fraction", |c| c.fps = FrameRate(30_000, 1001)),
         channel("radio", |c| c.codec = VideoFormat::None),

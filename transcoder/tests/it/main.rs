@@ -18,6 +18,7 @@ mod handover;
 mod hls;
 mod killed;
 mod links;
+mod odd;
 mod output;
 mod play;
 mod process;
