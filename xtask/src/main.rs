@@ -5,6 +5,7 @@ mod cluster;
 mod crds;
 mod demo;
 mod on_cluster;
+mod soak;
 mod steps;
 mod test;
 mod web;
@@ -28,6 +29,8 @@ enum Task {
     Demo(demo::Arguments),
     /// Measures the product beside its peers
     Bench(bench::Arguments),
+    /// Plays streams side by side while their sources fail at random, and looks at what is left
+    Soak(soak::Arguments),
     /// Rewrites crds/ from the types in `api`
     Crds,
     /// A real Kubernetes for tests (needs root)
@@ -49,6 +52,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Test(arguments) => test::run_all(&arguments),
         Task::Demo(arguments) => demo::run_demo(&arguments),
         Task::Bench(arguments) => bench::run_bench(&arguments),
+        Task::Soak(arguments) => soak::run_soak(&arguments),
         Task::Crds => crds::run(),
         Task::Cluster(arguments) => cluster::run(arguments),
     }

@@ -24,3 +24,4 @@ mod play;
 mod process;
 mod providers;
 mod sandbox;
+mod soak;
