@@ -104,6 +104,8 @@ struct Sequence {
     width: u32,
     height: u32,
     rate: (u32, u32),
+    /// What the extension multiplies the rate with.
+    factor: (u32, u32),
     profile: u8,
     level: u8,
     scan: Scan,
@@ -130,6 +132,7 @@ impl Sequence {
             width,
             height,
             rate,
+            factor: (1, 1),
             profile: 0,
             level: 0,
             scan: Scan::Progressive,
@@ -150,11 +153,11 @@ impl Sequence {
             Scan::Interlaced
         };
         self.chroma = bits.bits(2)?;
-        self.width |= bits.bits(2)? << 12;
-        self.height |= bits.bits(2)? << 12;
+        // A header may have more than one extension; the last one counts.
+        self.width = self.width & 0xFFF | bits.bits(2)? << 12;
+        self.height = self.height & 0xFFF | bits.bits(2)? << 12;
         bits.skip(12 + 1 + 8 + 1)?;
-        let (numerator, denominator) = (bits.bits(2)? + 1, bits.bits(5)? + 1);
-        self.rate = (self.rate.0 * numerator, self.rate.1 * denominator);
+        self.factor = (bits.bits(2)? + 1, bits.bits(5)? + 1);
         Some(())
     }
 
@@ -163,7 +166,7 @@ impl Sequence {
             profile: self.profile,
             level: self.level,
             dimensions: Dimensions::new(self.width, self.height)?,
-            frame_rate: FrameRate::new(self.rate.0, self.rate.1),
+            frame_rate: FrameRate::new(self.rate.0 * self.factor.0, self.rate.1 * self.factor.1),
             scan: self.scan,
             chroma: Chroma::from_format(self.chroma)?,
             bit_depth: 8,
@@ -218,6 +221,23 @@ mod tests {
         assert_eq!(parameters.dimensions, Dimensions::new(1280, 720).unwrap());
         assert_eq!(parameters.frame_rate, FrameRate::new(30_000, 1001));
         assert_eq!(parameters.scan, Scan::Progressive);
+    }
+
+    #[test]
+    fn the_last_of_many_extensions_counts() {
+        let header = bytes(I576);
+        // Three times the rate.
+        let mut extension = header[12..22].to_vec();
+        extension[9] |= 0x40;
+        let mut picture = header[..12].to_vec();
+        for _ in 0..40 {
+            picture.extend_from_slice(&extension);
+        }
+        picture.extend_from_slice(&header[22..]);
+        let mut reader = Reader::default();
+        read(&mut reader, &picture);
+        let rate = reader.parameters().unwrap().frame_rate;
+        assert_eq!(rate, FrameRate::new(75, 1));
     }
 
     #[test]
