@@ -8,11 +8,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use api::stream_class::TranscodeMode;
-use testkit::checker::{CheckSettings, check};
+use testkit::checker::{CheckSettings, Rule, Violation, check};
 use testkit::source::{AccessIndicator, AccessPoints, AudioFormat, ChannelSettings, VideoFormat};
 use tokio::time::Instant;
 
-use crate::attempt::{Attempt, Setup, told};
+use crate::attempt::{Attempt, Setup};
 use schedule::Random;
 use traces::Traces;
 
@@ -101,10 +101,15 @@ async fn a_stream_is_followed() {
         .map(|rendition| (rendition.segments, rendition.discontinuities))
         .collect();
     println!("segments and discontinuities: {segments:?}");
+    // A machine that is too slow for an encoded rung is left without it: its list may then be empty.
+    let is_shed = |rule| matches!(rule, Rule::WindowTooShort | Rule::SequenceJump);
+    let counts = |found: &&Violation| found.rendition == Some(0) || !is_shed(found.rule);
+    let findings = report.violations.iter().filter(counts);
+    let findings: Vec<_> = findings.map(ToString::to_string).collect();
     assert!(
-        !segments.is_empty() && told(&report).is_empty(),
+        !segments.is_empty() && findings.is_empty(),
         "\n{}",
-        told(&report)
+        findings.join("\n")
     );
 }
 
