@@ -9,8 +9,11 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use crate::class::{Effective, encoded_heights};
 
-/// The supervisor itself, with the segments it holds while the volume is slow.
+/// The supervisor itself, with the segments it holds while the volume is slow, and what it reads ahead of an HLS source (4 MiB).
 const BASE_MEBIBYTES: i64 = 128;
+/// The FFmpeg that reads a source of another protocol: 14 MiB of its own (5.1, a small channel over SRT), and room for what larger
+/// ones let wait. Its program and libraries are files, which give way.
+const ADAPTER_MEBIBYTES: i64 = 48;
 const BASE_MILLICORES: i64 = 100;
 /// An encoder before its first rendition.
 const ENCODER_MEBIBYTES: i64 = 96;
@@ -53,6 +56,9 @@ fn measured(effective: &Effective) -> BTreeMap<String, Quantity> {
     } else if effective.class.mode != TranscodeMode::Copy {
         mebibytes += RING_MEBIBYTES + ENCODER_MEBIBYTES + self::pixels(UNKNOWN_HEIGHT) / 10_000;
     }
+    if effective.class.egress.allow_unpinned {
+        mebibytes += ADAPTER_MEBIBYTES;
+    }
     BTreeMap::from([
         ("cpu".to_owned(), Quantity(format!("{millicores}m"))),
         ("memory".to_owned(), Quantity(format!("{mebibytes}Mi"))),
@@ -65,7 +71,7 @@ fn pixels(height: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use api::stream_class::{PodSettings, Preset};
+    use api::stream_class::{EgressPolicy, PodSettings, Preset};
     use api::{LiveStreamSpec, StreamClassSpec};
 
     use super::*;
@@ -103,6 +109,19 @@ mod tests {
             let limits = vec![format!("memory={memory}")];
             assert_eq!(of(class), (requests, limits), "{mode:?} {preset:?}");
         }
+    }
+
+    #[test]
+    fn a_class_whose_sources_ffmpeg_may_open_gets_memory_for_that() {
+        let class = StreamClassSpec {
+            mode: TranscodeMode::Copy,
+            egress: EgressPolicy {
+                allow_unpinned: true,
+                ..EgressPolicy::default()
+            },
+            ..StreamClassSpec::default()
+        };
+        assert_eq!(of(class).1, ["memory=176Mi"]);
     }
 
     #[test]
