@@ -58,6 +58,27 @@ pub(super) fn bad(url: &Url, detail: impl Into<String>) -> SourceFailure {
     }
 }
 
+/// Trying again without a change is of no use.
+pub(super) fn is_final(failure: &SourceFailure) -> bool {
+    matches!(
+        failure,
+        SourceFailure::EgressRefused { .. }
+            | SourceFailure::InvalidRequest { .. }
+            | SourceFailure::Unsupported { .. }
+    )
+}
+
+/// The address may have been good for a time only.
+pub(super) fn is_refusal(failure: &SourceFailure) -> bool {
+    matches!(
+        failure,
+        SourceFailure::HttpStatus {
+            status: 401 | 403 | 404 | 410,
+            ..
+        }
+    )
+}
+
 /// The address that a playlist names.
 pub(super) fn address(base: &Url, uri: &str) -> Result<Url, SourceFailure> {
     match base.join(uri) {

@@ -72,6 +72,8 @@ pub(super) enum Run {
     Same,
     /// One that was resolved anew: what is listed no more cannot be asked for under the old one.
     Fresh,
+    /// Another variant: it numbers its segments as it likes.
+    Other,
 }
 
 /// What has been listed and fetched.
@@ -165,7 +167,7 @@ impl Follower {
         }
         let first = playlist.media_sequence;
         let end = first + playlist.segments.len() as u64;
-        if self.began_anew(&playlist, end) {
+        if run == Run::Other || self.began_anew(&playlist, end) {
             *self = Self {
                 target: self.target,
                 ..Self::new(began)

@@ -5,16 +5,16 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
-use iptv::hls::{BYTES_MAXIMUM, Encryption, MediaPlaylist, Playlist, parse};
+use iptv::hls::{BYTES_MAXIMUM, Encryption, MasterPlaylist, MediaPlaylist, Playlist, parse};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use url::Url;
 
 use super::Loaded;
 use super::cipher::{BLOCK, Cipher, vector_of};
-use super::fetch::{Body, Budget, address, bad, derived, whole};
+use super::fetch::{Body, Budget, address, bad, derived, is_final, is_refusal, whole};
 use super::follow::{Follower, Listed, Next, Run, Unsupported};
-use super::select;
+use super::select::{self, AudioApart};
 use crate::failure::SourceFailure;
 use crate::input::Piece;
 use crate::redirect;
@@ -28,6 +28,8 @@ const TRIES: [Duration; 3] = [
     Duration::from_millis(500),
     Duration::from_secs(1),
 ];
+/// Variants that may fail before the source has.
+const VARIANTS_MAXIMUM: usize = 4;
 /// Segments in a row that may be missing.
 const MISSES_MAXIMUM: u32 = 2;
 
@@ -41,6 +43,10 @@ pub(super) struct Fetching {
     started: Instant,
     /// Where the media playlist is, as it was resolved.
     playlist: Url,
+    /// Its place in the master playlist, if there is one.
+    variant: Option<usize>,
+    /// The places of those that have failed. They are not tried again over this connection.
+    spoiled: Vec<usize>,
     follower: Follower,
     key: Option<(Url, [u8; BLOCK])>,
     /// It was resolved anew, and no segment has come since.
@@ -64,6 +70,8 @@ impl Fetching {
             enough,
             out,
             started: Instant::now(),
+            variant: None,
+            spoiled: Vec::new(),
             follower: Follower::new(Duration::ZERO),
             key: None,
             resolved: false,
@@ -83,11 +91,11 @@ impl Fetching {
         self.enter(first, Run::Same, Duration::ZERO).await?;
         loop {
             let origin = || redirect::origin(&self.playlist);
-            match self.follower.next(self.now()) {
-                Next::Fetch(listed) => self.deliver(*listed).await?,
+            let outcome = match self.follower.next(self.now()) {
+                Next::Fetch(listed) => self.deliver(*listed).await,
                 Next::Reload(at) => {
                     sleep_until(self.started + at).await;
-                    self.reload().await?;
+                    self.reload().await
                 }
                 Next::Ended => {
                     let over = SourceFailure::EndOfStream {
@@ -98,9 +106,36 @@ impl Fetching {
                 }
                 Next::Stalled(waited) => {
                     let origin = origin();
-                    return Err(SourceFailure::Stalled { origin, waited });
+                    Err(SourceFailure::Stalled { origin, waited })
                 }
+            };
+            if let Err(failure) = outcome {
+                self.leave(failure).await?;
             }
+        }
+    }
+
+    /// Goes on with another variant: a source has failed when none of them can be had. What is shown already comes once more.
+    async fn leave(&mut self, failure: SourceFailure) -> Result<(), SourceFailure> {
+        let Some(variant) = self.variant.take() else {
+            return Err(failure);
+        };
+        if self.out.is_closed() || self.spoiled.len() >= VARIANTS_MAXIMUM {
+            return Err(failure);
+        }
+        self.spoiled.push(variant);
+        let began = self.now();
+        let entering = async {
+            let loaded = self.load(self.source.url.clone()).await?;
+            self.enter(loaded, Run::Other, began).await
+        };
+        match entering.await {
+            Ok(()) => {
+                (self.resolved, self.misses, self.missed) = (false, 0, None);
+                Ok(())
+            }
+            // What is wrong with the rest says less.
+            Err(_) => Err(failure),
         }
     }
 
@@ -123,16 +158,41 @@ impl Fetching {
     ) -> Result<(), SourceFailure> {
         let (loaded, list) = match read(&loaded)? {
             Playlist::Media(list) => (loaded, list),
-            Playlist::Master(master) => {
-                let variant = select::choose(&master, self.enough);
-                let variant = variant.map_err(|apart| unsupported(&loaded.url, &apart))?;
-                let loaded = self.load(address(&loaded.url, &variant.uri)?).await?;
-                let list = read_media(&loaded)?;
-                (loaded, list)
-            }
+            Playlist::Master(master) => self.variant(&loaded.url, &master).await?,
         };
         self.playlist = loaded.url;
         self.learn(list, run, began).await
+    }
+
+    /// The best variant whose playlist can be had.
+    async fn variant(
+        &mut self,
+        base: &Url,
+        master: &MasterPlaylist,
+    ) -> Result<(Loaded, MediaPlaylist), SourceFailure> {
+        let mut failed = None;
+        while let Some((place, variant)) = select::choose(master, self.enough, &self.spoiled) {
+            match self.media(base, &variant.uri).await {
+                Ok(found) => {
+                    self.variant = Some(place);
+                    return Ok(found);
+                }
+                Err(failure) => {
+                    failed.get_or_insert(failure);
+                    self.spoiled.push(place);
+                }
+            }
+            if self.spoiled.len() >= VARIANTS_MAXIMUM {
+                break;
+            }
+        }
+        Err(failed.unwrap_or_else(|| unsupported(base, &AudioApart)))
+    }
+
+    async fn media(&self, base: &Url, uri: &str) -> Result<(Loaded, MediaPlaylist), SourceFailure> {
+        let loaded = self.load(address(base, uri)?).await?;
+        let list = read_media(&loaded)?;
+        Ok((loaded, list))
     }
 
     async fn learn(
@@ -328,25 +388,4 @@ fn judge(url: &Url, head: &[u8]) -> Result<(), SourceFailure> {
         return Err(bad(url, "a segment is a web page"));
     }
     Ok(())
-}
-
-/// Trying again without a change is of no use.
-fn is_final(failure: &SourceFailure) -> bool {
-    matches!(
-        failure,
-        SourceFailure::EgressRefused { .. }
-            | SourceFailure::InvalidRequest { .. }
-            | SourceFailure::Unsupported { .. }
-    )
-}
-
-/// The address may have been good for a time only.
-fn is_refusal(failure: &SourceFailure) -> bool {
-    matches!(
-        failure,
-        SourceFailure::HttpStatus {
-            status: 401 | 403 | 404 | 410,
-            ..
-        }
-    )
 }

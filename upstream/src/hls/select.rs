@@ -7,32 +7,36 @@ const UNCOMMON: [&str; 8] = [
     "hvc1", "hev1", "dvh1", "dvhe", "av01", "vp08", "vp09", "mp4v",
 ];
 
-/// Why no variant can be followed.
+/// Why no variant can be followed, where none has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("its audio has playlists of its own, which is not supported yet")]
 pub(super) struct AudioApart;
 
-/// The best variant; of those that are as high as `enough` lines, or higher, the lowest.
-pub(super) fn choose(master: &MasterPlaylist, enough: Option<u32>) -> Result<&Variant, AudioApart> {
+/// The best variant that has not failed, with its place in the list; of those that are as high as `enough` lines, or higher, the
+/// lowest.
+pub(super) fn choose<'a>(
+    master: &'a MasterPlaylist,
+    enough: Option<u32>,
+    failed: &[usize],
+) -> Option<(usize, &'a Variant)> {
     let usable = || {
-        let variants = master.variants.iter();
-        variants.filter(|variant| !has_audio_apart(master, variant))
+        let variants = master.variants.iter().enumerate();
+        variants
+            .filter(|(place, _)| !failed.contains(place))
+            .filter(|(_, variant)| !has_audio_apart(master, variant))
     };
-    let reaches = |variant: &&Variant| enough.is_none_or(|lines| variant.height >= Some(lines));
-    let lowest = match enough {
-        Some(_) => usable()
-            .filter(|variant| is_common(variant))
-            .filter(reaches)
-            .min_by_key(|variant| (variant.height, std::cmp::Reverse(variant.bandwidth))),
-        None => None,
-    };
+    let lowest = enough.and_then(|lines| {
+        usable()
+            .filter(|(_, variant)| is_common(variant) && variant.height >= Some(lines))
+            .min_by_key(|(_, variant)| (variant.height, std::cmp::Reverse(variant.bandwidth)))
+    });
     // Of equal ones the first: what follows it is there in case that it fails.
     let best = || {
-        let rank =
-            |variant: &&Variant| (has_picture(variant), is_common(variant), variant.bandwidth);
-        usable().rev().max_by_key(rank)
+        usable().rev().max_by_key(|(_, variant)| {
+            (has_picture(variant), is_common(variant), variant.bandwidth)
+        })
     };
-    lowest.or_else(best).ok_or(AudioApart)
+    lowest.or_else(best)
 }
 
 /// Whether every rendition of its audio has a playlist of its own: its segments have none then (RFC 8216, 4.3.4.2.1).
@@ -86,11 +90,31 @@ sound
 480
 ";
 
-    fn chosen(text: &str, enough: Option<u32>) -> Result<String, AudioApart> {
+    fn chosen(text: &str, enough: Option<u32>) -> Option<String> {
+        chosen_after(text, enough, &[])
+    }
+
+    fn chosen_after(text: &str, enough: Option<u32>, failed: &[usize]) -> Option<String> {
         let Ok(Playlist::Master(master)) = parse(text.as_bytes()) else {
             panic!("no master");
         };
-        choose(&master, enough).map(|variant| variant.uri.clone())
+        choose(&master, enough, failed).map(|(_, variant)| variant.uri.clone())
+    }
+
+    #[test]
+    fn what_failed_gives_way_to_its_spare_and_then_to_the_next_best() {
+        for (enough, failed, expected) in [
+            (None, &[2][..], Some("1080-spare")),
+            (None, &[2, 3], Some("720")),
+            (None, &[0, 2, 3, 5], Some("2160-hevc")),
+            (Some(480), &[5], Some("720")),
+            (Some(480), &[0, 2, 3, 5], Some("2160-hevc")),
+            (Some(480), &[0, 2, 3, 4, 5], Some("sound")),
+            (None, &[0, 1, 2, 3, 4, 5], None),
+        ] {
+            let chosen = chosen_after(LADDER, enough, failed);
+            assert_eq!(chosen.as_deref(), expected, "{enough:?} {failed:?}");
+        }
     }
 
     #[test]
@@ -104,7 +128,7 @@ sound
         ] {
             assert_eq!(
                 chosen(LADDER, enough).as_deref(),
-                Ok(expected),
+                Some(expected),
                 "{enough:?}"
             );
         }
@@ -118,17 +142,17 @@ sound
             ("", "bare"),
         ] {
             let text = format!("#EXTM3U\n#EXT-X-STREAM-INF:{attributes}\n{uri}\n");
-            assert_eq!(chosen(&text, Some(720)).as_deref(), Ok(uri));
+            assert_eq!(chosen(&text, Some(720)).as_deref(), Some(uri));
         }
     }
 
     #[test]
     fn audio_that_lies_in_no_variant_is_named() {
         let apart = "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",URI=\"en\"\n#EXT-X-STREAM-INF:BANDWIDTH=9,AUDIO=\"a\"\nhigh\n";
-        assert_eq!(chosen(apart, None), Err(AudioApart));
+        assert_eq!(chosen(apart, None), None);
         let other = format!("{apart}#EXT-X-STREAM-INF:BANDWIDTH=5\nlow\n");
-        assert_eq!(chosen(&other, None).as_deref(), Ok("low"));
+        assert_eq!(chosen(&other, None).as_deref(), Some("low"));
         let inside = format!("{apart}#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"main\"\n");
-        assert_eq!(chosen(&inside, None).as_deref(), Ok("high"));
+        assert_eq!(chosen(&inside, None).as_deref(), Some("high"));
     }
 }

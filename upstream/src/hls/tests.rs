@@ -430,3 +430,52 @@ async fn what_is_no_playlist_comes_as_it_is() {
         );
     }
 }
+
+const TWO: &str =
+    "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=2\nhigh\n#EXT-X-STREAM-INF:BANDWIDTH=1\nlow\n";
+
+#[tokio::test]
+async fn a_variant_that_is_not_there_gives_way_to_another() {
+    let site = Site::start(|path, _, _| match path {
+        "/master" => ok(TWO),
+        "/low" => ok(segments(&["low-1"])),
+        "/low-1" => ok("low"),
+        _ => status("404 Not Found"),
+    })
+    .await;
+    let (text, failure) = read(request(site.url("/master"))).await;
+    assert_eq!(text, "low");
+    assert!(is_over(&failure), "{failure}");
+    assert_eq!(site.asked(), ["/master", "/high", "/low", "/low-1"]);
+}
+
+#[tokio::test]
+async fn a_variant_whose_segments_are_refused_gives_way_to_another() {
+    let site = Site::start(|path, _, _| match path {
+        "/master" => ok(TWO),
+        "/high" => ok(segments(&["high-1", "high-2", "high-3", "high-4"])),
+        "/high-1" => ok("high "),
+        "/low" => ok(segments(&["low-1", "low-2"])),
+        "/low-1" => ok("low-1 "),
+        "/low-2" => ok("low-2"),
+        _ => status("403 Forbidden"),
+    })
+    .await;
+    let (text, failure) = read(request(site.url("/master"))).await;
+    assert_eq!(text, "high low-1 low-2");
+    assert!(is_over(&failure), "{failure}");
+}
+
+#[tokio::test]
+async fn a_source_has_failed_when_no_variant_can_be_had() {
+    let site = Site::start(|path, _, _| match path {
+        "/master" => ok(TWO),
+        "/high" => ok(segments(&["high-1"])),
+        "/low" => status("500 Internal Server Error"),
+        _ => status("403 Forbidden"),
+    })
+    .await;
+    let (text, failure) = read(request(site.url("/master"))).await;
+    assert_eq!(text, "");
+    assert!(is_forbidden(&failure), "{failure}");
+}
