@@ -8,7 +8,9 @@ use crate::connection::{
     JobProxy, LIMIT_MAXIMUM_SECONDS, SourceTimeouts, StalkerChannel, XtreamChannel,
 };
 use crate::live_stream::LiveStreamSpec;
-use crate::stream_class::{EgressPolicy, Preset, Rung, StreamClassSpec, TranscodeMode};
+use crate::stream_class::{
+    EgressPolicy, EncodedRenditions, Preset, Rung, StreamClassSpec, TranscodeMode,
+};
 
 /// The version of the document that this code writes and reads.
 pub const JOB_VERSION: i32 = 1;
@@ -145,6 +147,9 @@ pub struct JobClass {
     /// The encoded renditions rung by rung, instead of the preset's when not empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ladder: Vec<Rung>,
+    /// When encoded renditions run beside one that is passed through.
+    #[serde(default)]
+    pub encoded_renditions: EncodedRenditions,
     /// What segments aim at, in seconds.
     pub segment_duration_seconds: i32,
     /// EXT-X-TARGETDURATION, in seconds.
@@ -175,6 +180,7 @@ impl JobClass {
             mode: class.mode,
             preset: spec.preset.unwrap_or(class.preset),
             ladder,
+            encoded_renditions: class.encoded_renditions,
             segment_duration_seconds: class.segment_duration_seconds,
             target_duration_seconds: class.target_duration_seconds,
             playlist_duration_seconds: class.playlist_duration_seconds,

@@ -54,6 +54,10 @@ pub struct StreamClassSpec {
     #[schemars(length(max = 6))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a.height == b.height))").message("every rung needs a height of its own"))]
     pub ladder: Vec<Rung>,
+    /// When encoded renditions run: only while viewers ask for one of them (OnDemand), or with the stream (Always). Where none is passed
+    /// through they always run.
+    #[serde(default)]
+    pub encoded_renditions: EncodedRenditions,
     /// The length that segments aim at, in seconds.
     #[serde(default = "default_segment_duration")]
     #[schemars(range(min = 1, max = 10))]
@@ -121,6 +125,7 @@ impl Default for StreamClassSpec {
             mode: TranscodeMode::default(),
             preset: Preset::default(),
             ladder: Vec::new(),
+            encoded_renditions: EncodedRenditions::default(),
             segment_duration_seconds: default_segment_duration(),
             target_duration_seconds: default_target_duration(),
             playlist_duration_seconds: default_playlist_duration(),
@@ -144,6 +149,16 @@ pub enum TranscodeMode {
     Copy,
     /// Always encoded, every rendition.
     Transcode,
+}
+
+/// When encoded renditions run beside one that is passed through.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum EncodedRenditions {
+    /// All of them from the first request for one until 60 seconds after the last.
+    #[default]
+    OnDemand,
+    /// As long as the stream.
+    Always,
 }
 
 /// A named set of renditions.

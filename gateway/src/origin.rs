@@ -10,7 +10,7 @@ use api::job::StreamIdentity;
 use api::playlists::Playlists;
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Bytes of a segment at most.
 pub const SEGMENT_MAXIMUM: usize = 64 * 1024 * 1024;
@@ -30,6 +30,7 @@ pub struct SegmentId {
 #[derive(Debug, Default)]
 pub struct Demand {
     renditions: Mutex<BTreeSet<String>>,
+    urgent: Notify,
 }
 
 impl Demand {
@@ -39,6 +40,16 @@ impl Demand {
         if !renditions.contains(rendition) {
             renditions.insert(rendition.to_owned());
         }
+    }
+
+    /// What was asked for does not run: it is to be told at once.
+    pub fn urge(&self) {
+        self.urgent.notify_one();
+    }
+
+    /// Waits until something is to be told at once.
+    pub async fn urged(&self) {
+        self.urgent.notified().await;
     }
 
     /// Takes what was asked for since the last call.

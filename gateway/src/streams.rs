@@ -109,6 +109,7 @@ impl Streams {
         let active = self.wish(slug, channel).ok_or(Unplayable::NoChannel)?;
         if let Need::Listed(rendition) = need {
             active.demand.ask(rendition);
+            active.urge(rendition);
         }
         let now = Instant::now();
         active.touch(&self.0.shared.viewers, now);
@@ -269,6 +270,15 @@ impl Active {
         }
         if self.fenced.load(Ordering::Relaxed) {
             self.wishes.notify_one();
+        }
+    }
+
+    /// A rendition that does not run is started by being asked for: that is told at once.
+    fn urge(&self, rendition: &str) {
+        let status = self.status.borrow();
+        let window = status.window.as_ref();
+        if window.is_none_or(|window| window.is_behind(rendition)) {
+            self.demand.urge();
         }
     }
 

@@ -88,6 +88,12 @@ impl Window {
         ticks < 3 * TICKS_PER_SECOND * self.target().as_secs()
     }
 
+    /// Whether more of that rendition comes sooner when it is asked for.
+    #[must_use]
+    pub fn is_behind(&self, id: &str) -> bool {
+        self.document.behind.iter().any(|behind| behind == id)
+    }
+
     /// The target duration.
     #[must_use]
     pub fn target(&self) -> Duration {

@@ -94,7 +94,7 @@ async fn playlists(
         .filter(|id| api::names::is_rendition_id(id))
         .map(str::to_owned)
         .collect();
-    control.job.request_renditions(&requested);
+    control.job.request_renditions(requested);
     let mut playlists = control.job.playlists();
     let is_newer = |playlists: &std::sync::Arc<Playlists>| {
         query.after.is_none_or(|after| playlists.version > after)

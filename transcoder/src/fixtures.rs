@@ -4,7 +4,7 @@ use api::job::{
     JOB_VERSION, JobClass, JobOutput, JobSource, ResumeFloor, SourceAddress, StreamIdentity,
     TranscodeJob,
 };
-use api::stream_class::{EgressPolicy, Preset, TranscodeMode};
+use api::stream_class::{EgressPolicy, EncodedRenditions, Preset, TranscodeMode};
 
 /// A job that passes one source through.
 pub(crate) fn job(directory: &str) -> TranscodeJob {
@@ -21,6 +21,7 @@ pub(crate) fn job(directory: &str) -> TranscodeJob {
             mode: TranscodeMode::Copy,
             preset: Preset::Source,
             ladder: Vec::new(),
+            encoded_renditions: EncodedRenditions::Always,
             segment_duration_seconds: 2,
             target_duration_seconds: 4,
             playlist_duration_seconds: 12,

@@ -40,6 +40,7 @@ pub struct JobHandle {
     pub(crate) commands: mpsc::Sender<Command>,
     /// The highest version of the status that was given to anybody over HTTP.
     pub(crate) answered: watch::Sender<u64>,
+    pub(crate) requested: mpsc::Sender<BTreeSet<String>>,
 }
 
 impl JobHandle {
@@ -76,10 +77,11 @@ impl JobHandle {
         self.segments.read(rendition, &name).await
     }
 
-    /// Renditions that viewers asked for. Every rendition runs always as yet, so this is only taken note of.
-    pub fn request_renditions(&self, requested: &BTreeSet<String>) {
+    /// Renditions that viewers asked for: encoded ones may run only while somebody does. Never waits.
+    pub fn request_renditions(&self, requested: BTreeSet<String>) {
         if !requested.is_empty() {
-            tracing::trace!(?requested, "renditions were asked for");
+            // A full queue is read in a moment, and viewers ask again; an attempt that ended encodes nothing.
+            drop(self.requested.try_send(requested));
         }
     }
 

@@ -1,6 +1,7 @@
 //! One attempt from its job document to its end, as a local task: several may run in one process.
 //! Connects to the source at once; everything else is made while the answer is on its way.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -49,6 +50,8 @@ pub use crate::pipeline::Outcome;
 const SEGMENTS_UNDER_WAY: usize = 16;
 /// Commands that wait.
 const COMMANDS: usize = 8;
+/// Requests of viewers that wait; one that finds no room is repeated soon.
+const REQUESTS: usize = 64;
 
 /// What an attempt needs besides its job document.
 #[derive(Debug, Clone)]
@@ -108,6 +111,7 @@ pub fn start(
     let board = StatusBoard::new(&job, version);
     let (playlists, listed) = watch::channel(Arc::new(nothing_listed(&job, version)));
     let (tell, commands) = mpsc::channel(COMMANDS);
+    let (ask, requested) = mpsc::channel(REQUESTS);
     let store = SegmentStore::new(Volume::new(&job.output.directory));
     let handle = JobHandle {
         stream_uid: job.stream.uid.as_str().into(),
@@ -117,6 +121,7 @@ pub fn start(
         segments: store.clone(),
         commands: tell,
         answered: watch::Sender::default(),
+        requested: ask,
     };
     let span = tracing::info_span!(
         "stream",
@@ -135,6 +140,7 @@ pub fn start(
         board,
         playlists,
         commands,
+        requested,
         store,
     };
     (handle, attempt.run().instrument(span))
@@ -149,6 +155,7 @@ struct Attempt {
     board: StatusBoard,
     playlists: watch::Sender<Arc<Playlists>>,
     commands: mpsc::Receiver<Command>,
+    requested: mpsc::Receiver<BTreeSet<String>>,
     store: SegmentStore,
     metrics: StreamMetrics,
     answered: watch::Receiver<u64>,
@@ -215,6 +222,7 @@ impl Attempt {
         let readiness = tokio::spawn(ready(self.board.clone(), self.options.readiness.clone()));
         let readiness = AbortOnDropHandle::new(readiness);
         let commands = std::mem::replace(&mut self.commands, mpsc::channel(1).1);
+        let requested = std::mem::replace(&mut self.requested, mpsc::channel(1).1);
         let pipeline = Pipeline::new(pipeline::Parts {
             job: self.job.clone(),
             launcher: self.options.launcher.clone(),
@@ -222,6 +230,7 @@ impl Attempt {
             source,
             packager,
             commands,
+            requested,
             board: self.board.clone(),
             metrics: self.metrics.clone(),
             shutdown: self.shutdown.clone(),

@@ -53,6 +53,8 @@ pub(crate) enum Input {
     Late(LateSegment),
     /// A standby goes on where another attempt has ended. Answered when numbers and list are taken over.
     Publish(Box<PublishRequest>, oneshot::Sender<()>),
+    /// Encoders do not run until somebody asks for what they make.
+    EncodersOff(bool),
     /// Nothing follows: publish what there is, and say what is listed.
     Finish(oneshot::Sender<Playlists>),
 }
@@ -143,6 +145,7 @@ impl Packager {
                 self.go_on_behind(&request);
                 let _ = answer.send(());
             }
+            Input::EncodersOff(is_off) => self.encoders_off(is_off),
             Input::Finish(answer) => {
                 self.flush().await;
                 let _ = answer.send(self.parts.window.document(unix_milliseconds()));
@@ -296,16 +299,6 @@ impl Packager {
         let lapse = self.parts.window.lapses_at();
         let lapse = lapse.map(|at| self.parts.started + at);
         self.parts.queue.wake_at().into_iter().chain(lapse).min()
-    }
-
-    /// Tells again of what is published, which has changed. What is listed and not published yet brings it along in a moment.
-    fn republish(&mut self) {
-        let document = self.parts.window.document(unix_milliseconds());
-        let newest = |playlists: &Playlists| playlists.segments.last().map(|entry| entry.number);
-        let is_published = newest(&self.parts.playlists.borrow()) == newest(&document);
-        if is_published {
-            self.parts.playlists.send_replace(Arc::new(document));
-        }
     }
 
     fn publish(&mut self, numbers: &[u64]) {

@@ -9,7 +9,7 @@ mod processes;
 mod sources;
 mod standby;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use api::condition::Reason;
@@ -66,6 +66,8 @@ pub(crate) struct Parts {
     pub(crate) packager: mpsc::Sender<packager::Input>,
     /// What it is told.
     pub(crate) commands: mpsc::Receiver<Command>,
+    /// What viewers ask for.
+    pub(crate) requested: mpsc::Receiver<BTreeSet<String>>,
     /// The status.
     pub(crate) board: StatusBoard,
     /// The stream's figures.
@@ -144,6 +146,11 @@ impl Pipeline {
             event = self.parts.source.next(), if held_until.is_none() => self.follow(event).await,
             () = until(held_until) => self.advance().await,
             _ = self.ticks.tick() => self.advance().await,
+            Some(renditions) = self.parts.requested.recv() => {
+                let now = self.now();
+                let effects = self.flow.requested(renditions, now);
+                self.settle(effects).await
+            }
             () = until(restart_at) => self.restart_encoders().await,
             () = until(self.deadline) => self.overdue().await,
             () = self.parts.shutdown.cancelled(), if !is_told => self.shut_down().await,
@@ -221,6 +228,9 @@ impl Pipeline {
                 Effect::Renditions(facts) => self.pack(packager::Input::Renditions(facts)).await,
                 Effect::Segment(segment) => self.pack(packager::Input::Segment(segment)).await,
                 Effect::Late(late) => self.pack(packager::Input::Late(late)).await,
+                Effect::PicturesOff(is_off) => {
+                    self.pack(packager::Input::EncodersOff(is_off)).await;
+                }
                 Effect::ForcedCut => self.forced_cut(),
                 Effect::StartEncoder { id, encode } => {
                     self.parts.metrics.encoder_started();

@@ -174,3 +174,31 @@ async fn each_new_version_reaches_those_who_ask() {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test]
+async fn a_rendition_that_does_not_run_is_asked_for_at_once_and_waited_for() {
+    let world = World::start().await;
+    let pod = Pod::start().await;
+    let uid = world.running("news-one", 3, &pod);
+    let behind = |version, has: usize| {
+        let mut document = playlists(&uid, 3, version, 10..13);
+        document.behind = vec!["480p".to_owned()];
+        for entry in &mut document.segments[has..] {
+            entry.gaps = vec!["480p".to_owned()];
+        }
+        document
+    };
+    pod.publish(behind(1, 0));
+    let variants = world.master("news-one").await.uris();
+    assert_eq!(world.get(&variants[0]).await.uris().len(), 3);
+    let starting = async {
+        // Nothing new is listed meanwhile, so the poll under way would not end before the viewer's patience.
+        pod.is_told_of("480p").await;
+        pod.publish(behind(2, 1));
+    };
+    let (answer, ()) = tokio::join!(world.get(&variants[1]), starting);
+    assert_eq!(answer.status, 200);
+    let uris = answer.uris();
+    assert!(uris.len() == 1 && uris[0].ends_with("3-10.ts"), "{uris:?}");
+    assert!(!answer.body.contains("EXT-X-GAP"), "{}", answer.body);
+}

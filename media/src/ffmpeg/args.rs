@@ -76,9 +76,11 @@ impl Encode {
         let buffer = rate.saturating_mul(2);
         let key_distance = self.frames_per_second.clamp(1, 120) * 2;
         let threads = self.encoder_threads(rung);
+        let level = level(rung.height.unsigned_abs(), self.frames_per_second);
+        let level = format!("{}.{}", level / 10, level % 10);
         let pipe = FIRST_PIPE + index;
         format!(
-            "-map [v{index}] -c:v libx264 -preset veryfast -profile:v main \
+            "-map [v{index}] -c:v libx264 -preset veryfast -profile:v main -level:v {level} \
              -bf 2 -rc-lookahead 5 -threads {threads} -x264-params sync-lookahead=0 \
              -b:v {rate}k -maxrate {rate}k -bufsize {buffer}k \
              -sc_threshold 0 -force_key_frames source -g {key_distance} \
@@ -106,6 +108,28 @@ impl Encode {
         };
         format!("{only} -c:a aac -b:a 96k -ac 2 -ar 48000 {TIMES} -f mpegts pipe:{pipe}")
     }
+}
+
+/// RFC 6381 name of what is made of a picture of so many lines: the master names it before it has come, so it is not left to x264.
+#[must_use]
+pub fn video_codecs(lines: u32, frames_per_second: u32) -> String {
+    format!("avc1.4d40{:02x}", level(lines, frames_per_second))
+}
+
+/// Ten times the lowest level from 3.1 on that a picture of the usual shape fits (Rec. ITU-T H.264, table A-1).
+fn level(lines: u32, frames_per_second: u32) -> u32 {
+    const LEVELS: [(u32, u32, u32); 6] = [
+        (31, 3600, 108_000),
+        (32, 5120, 216_000),
+        (40, 8192, 245_760),
+        (42, 8704, 522_240),
+        (50, 22_080, 589_824),
+        (51, 36_864, 983_040),
+    ];
+    let macroblocks = lines.div_ceil(16) * (lines * 16 / 9).div_ceil(16);
+    let rate = macroblocks * frames_per_second;
+    let fits = |level: &&(u32, u32, u32)| macroblocks <= level.1 && rate <= level.2;
+    LEVELS.iter().find(fits).map_or(52, |level| level.0)
 }
 
 /// Standard input is media and standard error carries problems only; no probing beyond what finds the audio header; the
@@ -154,8 +178,8 @@ mod tests {
         };
         let expected = format!(
             "{INPUT} -filter_complex [0:v:0]split=2[s0][s1];[s0]scale=-2:480,format=yuv420p[v0];[s1]scale=-2:360,format=yuv420p[v1] \
--map [v0] -c:v libx264 -preset veryfast -profile:v main -bf 2 -rc-lookahead 5 -threads 2 -x264-params sync-lookahead=0 -b:v 1000k -maxrate 1000k -bufsize 2000k -sc_threshold 0 -force_key_frames source -g 50 -fps_mode passthrough -enc_time_base:v 1:90000 -mpegts_copyts 1 -muxdelay 0 -muxpreload 0 -avoid_negative_ts disabled -flush_packets 1 -pat_period 2 -sdt_period 3600 -f mpegts pipe:3 \
--map [v1] -c:v libx264 -preset veryfast -profile:v main -bf 2 -rc-lookahead 5 -threads 2 -x264-params sync-lookahead=0 -b:v 600k -maxrate 600k -bufsize 1200k -sc_threshold 0 -force_key_frames source -g 50 -fps_mode passthrough -enc_time_base:v 1:90000 -mpegts_copyts 1 -muxdelay 0 -muxpreload 0 -avoid_negative_ts disabled -flush_packets 1 -pat_period 2 -sdt_period 3600 -f mpegts pipe:4"
+-map [v0] -c:v libx264 -preset veryfast -profile:v main -level:v 3.1 -bf 2 -rc-lookahead 5 -threads 2 -x264-params sync-lookahead=0 -b:v 1000k -maxrate 1000k -bufsize 2000k -sc_threshold 0 -force_key_frames source -g 50 -fps_mode passthrough -enc_time_base:v 1:90000 -mpegts_copyts 1 -muxdelay 0 -muxpreload 0 -avoid_negative_ts disabled -flush_packets 1 -pat_period 2 -sdt_period 3600 -f mpegts pipe:3 \
+-map [v1] -c:v libx264 -preset veryfast -profile:v main -level:v 3.1 -bf 2 -rc-lookahead 5 -threads 2 -x264-params sync-lookahead=0 -b:v 600k -maxrate 600k -bufsize 1200k -sc_threshold 0 -force_key_frames source -g 50 -fps_mode passthrough -enc_time_base:v 1:90000 -mpegts_copyts 1 -muxdelay 0 -muxpreload 0 -avoid_negative_ts disabled -flush_packets 1 -pat_period 2 -sdt_period 3600 -f mpegts pipe:4"
         );
         assert_eq!(line(&encode), expected);
         assert_eq!((encode.pipes(), encode.audio_pipe()), (2, None));
@@ -177,6 +201,21 @@ mod tests {
         let audio = "-f mpegts pipe:5 -map 0:a:0 -vn -c:a aac -b:a 96k -ac 2 -ar 48000 -mpegts_copyts 1 -muxdelay 0 -muxpreload 0 -avoid_negative_ts disabled -flush_packets 1 -f mpegts pipe:6";
         assert!(text.ends_with(audio), "{text}");
         assert_eq!((encode.pipes(), encode.audio_pipe()), (4, Some(3)));
+    }
+
+    #[test]
+    fn the_level_is_the_lowest_that_fits_and_stands_in_the_name() {
+        for (lines, frames, codecs) in [
+            (144, 25, "avc1.4d401f"),
+            (720, 30, "avc1.4d401f"),
+            (720, 50, "avc1.4d4020"),
+            (1080, 30, "avc1.4d4028"),
+            (1080, 60, "avc1.4d402a"),
+            (2160, 30, "avc1.4d4033"),
+            (2160, 60, "avc1.4d4034"),
+        ] {
+            assert_eq!(video_codecs(lines, frames), codecs);
+        }
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub struct Window {
     next: ResumeFloor,
     /// What encoders make, by rendition.
     encoded: BTreeMap<String, Progress>,
+    /// No encoder runs until somebody asks for what it makes.
+    is_off: bool,
 }
 
 #[derive(Debug)]
@@ -76,6 +78,7 @@ impl Window {
             removed: VecDeque::new(),
             longest: Ticks::ZERO,
             encoded: BTreeMap::new(),
+            is_off: false,
         }
     }
 
@@ -148,8 +151,17 @@ impl Window {
         }
         self.encoded.retain(|id, _| ids.contains(id));
         for id in ids {
-            let progress = || Progress::new(now);
+            let progress = || Progress::new(self.is_off, now);
             self.encoded.entry(id.clone()).or_insert_with(progress);
+        }
+        self.changed(now);
+    }
+
+    /// Says whether encoders run. While they do not, nobody is kept waiting in vain: what is lacking comes when it is asked for.
+    pub fn set_off(&mut self, is_off: bool, now: Duration) {
+        self.is_off = is_off;
+        for progress in self.encoded.values_mut() {
+            progress.switched(is_off, now);
         }
         self.changed(now);
     }

@@ -70,6 +70,27 @@ impl Segmenter {
         starts.min()
     }
 
+    /// Where the last segments start that are published of the active generation and last so long together, on the source's clock.
+    #[must_use]
+    pub fn published_since(&self, duration: Ticks) -> Option<Ticks> {
+        let active = self.active.as_ref()?;
+        let published = self.plan.iter().rev().filter(|planned| {
+            planned.generation == active.id && planned.ordinal < self.publisher.next()
+        });
+        let mut total = Ticks::ZERO;
+        let mut start = None;
+        for planned in published {
+            if total >= duration {
+                break;
+            }
+            start = Some(planned.start);
+            total += planned
+                .end
+                .map_or(Ticks::ZERO, |end| end.at - planned.start);
+        }
+        start
+    }
+
     fn encoders_end(&mut self, generation: GenerationId) {
         self.encoders_ended = self.encoders_ended.max(Some(generation));
         for follower in &mut self.followers {

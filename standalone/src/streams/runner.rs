@@ -165,6 +165,7 @@ impl Runner {
                     published.note(JobPhase::Failed);
                     return failed(outcome, published.total());
                 }
+                () = self.stream.urged() => self.stream.pass_on(&handle),
                 Ok(()) = playlists.changed() => {
                     let playlists = playlists.borrow_and_update().clone();
                     self.stream.publish(&handle, playlists);

@@ -78,10 +78,26 @@ impl Stream {
     /// Passes on what an attempt lists, and tells it what viewers ask for.
     pub(super) fn publish(&self, attempt: &JobHandle, playlists: Arc<Playlists>) {
         self.playlists.send_replace(Some(playlists));
-        let demand = lock(&self.demand).clone();
-        if let Some(demand) = demand {
-            attempt.request_renditions(&demand.take());
+        self.pass_on(attempt);
+    }
+
+    /// Tells an attempt what viewers ask for.
+    pub(super) fn pass_on(&self, attempt: &JobHandle) {
+        if let Some(demand) = self.demand() {
+            attempt.request_renditions(demand.take());
         }
+    }
+
+    /// Waits until viewers ask for something that does not run.
+    pub(super) async fn urged(&self) {
+        match self.demand() {
+            Some(demand) => demand.urged().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn demand(&self) -> Option<Arc<Demand>> {
+        lock(&self.demand).clone()
     }
 
     /// An attempt begins.

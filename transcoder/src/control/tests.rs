@@ -76,6 +76,7 @@ fn served() -> Served {
         segments: SegmentStore::new(Volume::new(directory.path())),
         commands: tell,
         answered: watch::Sender::default(),
+        requested: mpsc::channel(1).0,
     };
     let closing = CancellationToken::new();
     Served {

@@ -2,13 +2,16 @@
 //! once from memory, and written when the writer has nothing more urgent. Decides nothing about what was shown: the window does.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use api::names::segment_name;
+use api::playlists::Playlists;
 use media::playlist::numbers::NumberedLate;
 use media::segmenter::io::LateSegment;
 use tokio::time::Instant;
 
 use super::{Order, Packager, REMOVAL_RETRY};
+use crate::status::unix_milliseconds;
 
 /// What waits for the volume.
 #[derive(Debug, Default)]
@@ -124,6 +127,23 @@ impl Packager {
             } else {
                 self.late.waiting.push_back(file);
             }
+        }
+    }
+
+    /// Encoders do not run until somebody asks for what they make, or run again.
+    pub(super) fn encoders_off(&mut self, is_off: bool) {
+        let now = self.parts.started.elapsed();
+        self.parts.window.set_off(is_off, now);
+        self.republish();
+    }
+
+    /// Tells again of what is published, which has changed. What is listed and not published yet brings it along in a moment.
+    pub(super) fn republish(&mut self) {
+        let document = self.parts.window.document(unix_milliseconds());
+        let newest = |playlists: &Playlists| playlists.segments.last().map(|entry| entry.number);
+        let is_published = newest(&self.parts.playlists.borrow()) == newest(&document);
+        if is_published {
+            self.parts.playlists.send_replace(Arc::new(document));
         }
     }
 

@@ -2,6 +2,7 @@
 //! Synchronous and without a clock: what is to be done besides is answered as effects.
 
 mod class;
+mod demand;
 pub(crate) mod effect;
 mod encode;
 mod encoders;
@@ -20,6 +21,7 @@ use media::segmenter::io::{GenerationId, Input, Opening, Output};
 
 use super::plan::{self, MediaPlan, Unusable};
 use class::{front_end, kept, segmenter};
+use demand::Demand;
 use effect::{Effect, Now};
 use encoders::Encoders;
 use held::Held;
@@ -37,6 +39,9 @@ pub(crate) struct Flow {
     held: Held,
     segmenter: Segmenter,
     encoders: Encoders,
+    demand: Demand,
+    /// Pictures are encoded, where there are any to be.
+    pictures: bool,
     facts: Option<SourceFacts>,
     plan: Option<MediaPlan>,
     /// What came before it was decided what is played.
@@ -62,6 +67,8 @@ impl Flow {
             held: Held::default(),
             segmenter: segmenter(&class),
             encoders: Encoders::new(kept(&class)),
+            demand: Demand::new(class.encoded_renditions),
+            pictures: true,
             facts: None,
             plan: None,
             waiting: Vec::new(),
@@ -93,6 +100,7 @@ impl Flow {
         for event in self.held.due(now.monotonic) {
             self.take(event, now);
         }
+        self.switch(now);
         self.tell(Input::Tick, now);
         self.effects()
     }
@@ -211,6 +219,7 @@ impl Flow {
         }
         self.front.set_feed(plan.encode.is_some());
         self.effects.push(Effect::Planned(Box::new(plan)));
+        self.switch(now);
         if before.is_none() {
             for event in std::mem::take(&mut self.waiting) {
                 self.pass(event, now);
@@ -299,6 +308,7 @@ impl Flow {
                 self.unannounced = true;
                 let is_at_key = self.encoders.are_at_key();
                 self.encoders.begin(&mut self.effects);
+                self.leave_off(now);
                 if is_at_key {
                     self.start_encoders(now);
                 } else {

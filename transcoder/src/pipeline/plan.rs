@@ -7,7 +7,7 @@ use api::playlists::Resolution;
 use api::stream_class::Rung;
 use media::codec::video::{Dimensions, FrameRate, VideoParameters};
 use media::decide::{self, Decision, Policy, Treatment, Undeliverable, decide};
-use media::ffmpeg::args::Encode;
+use media::ffmpeg::args::{Encode, video_codecs};
 use media::front_end::{AudioFacts, SourceFacts, VideoFacts};
 use media::ladder::{Encoding, Picture, PlannedRendition, Wanted, renditions};
 use media::segmenter::io::{AudioPlan, Origin, RenditionId, RenditionPlan};
@@ -22,8 +22,6 @@ use crate::packager::rates::RenditionFacts;
 const ENCODED_AUDIO: &str = "mp4a.40.2";
 /// Its bit rate with everything around it, bit/s.
 const ENCODED_AUDIO_RATE: u64 = 120_000;
-/// What a picture of an encoder is called until it has come: Main at level 3.1.
-const ENCODED_VIDEO: &str = "avc1.4d401f";
 /// What transport stream packets add to a track, in percent.
 const PACKETS: u64 = 6;
 /// Frames per second that are taken where a source does not say.
@@ -237,6 +235,7 @@ fn rendition(planned: &PlannedRendition, video: Option<&VideoFacts>) -> Renditio
 
 fn rendition_facts(planned: &PlannedRendition, video: Option<&VideoFacts>) -> RenditionFacts {
     let size = video.and_then(|video| video.dimensions);
+    let frame_rate = video.and_then(|video| video.frame_rate);
     let (codecs, resolution, ceiling) = match planned.picture {
         Picture::None => (String::new(), None, None),
         Picture::PassThrough => (
@@ -247,7 +246,7 @@ fn rendition_facts(planned: &PlannedRendition, video: Option<&VideoFacts>) -> Re
             None,
         ),
         Picture::Encode(encoding) => (
-            ENCODED_VIDEO.to_owned(),
+            video_codecs(encoding.height, whole_frames(frame_rate)),
             encoding.width.map(|width| Resolution {
                 width,
                 height: encoding.height,

@@ -8,7 +8,7 @@ use api::job::{
     TranscodeJob,
 };
 use api::playlists::Playlists;
-use api::stream_class::{EgressPolicy, Preset, Rung, TranscodeMode};
+use api::stream_class::{EgressPolicy, EncodedRenditions, Preset, Rung, TranscodeMode};
 use axum::Router;
 use prometheus_client::registry::Registry;
 use reqwest::{Response, StatusCode, Url};
@@ -274,6 +274,7 @@ fn job() -> TranscodeJob {
             mode: TranscodeMode::Copy,
             preset: Preset::Source,
             ladder: Vec::new(),
+            encoded_renditions: EncodedRenditions::Always,
             segment_duration_seconds: 2,
             target_duration_seconds: 4,
             playlist_duration_seconds: 12,

@@ -9,6 +9,7 @@
 mod attempt;
 mod bad;
 mod closing;
+mod demand;
 mod encode;
 mod ends;
 mod faults;

@@ -67,11 +67,7 @@ impl Follower {
         let mut pause = PAUSE;
         loop {
             let requested: Vec<String> = self.demand.take().into_iter().collect();
-            match self
-                .pods
-                .playlists(target, after, &requested.join(","))
-                .await
-            {
+            match self.wait(target, after, &requested.join(",")).await {
                 Ok(playlists) => {
                     // A poll without news is answered with what is there; the pause keeps a pod that answers at once bearable.
                     let news = playlists.version != after;
@@ -88,6 +84,34 @@ impl Follower {
                 }
             }
             tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// One long poll. What viewers ask for meanwhile and cannot wait is told beside it.
+    async fn wait(
+        &self,
+        target: &Target,
+        after: u64,
+        requested: &str,
+    ) -> Result<Playlists, PodFailure> {
+        let mut poll = std::pin::pin!(self.pods.playlists(target, after, requested));
+        loop {
+            tokio::select! {
+                answer = &mut poll => return answer,
+                () = self.demand.urged() => {}
+            }
+            let urgent: Vec<String> = self.demand.take().into_iter().collect();
+            if !urgent.is_empty() {
+                // Answered at once, as any version is news; the long poll brings what follows from it.
+                let wanted = urgent.join(",");
+                let told = self.pods.playlists(target, 0, &wanted);
+                tokio::select! {
+                    answer = &mut poll => return answer,
+                    told = told => if told.is_err() {
+                        urgent.iter().for_each(|rendition| self.demand.ask(rendition));
+                    },
+                }
+            }
         }
     }
 

@@ -22,6 +22,7 @@ pub(crate) struct Pod {
     pub(crate) address: SocketAddr,
     tenant: watch::Sender<Option<Arc<Playlists>>>,
     asked: Arc<Mutex<Vec<String>>>,
+    requested: watch::Sender<Vec<String>>,
     server: JoinHandle<()>,
 }
 
@@ -29,6 +30,7 @@ pub(crate) struct Pod {
 struct Home {
     tenant: watch::Sender<Option<Arc<Playlists>>>,
     asked: Arc<Mutex<Vec<String>>>,
+    requested: watch::Sender<Vec<String>>,
 }
 
 impl Pod {
@@ -38,6 +40,7 @@ impl Pod {
         let home = Home {
             tenant: watch::Sender::new(None),
             asked: Arc::default(),
+            requested: watch::Sender::default(),
         };
         let router = Router::new()
             .route("/v1/streams/{uid}/{attempt}/playlists", get(playlists))
@@ -51,6 +54,7 @@ impl Pod {
             address,
             tenant: home.tenant,
             asked: home.asked,
+            requested: home.requested,
             server,
         }
     }
@@ -63,6 +67,13 @@ impl Pod {
     /// The segments it was asked for.
     pub(crate) fn segments_asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
+    }
+
+    /// Waits until it is told that viewers want this rendition.
+    pub(crate) async fn is_told_of(&self, rendition: &str) {
+        let mut requested = self.requested.subscribe();
+        let told = |all: &Vec<String>| all.iter().any(|one| one == rendition);
+        requested.wait_for(told).await.unwrap();
     }
 
     /// The pod is gone: connections break, and new ones are refused.
@@ -85,6 +96,9 @@ async fn playlists(
     Query(query): Query<HashMap<String, String>>,
 ) -> Response {
     let after: u64 = query["after"].parse().unwrap();
+    home.requested.send_modify(|all| {
+        all.extend(query["requested"].split(',').map(str::to_owned));
+    });
     let mut tenant = home.tenant.subscribe();
     let other = |playlists: &Playlists| playlists.stream_uid != uid || playlists.attempt != attempt;
     let news = tenant.wait_for(|tenant| {

@@ -22,17 +22,27 @@ pub(super) struct Progress {
     grown: Duration,
     /// It was waited for in vain: its playlist goes to the end of the list, gaps and all, until it is there again.
     is_given_up: bool,
+    /// It is not made until somebody asks for it.
+    is_off: bool,
 }
 
 impl Progress {
     /// A rendition of which nothing has come.
-    pub(super) fn new(now: Duration) -> Self {
+    pub(super) fn new(is_off: bool, now: Duration) -> Self {
         Self {
             shown: None,
             had: None,
             grown: now,
             is_given_up: false,
+            is_off,
         }
+    }
+
+    /// It is made from now on, or not.
+    pub(super) fn switched(&mut self, is_off: bool, now: Duration) {
+        self.is_off = is_off;
+        self.is_given_up = false;
+        self.grown = now;
     }
 
     /// The list has changed, or time has passed.
@@ -70,7 +80,7 @@ impl Progress {
 
     /// When it is waited for no longer, if it is.
     pub(super) fn lapses_at(&self, listed: u64, patience: Duration) -> Option<Duration> {
-        let is_missed = self.had.is_some() && self.is_behind(listed);
+        let is_missed = self.had.is_some() && !self.is_off && self.is_behind(listed);
         is_missed.then_some(self.grown + patience)
     }
 }
@@ -83,7 +93,7 @@ mod tests {
 
     /// What is listed and had at so many seconds; whether it is behind then, and the first number that is open.
     fn follow(steps: &[(u64, u64, Option<u64>)]) -> Vec<(bool, u64)> {
-        let mut progress = Progress::new(Duration::ZERO);
+        let mut progress = Progress::new(false, Duration::ZERO);
         let steps = steps.iter().map(|&(seconds, listed, had)| {
             let now = Duration::from_secs(seconds);
             progress.see(Newest { listed, had }, now, PATIENCE);
@@ -117,6 +127,25 @@ mod tests {
         ];
         let expected = [(false, 6), (false, 8), (false, 9), (false, 10), (true, 10)];
         assert_eq!(follow(&steps), expected);
+    }
+
+    #[test]
+    fn what_is_switched_off_is_open_however_long_it_takes_and_waited_for_once_it_is_on() {
+        let mut progress = Progress::new(false, Duration::ZERO);
+        let see = |progress: &mut Progress, seconds| {
+            let newest = Newest {
+                listed: 7,
+                had: Some(5),
+            };
+            progress.see(newest, Duration::from_secs(seconds), PATIENCE);
+            (progress.is_behind(7), progress.is_open(6))
+        };
+        assert_eq!(see(&mut progress, 1), (true, true));
+        progress.switched(true, Duration::from_secs(2));
+        assert_eq!(see(&mut progress, 100), (true, true));
+        progress.switched(false, Duration::from_secs(100));
+        assert_eq!(see(&mut progress, 105), (true, true));
+        assert_eq!(see(&mut progress, 106), (false, false));
     }
 
     #[test]

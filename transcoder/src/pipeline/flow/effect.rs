@@ -46,6 +46,8 @@ pub(crate) enum Effect {
     Segment(FinishedSegment),
     /// A rendition of a number that was complete without it.
     Late(LateSegment),
+    /// Whether pictures that could be encoded are not, until somebody asks for them.
+    PicturesOff(bool),
     /// A segment ended without a key.
     ForcedCut,
     /// An encoder is needed.

@@ -1,13 +1,19 @@
 //! The part of the flow that deals with encoders: when one is started, from which key on, and what it brings.
 //! Synchronous like the rest; what processes do is told from outside.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
+use media::segmenter::io::{Input, Origin};
 use media::time::Ticks;
 
 use super::Flow;
 use super::effect::{Effect, EncoderId, Now, Role};
 use super::encoders::Task;
 use super::ring::Next;
+
+/// Before anything that is kept.
+const EVERYTHING: Ticks = Ticks(i64::MIN / 4);
 
 impl Flow {
     /// A pipe of an encoder has brought bytes.
@@ -62,6 +68,53 @@ impl Flow {
         self.effects()
     }
 
+    /// Viewers asked for these renditions.
+    pub(crate) fn requested(&mut self, renditions: BTreeSet<String>, now: Now) -> Vec<Effect> {
+        self.demand.ask(renditions, now.monotonic);
+        self.switch(now);
+        self.effects()
+    }
+
+    /// Encodes pictures while they are wanted, or while there are no others: from the oldest that is listed on, and so faster than
+    /// they come until everything listed has them.
+    pub(super) fn switch(&mut self, now: Now) {
+        let Some(plan) = &self.plan else { return };
+        let is_on = !plan.passes_video_through() || self.demand.wants(&plan.encoded, now.monotonic);
+        if std::mem::replace(&mut self.pictures, is_on) == is_on {
+            return;
+        }
+        tracing::info!(is_on, "encoded renditions are switched");
+        self.effects.push(Effect::PicturesOff(!is_on));
+        if self.begins {
+            return;
+        }
+        if !is_on {
+            self.encoders.discard(Role::Pictures, &mut self.effects);
+            return self.leave_off(now);
+        }
+        let encoded = plan.renditions.iter();
+        let encoded = encoded.filter(|one| one.origin == Origin::Encoded);
+        for rendition in encoded.cloned().collect::<Vec<_>>() {
+            self.tell(Input::AddRendition(rendition), now);
+        }
+        // What is about to leave the list is not worth the time.
+        let class = &self.class;
+        let listed = class.playlist_duration_seconds - class.segment_duration_seconds;
+        let listed = Ticks::from_seconds(i64::from(listed));
+        let from = self.segmenter.published_since(listed);
+        self.start_encoder(Role::Pictures, from.or(Some(EVERYTHING)), now);
+    }
+
+    /// The segmenter expects nothing of renditions that are switched off.
+    pub(super) fn leave_off(&mut self, now: Now) {
+        let Some(plan) = self.plan.as_ref().filter(|_| !self.pictures) else {
+            return;
+        };
+        for rendition in plan.encoded.clone() {
+            self.tell(Input::RemoveRendition(rendition), now);
+        }
+    }
+
     /// Whether nothing of an encoder is awaited any more.
     pub(crate) fn is_drained(&self) -> bool {
         self.encoders.is_empty()
@@ -90,7 +143,10 @@ impl Flow {
     }
 
     fn start_encoder(&mut self, role: Role, from: Option<Ticks>, now: Now) {
-        let Some(plan) = &self.plan else { return };
+        let is_off = role == Role::Pictures && !self.pictures;
+        let Some(plan) = self.plan.as_ref().filter(|_| !is_off) else {
+            return;
+        };
         let task = Task {
             plan,
             role,

@@ -44,6 +44,8 @@ struct Running {
     /// It goes on where this one ends: what it brings waits for that.
     follows: Option<EncoderId>,
     held: Vec<Input>,
+    /// Nobody wants what it still brings.
+    is_discarded: bool,
 }
 
 #[derive(Debug)]
@@ -134,7 +136,7 @@ impl Encoders {
         self.started += 1;
         let id = EncoderId(self.started);
         let predecessor = self.encoders.iter().rev();
-        let mut alike = predecessor.filter(|one| one.role == task.role);
+        let mut alike = predecessor.filter(|one| one.role == task.role && !one.is_discarded);
         let follows = alike.next().filter(|one| one.generation == task.generation);
         self.encoders.push(Running {
             id,
@@ -145,6 +147,7 @@ impl Encoders {
             cursor: Some(cursor),
             follows: follows.map(|one| one.id),
             held: Vec::new(),
+            is_discarded: false,
         });
         effects.push(Effect::StartEncoder { id, encode });
         true
@@ -186,6 +189,17 @@ impl Encoders {
         }
     }
 
+    /// Nothing more of this role is wanted.
+    pub(super) fn discard(&mut self, role: Role, effects: &mut Vec<Effect>) {
+        for one in self.encoders.iter_mut().filter(|one| one.role == role) {
+            one.is_discarded = true;
+            if one.cursor.take().is_some() {
+                let rest = Vec::new();
+                effects.push(Effect::CloseEncoder { id: one.id, rest });
+            }
+        }
+    }
+
     /// One that is to be replaced for its age, if any.
     pub(super) fn due(&self, now: Duration) -> Option<Role> {
         let mut current = self.encoders.iter().filter(|one| one.cursor.is_some());
@@ -195,7 +209,8 @@ impl Encoders {
 
     /// A pipe has brought bytes: what the segmenter is to be told.
     pub(super) fn media(&mut self, id: EncoderId, pipe: usize, bytes: &Bytes) -> Vec<Input> {
-        let Some(one) = self.encoders.iter_mut().find(|one| one.id == id) else {
+        let mut encoders = self.encoders.iter_mut();
+        let Some(one) = encoders.find(|one| one.id == id && !one.is_discarded) else {
             return Vec::new();
         };
         let generation = one.generation;
@@ -213,6 +228,9 @@ impl Encoders {
             return Vec::new();
         };
         let mut one = self.encoders.remove(index);
+        if one.is_discarded {
+            return Vec::new();
+        }
         let mut inputs = std::mem::take(&mut one.held);
         for pipe in &mut one.pipes {
             let units = pipe.demuxer.finish();
@@ -226,12 +244,17 @@ impl Encoders {
         if let Some(successor) = encoders.find(|next| next.follows == Some(id)) {
             successor.follows = None;
             inputs.append(&mut successor.held);
-        } else if self.encoders.iter().all(|one| one.generation != generation) {
+        } else if !self.work_for(generation) {
             inputs.push(Input::EncoderEnded(generation));
         } else if one.role == Role::Pictures {
             inputs.push(Input::PicturesEnded(generation));
         }
         inputs
+    }
+
+    fn work_for(&self, generation: GenerationId) -> bool {
+        let mut wanted = self.encoders.iter().filter(|one| !one.is_discarded);
+        wanted.any(|one| one.generation == generation)
     }
 
     /// What an encoder does that was not told to end.
