@@ -479,6 +479,33 @@ proptest! {
     }
 
     #[test]
+    fn every_rendition_comes_back_after_any_faults(shape in 0..SHAPES.len(), events in vec(event(), 1..15)) {
+        let mut stream = Stream::new(shape);
+        // What changes the renditions themselves aside.
+        let is_change = |event: &&Event| {
+            matches!(event, Event::Switch(_) | Event::Finish | Event::AddRendition | Event::RemoveRendition | Event::Nonsense { .. })
+        };
+        for event in events.iter().filter(|event| !is_change(event)) {
+            stream.happen(event);
+        }
+        let calm = [
+            Event::Lag(0),
+            Event::Sound(true),
+            Event::DelaySound(0),
+            Event::Play { pictures: 500, group: 50 },
+        ];
+        for event in &calm {
+            stream.happen(event);
+        }
+        stream.finish();
+        let wanted = SHAPES[shape].split(' ').filter(|id| *id != "+").count();
+        let last = &stream.segments[stream.segments.len() - 3..];
+        for segment in last {
+            prop_assert_eq!(segment.renditions.len(), wanted, "{:?}", segment.ordinal);
+        }
+    }
+
+    #[test]
     fn what_plays_is_published(shape in 0..SHAPES.len(), group in 1..100_u16) {
         let mut stream = Stream::new(shape);
         stream.play(500, group);
