@@ -113,7 +113,7 @@ impl Pipeline {
 
     /// Looks how the encoder is doing.
     pub(super) fn look_at_encoder(&mut self, now: Now) {
-        if let Some(delay) = self.flow.encoder_delay() {
+        if let Some(delay) = self.flow.encoder_delay(now) {
             self.parts.metrics.encoder_delay(delay.as_seconds());
             self.judge_delay(delay.to_duration());
         }

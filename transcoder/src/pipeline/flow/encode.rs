@@ -121,8 +121,8 @@ impl Flow {
     }
 
     /// How far the encoder is behind the source.
-    pub(crate) fn encoder_delay(&self) -> Option<Ticks> {
-        self.encoders.delay()
+    pub(crate) fn encoder_delay(&self, now: Now) -> Option<Ticks> {
+        self.encoders.delay(now.monotonic)
     }
 
     /// The encoders' input has come to a random access point: an encoder that is too old is replaced here.

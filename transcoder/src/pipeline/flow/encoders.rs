@@ -17,6 +17,8 @@ use super::ring::{Cursor, Next, Ring};
 
 /// An encoder process is replaced after this: at the second meeting with the wrap of its clock it loses its place.
 const RENEWAL: Duration = Duration::from_secs(24 * 3600);
+/// Within this time an encoder that keeps up has made again what it began with.
+const CATCHING_UP: Duration = Duration::from_secs(20);
 /// Audio lies apart from the pictures of its time by no more than this in most sources.
 const AUDIO_SKEW: Ticks = Ticks::from_seconds(1);
 
@@ -269,9 +271,13 @@ impl Encoders {
         self.encoders.is_empty()
     }
 
-    /// How far the slowest pipe of those that are fed is behind the source.
-    pub(super) fn delay(&self) -> Option<Ticks> {
-        let current = self.encoders.iter().filter(|one| one.cursor.is_some());
+    /// How far the slowest pipe of those that are fed is behind the source. Whoever has just begun with what is older has still to
+    /// catch up, and is not judged by it.
+    pub(super) fn delay(&self, now: Duration) -> Option<Ticks> {
+        let current = self
+            .encoders
+            .iter()
+            .filter(|one| one.cursor.is_some() && now.saturating_sub(one.started) >= CATCHING_UP);
         let pipes = current.flat_map(|one| &one.pipes);
         let slowest = pipes.map(|pipe| pipe.brought).min()?;
         Some(Ticks((self.fed - slowest).0.max(0)))
