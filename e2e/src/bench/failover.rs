@@ -34,6 +34,9 @@ const SETTLED: u64 = 3;
 /// How long after a segment was listed the source dies: late enough for FFmpeg to cut at the next key, too.
 const INTO_GOP: Duration = Duration::from_millis(1200);
 
+/// Longer than what the source has rendered already is on its way.
+const LAST_WORDS: Duration = Duration::from_millis(50);
+
 /// Far from the old timestamps, as after a restart of the source, in seconds.
 const NEW_TIMES: f64 = 3600.0;
 
@@ -184,8 +187,7 @@ impl Run<'_> {
         })
         .await?;
         sleep(INTO_GOP).await;
-        let died = Instant::now();
-        self.die().await?;
+        let died = self.die().await?;
         let length = within("list a segment behind a discontinuity", async || {
             new_segment(&viewer, &playlists).await
         })
@@ -203,8 +205,7 @@ impl Run<'_> {
         peer.listed(SETTLED + 1, LIMIT).await?;
         sleep(INTO_GOP).await;
         let (mut number, _) = peer.newest().await;
-        let died = Instant::now();
-        self.die().await?;
+        let died = self.die().await?;
         let time = within("list a segment of the new connection", async || {
             let (next, length) = peer.newest().await;
             let time = died.elapsed().as_secs_f64();
@@ -226,20 +227,28 @@ impl Run<'_> {
         format!("{}?phase={}", self.source.url(NAME), self.phase)
     }
 
-    /// Takes the source away from its only client and is there for the next connection.
-    async fn die(&self) -> Result<()> {
+    /// Takes the source away from its only client and is there for the next connection; the moment of the death.
+    async fn die(&self) -> Result<Instant> {
         let requests = self.source.stats(NAME)?.requests;
-        match self.case.death {
-            Death::Breaks => self.source.cut(NAME, Cut::Abort)?,
-            Death::FallsSilent => self.silent(true)?,
-        }
+        let silenced = Instant::now();
+        self.silent(true)?;
+        let died = match self.case.death {
+            Death::FallsSilent => silenced,
+            Death::Breaks => {
+                // The old connection must not get a byte of the new times.
+                sleep(LAST_WORDS).await;
+                self.source.cut(NAME, Cut::Abort)?;
+                Instant::now()
+            }
+        };
         self.source.jump(NAME, NEW_TIMES)?;
         within("connect again", async || {
             let now = self.source.stats(NAME)?.requests;
             Ok((now > requests).then_some(()))
         })
         .await?;
-        self.silent(false)
+        self.silent(false)?;
+        Ok(died)
     }
 
     fn silent(&self, silence: bool) -> Result<()> {
