@@ -29,7 +29,7 @@ const WINDOW: &str = "-hls_list_size 6 -hls_flags delete_segments";
 const UNBOUNDED: &str = "queue max-size-time=0 max-size-bytes=0 max-size-buffers=0";
 
 /// Encoder options that the product has, but for the rungs' bit rates: costs are compared for the same pictures.
-pub(crate) const ENCODER: &str = "-preset veryfast -profile:v main -bf 2 -rc-lookahead 5 -threads 2 -x264-params sync-lookahead=0";
+pub(crate) const ENCODER: &str = "-preset veryfast -profile:v main -level:v 3.1 -bf 2 -rc-lookahead 5 -threads 2 -x264-params sync-lookahead=0";
 
 /// When the product's encoder sets keys, and that it makes no pictures of its own.
 pub(crate) const KEYS: &str =
