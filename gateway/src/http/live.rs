@@ -7,11 +7,11 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::HeaderValue;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
 
 use super::error::Error;
-use super::{PLAYLIST_TYPE, viewer};
+use super::{ANY_ORIGIN, PLAYLIST_TYPE, viewer};
 use crate::Gateway;
 use crate::metrics::Surface;
 use crate::session::{self, Session};
@@ -42,7 +42,11 @@ async fn start(gateway: &Gateway, slug: &str, parts: &Parts) -> Result<Response,
     gateway.access.permit(&user, slug)?;
     let ready = gateway.window(slug, &Need::Renditions).await?;
     let session = gateway.session(&user.name, slug, parts);
-    let headers = [(CONTENT_TYPE, PLAYLIST_TYPE), (CACHE_CONTROL, CACHING)];
+    let headers = [
+        (CONTENT_TYPE, PLAYLIST_TYPE),
+        (CACHE_CONTROL, CACHING),
+        (ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN),
+    ];
     Ok((headers, ready.window.master(&session)).into_response())
 }
 

@@ -20,6 +20,7 @@ async fn a_player_gets_from_a_token_to_bytes_without_the_token_in_any_address() 
         "application/vnd.apple.mpegurl"
     );
     assert_eq!(master.header("cache-control"), "private, no-cache");
+    assert_eq!(master.header("access-control-allow-origin"), "*");
     let variants = master.uris();
     assert!(
         variants[0].ends_with("/source/index.m3u8") && variants[1].ends_with("/480p/index.m3u8")
