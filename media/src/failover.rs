@@ -183,10 +183,23 @@ impl History {
 
     /// The next source in order that has not failed in this round.
     fn next_untried(&self) -> Option<usize> {
+        self.untried().next()
+    }
+
+    /// The same, of another account where there is one: what an account is refused it is refused for all its channels.
+    fn next_untried_elsewhere(&self) -> Option<usize> {
+        let account = self.account(self.current);
+        let elsewhere = self
+            .untried()
+            .find(|&source| self.account(source) != account);
+        elsewhere.or_else(|| self.next_untried())
+    }
+
+    fn untried(&self) -> impl Iterator<Item = usize> {
         let count = self.accounts.len();
         (1..count)
-            .map(|step| (self.current + step) % count)
-            .find(|&source| self.failed.get(source) == Some(&false))
+            .map(move |step| (self.current + step) % count)
+            .filter(|&source| self.failed.get(source) == Some(&false))
     }
 }
 
@@ -203,7 +216,11 @@ pub fn next(history: &History, failure: Failure, now: Duration) -> Decision {
             at: now + Duration::from_secs(delay),
         };
     }
-    if let Some(source) = history.next_untried() {
+    let untried = match failure {
+        Failure::AccountRefused => history.next_untried_elsewhere(),
+        _ => history.next_untried(),
+    };
+    if let Some(source) = untried {
         return Decision::Switch { source, at: now };
     }
     let failed_for = history
@@ -249,6 +266,15 @@ mod tests {
             now = at;
         }
         seen
+    }
+
+    #[test]
+    fn a_refused_account_gives_way_to_another_one_before_its_own_channels() {
+        let mut sources = history(&["a", "a", "b"]);
+        assert_eq!(
+            run(&mut sources, Failure::AccountRefused, 3),
+            [(2, 0), (1, 0), (0, 1)]
+        );
     }
 
     #[test]
