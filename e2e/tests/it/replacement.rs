@@ -132,7 +132,12 @@ async fn an_operator_killed_during_a_start_changes_nothing_for_the_viewer() -> R
     killed?;
     viewer.start(START).await?;
     assert_eq!(suite.transcoders(None).await?.len(), 1);
-    assert_eq!(suite.source.stats("plain")?.clients, 1);
+    // A socket that is closed is noticed by who writes to it.
+    until("one connection to the source", SOON, || async {
+        let stats = suite.source.stats("plain")?;
+        Ok(Seen::when(stats.clients == 1, stats))
+    })
+    .await?;
     Ok(())
 }
 

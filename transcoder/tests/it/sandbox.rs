@@ -97,18 +97,26 @@ async fn an_encoder_reads_no_file_besides_the_systems() {
 
 #[tokio::test]
 async fn the_way_to_a_source_connects_by_tcp_and_still_writes_and_reads_no_file() {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.set_nonblocking(true).unwrap();
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .unwrap();
     let url = format!("tcp://{}?timeout=5000000", listener.local_addr().unwrap());
     let mut adapter = Command::new(HOST);
-    adapter.args(["become-adapter", "ffmpeg", "-f", "data", "-i", &url]);
-    let mut adapter = adapter.kill_on_drop(true).spawn().unwrap();
-    let accepted = async {
-        while listener.accept().is_err() {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(BOUND, accepted).await.unwrap();
+    adapter.args([
+        "become-adapter",
+        "ffmpeg",
+        "-nostdin",
+        "-f",
+        "data",
+        "-i",
+        &url,
+    ]);
+    let adapter = adapter.stdin(Stdio::null()).kill_on_drop(true).spawn();
+    let mut adapter = adapter.unwrap();
+    tokio::select! {
+        accepted = timeout(BOUND, listener.accept()) => drop(accepted.unwrap().unwrap()),
+        ended = adapter.wait() => panic!("it ended without a connection: {ended:?}"),
+    }
     adapter.kill().await.unwrap();
     if !has_landlock(1, "writing and reading with the network").await {
         return;
