@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use api::live_stream::Phase;
 use e2e::suite::{NAMESPACE, Suite};
 use e2e::viewer::Viewer;
+use e2e::wait::{Seen, until};
 use futures::future::try_join_all;
 use kube::ResourceExt;
 
@@ -94,7 +95,15 @@ async fn the_master_of_a_ladder_describes_what_is_played() -> Result<()> {
 #[tokio::test]
 async fn encoders_in_a_pod_are_confined_and_its_figures_say_how_far() -> Result<()> {
     let suite = Suite::start().await?;
-    suite.viewer("ladder").start(START).await?;
+    let viewer = suite.viewer("ladder");
+    viewer.start(START).await?;
+    // Encoders run while somebody asks for what they make.
+    let rung = viewer.variants().await?.pop().context("no variant")?;
+    until("an encoded rendition", START, || async {
+        let look = viewer.look(&rung).await?;
+        Ok(Seen::when(!look.segments.is_empty(), look))
+    })
+    .await?;
     let has_endpoint = |stream: &api::LiveStream| endpoint(stream).is_some();
     let ladder = suite
         .stream_when("ladder", "has an endpoint", SOON, has_endpoint)
