@@ -54,7 +54,7 @@ pub(crate) async fn run(client: &Client, settings: &UninstallSettings) -> Result
         let deployments = Api::namespaced(client.clone(), namespace);
         end_gateways(&deployments, name).await?;
         let ended = wait_for(pods.clone(), &labels(COMPONENT_GATEWAY), GATEWAYS).await;
-        // A gateway that hangs can no longer do harm for long: its streams are deleted again when the operator goes with the release.
+        // Streams that such a gateway makes again are waited for with all others, and named when they do not end.
         if let Err(error) = ended {
             tracing::warn!(%error, "going on beside gateways that do not end");
         }

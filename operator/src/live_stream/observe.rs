@@ -13,7 +13,9 @@ use presence::{Fence, PresenceError};
 use super::cluster::Cluster;
 use super::collect::{PresenceFacts, PresenceView};
 use super::control::Target;
-use super::observed::{MOUNTS_SUSPECT_AFTER, Observed, Polled, StreamFacts, age};
+use super::observed::{
+    MOUNTS_SUSPECT_AFTER, Observed, Polled, StreamFacts, UNREACHABLE_AFTER, age,
+};
 use super::pods::{PodFacts, PodState};
 use super::{Context, Error};
 use crate::class::{self, IdleRule, Refusal};
@@ -32,10 +34,12 @@ pub(crate) async fn observe(context: &Context, stream: &LiveStream) -> Result<Ob
         Some(pod) => mount_trouble(&context.cluster, pod).await,
         None => None,
     };
+    let polled = polled(context, &stream_facts, named);
     Ok(Observed {
         effective: class::effective(&stream.spec, &class),
-        polled: polled(context, &stream_facts, named),
-        blind: context.polls.is_blind(),
+        // It looks at every pod, so it is asked only where something follows from it.
+        blind: polled.unreachable_for >= UNREACHABLE_AFTER && context.polls.is_blind(),
+        polled,
         mount_trouble,
         presence: presence(context, &stream_facts).await,
         gateways: context.pods.gateways(),

@@ -252,9 +252,11 @@ fn register(registry: &mut Registry, streams: &Store<Guarded>, context: &Arc<Con
     ));
     let context = Arc::downgrade(context);
     let followed = move || {
-        let (all, failing) = context
-            .upgrade()
-            .map_or((0, 0), |context| context.polls.counts());
+        let (all, failing) = context.upgrade().map_or((0, 0), |context| {
+            // No stream looks at it any more once all of them answer.
+            context.polls.is_blind();
+            context.polls.counts()
+        });
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         vec![
             ("answering", count(all - failing)),

@@ -1,12 +1,9 @@
 //! Several operators of which one leads: it alone writes, and whoever comes next goes on where it was, without writing anything again.
 
-use std::time::Duration;
-
 use serde_json::json;
-use tokio::time::sleep;
 
 use crate::crash::never_two;
-use crate::world::{LEASE, Operator, World, pods, wanted};
+use crate::world::{LEASE, Operator, World, pods, status, wanted};
 
 /// A release with a Lease that nobody holds.
 fn release() -> World {
@@ -40,12 +37,33 @@ async fn the_next_leader_goes_on_at_once_and_writes_nothing_again() {
     let created = writes.iter().filter(|write| *write == "POST pods");
     assert_eq!(created.count(), 1);
     first.stop().await.unwrap();
+    let stream = || {
+        world
+            .api
+            .with(|objects| objects.get("livestreams", "news-one").cloned())
+    };
+    let before = stream();
     world.until_leads("second").await;
-    // It looks at every stream now; there is nothing to await where nothing is to happen.
-    sleep(Duration::from_secs(3)).await;
-    assert_eq!(world.api.writes(), writes);
+    // It looks at every stream when it begins, so before one that comes later has its pod.
+    world.create("news-two", &wanted());
+    world
+        .until("the second stream runs", |objects| {
+            status(objects, "news-two", "/pod/endpoint").is_string()
+        })
+        .await;
+    assert_eq!(stream(), before);
+    let since = world.api.writes().split_off(writes.len());
+    let pods_written: Vec<_> = since
+        .iter()
+        .filter(|write| write.ends_with(" pods"))
+        .collect();
+    assert_eq!(pods_written, ["POST pods"], "that of the second stream");
     fail_the_pod(&world);
-    world.until_attempt(2).await;
+    world
+        .until("the next attempt", |objects| {
+            status(objects, "news-one", "/pod/attempt") == 2
+        })
+        .await;
     never_two(&world);
     second.stop().await.unwrap();
     world.until_leads("").await;
