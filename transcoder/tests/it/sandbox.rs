@@ -111,6 +111,8 @@ async fn the_way_to_a_source_connects_by_tcp_and_still_writes_and_reads_no_file(
         "-i",
         &url,
     ]);
+    // Ours may be files, and what writes to a file is ended.
+    adapter.stdout(Stdio::null()).stderr(Stdio::null());
     let adapter = adapter.stdin(Stdio::null()).kill_on_drop(true).spawn();
     let mut adapter = adapter.unwrap();
     tokio::select! {
