@@ -94,6 +94,8 @@ pub enum Reason {
     LongGop,
     /// SourceHealthy: the source's codec, or how its segments are packed or encrypted, cannot be used.
     UnsupportedMedia,
+    /// SourceHealthy: the source would have to be decoded and has more lines than the class's `maxDecodeHeight`.
+    SourceTooLargeToTranscode,
     /// Idle: somebody watches.
     Watched,
     /// Idle: nobody has watched for less than the idle timeout.

@@ -150,6 +150,9 @@ pub struct JobClass {
     /// When encoded renditions run beside one that is passed through.
     #[serde(default)]
     pub encoded_renditions: EncodedRenditions,
+    /// Lines of the highest picture that is decoded; no limit where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_decode_height: Option<i32>,
     /// What segments aim at, in seconds.
     pub segment_duration_seconds: i32,
     /// EXT-X-TARGETDURATION, in seconds.
@@ -181,6 +184,7 @@ impl JobClass {
             preset: spec.preset.unwrap_or(class.preset),
             ladder,
             encoded_renditions: class.encoded_renditions,
+            max_decode_height: class.max_decode_height,
             segment_duration_seconds: class.segment_duration_seconds,
             target_duration_seconds: class.target_duration_seconds,
             playlist_duration_seconds: class.playlist_duration_seconds,
@@ -328,11 +332,13 @@ mod tests {
                 video_kilobits_per_second: 1500,
             }],
             audio_language: Some("eng".to_owned()),
+            max_decode_height: Some(1080),
             ..StreamClassSpec::default()
         };
         let plain = JobClass::resolve(&LiveStreamSpec::default(), &class);
         assert_eq!((plain.preset, plain.ladder.len()), (Preset::High, 1));
         assert_eq!(plain.audio_language.as_deref(), Some("eng"));
+        assert_eq!(plain.max_decode_height, Some(1080));
         let own = LiveStreamSpec {
             preset: Some(Preset::Low),
             audio_language: Some("deu".to_owned()),

@@ -58,6 +58,11 @@ pub struct StreamClassSpec {
     /// through they always run.
     #[serde(default)]
     pub encoded_renditions: EncodedRenditions,
+    /// The highest picture that is decoded, in lines; no limit where absent. A higher source is passed through without encoded
+    /// renditions where players can take it; else the next source is tried, with reason `SourceTooLargeToTranscode`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 144, max = 8640))]
+    pub max_decode_height: Option<i32>,
     /// The length that segments aim at, in seconds.
     #[serde(default = "default_segment_duration")]
     #[schemars(range(min = 1, max = 10))]
@@ -126,6 +131,7 @@ impl Default for StreamClassSpec {
             preset: Preset::default(),
             ladder: Vec::new(),
             encoded_renditions: EncodedRenditions::default(),
+            max_decode_height: None,
             segment_duration_seconds: default_segment_duration(),
             target_duration_seconds: default_target_duration(),
             playlist_duration_seconds: default_playlist_duration(),

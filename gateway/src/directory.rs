@@ -101,7 +101,7 @@ impl Refusal {
     /// stream can be played; anything else may pass within a hold.
     #[must_use]
     pub fn told(reason: &str, message: &str) -> Self {
-        const LASTING: [Reason; 10] = [
+        const LASTING: [Reason; 11] = [
             Reason::ClassNotFound,
             Reason::ReferenceNotFound,
             Reason::InvalidSpec,
@@ -112,6 +112,7 @@ impl Refusal {
             Reason::HttpError,
             Reason::NotTransportStream,
             Reason::UnsupportedMedia,
+            Reason::SourceTooLargeToTranscode,
         ];
         Self {
             reason: reason.to_owned(),

@@ -42,8 +42,20 @@ pub struct Decision {
     pub audio: Treatment,
     /// The encoder weaves fields into frames.
     pub deinterlace: bool,
+    /// Its pictures are too large to be decoded: no rendition is encoded from them.
+    pub too_large: Option<TooLarge>,
     /// Why, for people.
     pub reason: Reason,
+}
+
+/// A picture that is higher than what the class decodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("its {lines} lines are more than the {limit} of the class's maxDecodeHeight")]
+pub struct TooLarge {
+    /// How high it is.
+    pub lines: u32,
+    /// How high it may be.
+    pub limit: u32,
 }
 
 /// What a decision is made from, beside the facts.
@@ -55,6 +67,21 @@ pub struct Policy {
     pub target_duration: Ticks,
     /// Copying has proved wrong: keyframes did not come when they were needed.
     pub demoted: bool,
+    /// Lines of the highest picture that is decoded.
+    pub max_decode_height: Option<u32>,
+}
+
+impl Policy {
+    /// The picture, where it is too large to be decoded. One of unknown size is not.
+    fn too_large(&self, video: &VideoFacts) -> Option<TooLarge> {
+        let (lines, limit) = (video.dimensions?.height, self.max_decode_height?);
+        (lines > limit).then_some(TooLarge { lines, limit })
+    }
+
+    /// What cannot be encoded is rather cut without keys than not played.
+    fn wants_keys(&self, video: &VideoFacts) -> bool {
+        self.too_large(video).is_none()
+    }
 }
 
 /// Why something is done to a source.
@@ -110,6 +137,16 @@ pub enum Undeliverable {
     /// The class says `Copy`, and HLS has no place for the audio.
     #[error("class says Copy, but HLS cannot carry {0}")]
     Audio(AudioCodec),
+    /// It would have to be encoded, and is too large for that.
+    #[error(
+        "source would have to be encoded because {reason}, and {size}: raise that, or pass the source through with mode Copy where players take it"
+    )]
+    TooLarge {
+        /// Why it would have to be encoded.
+        reason: Reason,
+        /// How large it is.
+        size: TooLarge,
+    },
 }
 
 type VideoCheck = fn(&VideoFacts, &SourceFacts, &Policy) -> Option<Reason>;
@@ -118,7 +155,9 @@ type AudioCheck = fn(&AudioFacts) -> Option<Reason>;
 /// The first that objects decides.
 const VIDEO_CHECKS: &[VideoCheck] = &[
     |video, _, _| (video.codec != VideoCodec::H264).then_some(Reason::VideoCodec(video.codec)),
-    |_, _, policy| policy.demoted.then_some(Reason::KeyframesMissing),
+    |video, _, policy| {
+        (policy.demoted && policy.wants_keys(video)).then_some(Reason::KeyframesMissing)
+    },
     |video, _, _| video.dimensions.is_none().then_some(Reason::SizeUnknown),
     |video, _, _| {
         let profile = video.profile.unwrap_or_default();
@@ -138,9 +177,10 @@ const VIDEO_CHECKS: &[VideoCheck] = &[
         None => Some(Reason::FrameRateUnknown),
         Some(rate) => (rate.as_f64() > HIGHEST_FRAME_RATE).then_some(Reason::FrameRate(rate)),
     },
-    |_, facts, policy| {
+    |video, facts, policy| {
         let interval = facts.keyframe_interval?;
-        (interval > policy.target_duration).then_some(Reason::KeyframeInterval(interval))
+        (interval > policy.target_duration && policy.wants_keys(video))
+            .then_some(Reason::KeyframeInterval(interval))
     },
 ];
 
@@ -167,7 +207,8 @@ const AUDIO_CHECKS: &[AudioCheck] = &[
 /// Decides what is done to a source.
 ///
 /// # Errors
-/// When there is nothing to deliver, or the class insists on passing through what HLS cannot carry.
+/// When there is nothing to deliver, the class insists on passing through what HLS cannot carry, or the picture has to be encoded and
+/// is too large for that.
 pub fn decide(facts: &SourceFacts, policy: &Policy) -> Result<Decision, Undeliverable> {
     if facts.video.is_none() && facts.audio.is_none() {
         return Err(Undeliverable::NoTrack);
@@ -199,6 +240,14 @@ pub fn decide(facts: &SourceFacts, policy: &Policy) -> Result<Decision, Undelive
         TranscodeMode::Copy => Reason::ClassCopies,
         TranscodeMode::Auto | TranscodeMode::Transcode => Reason::Fits,
     };
+    let too_large = facts
+        .video
+        .as_ref()
+        .and_then(|video| policy.too_large(video));
+    let too_large = too_large.filter(|_| policy.mode != TranscodeMode::Copy);
+    if let (Some(size), Some(reason)) = (too_large, video.flatten()) {
+        return Err(Undeliverable::TooLarge { reason, size });
+    }
     let interlaced = facts
         .video
         .as_ref()
@@ -207,6 +256,7 @@ pub fn decide(facts: &SourceFacts, policy: &Policy) -> Result<Decision, Undelive
         video: treatment(video),
         audio: treatment(audio),
         deinterlace: interlaced && treatment(video) == Treatment::Encode,
+        too_large,
         reason: video.flatten().or(audio.flatten()).unwrap_or(fallback),
     })
 }
@@ -300,6 +350,7 @@ mod tests {
         mode: TranscodeMode::Auto,
         target_duration: Ticks::from_seconds(4),
         demoted: false,
+        max_decode_height: None,
     };
 
     fn facts() -> SourceFacts {
@@ -348,6 +399,7 @@ mod tests {
             video: Treatment::Copy,
             audio: Treatment::Copy,
             deinterlace: false,
+            too_large: None,
             reason,
         }
     }
@@ -531,6 +583,77 @@ mod tests {
             ..radio
         };
         assert_eq!(decide(&nothing, &AUTO), Err(Undeliverable::NoTrack));
+    }
+
+    const TOO_LARGE: TooLarge = TooLarge {
+        lines: 1080,
+        limit: 720,
+    };
+
+    fn limited(mode: TranscodeMode, limit: u32) -> Policy {
+        Policy {
+            mode,
+            max_decode_height: Some(limit),
+            demoted: true,
+            ..AUTO
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_to_decode_is_passed_through_where_it_can_be() {
+        let alone = |reason| Decision {
+            too_large: Some(TOO_LARGE),
+            ..copy(reason)
+        };
+        let rare_keys = SourceFacts {
+            keyframe_interval: Some(Ticks::from_seconds(10)),
+            ..facts()
+        };
+        let auto = limited(TranscodeMode::Auto, 720);
+        assert_eq!(decide(&facts(), &auto), Ok(alone(Reason::Fits)));
+        assert_eq!(decide(&rare_keys, &auto), Ok(alone(Reason::Fits)));
+        let ac3 = with_audio(|audio| audio.codec = AudioCodec::Ac3);
+        let with_its_audio_encoded = Decision {
+            audio: Treatment::Encode,
+            ..alone(Reason::AudioCodec(AudioCodec::Ac3))
+        };
+        assert_eq!(decide(&ac3, &auto), Ok(with_its_audio_encoded));
+        let hevc = with_video(|video| video.codec = VideoCodec::Hevc);
+        let copies = limited(TranscodeMode::Copy, 720);
+        assert_eq!(decide(&hevc, &copies), Ok(copy(Reason::ClassCopies)));
+    }
+
+    #[test]
+    fn what_is_too_large_to_decode_and_does_not_fit_is_refused() {
+        let hevc = with_video(|video| video.codec = VideoCodec::Hevc);
+        let unknown =
+            with_video(|video| (video.dimensions, video.codec) = (None, VideoCodec::Hevc));
+        let refused = |reason| {
+            Err(Undeliverable::TooLarge {
+                reason,
+                size: TOO_LARGE,
+            })
+        };
+        let by_codec = Reason::VideoCodec(VideoCodec::Hevc);
+        let encoded = Decision {
+            video: Treatment::Encode,
+            ..copy(by_codec)
+        };
+        let auto = limited(TranscodeMode::Auto, 720);
+        let transcode = limited(TranscodeMode::Transcode, 720);
+        let enough = limited(TranscodeMode::Auto, 1080);
+        assert_eq!(decide(&hevc, &auto), refused(by_codec));
+        assert_eq!(decide(&hevc, &enough), Ok(encoded));
+        assert_eq!(decide(&unknown, &auto), Ok(encoded));
+        assert_eq!(
+            decide(&facts(), &transcode),
+            refused(Reason::ClassTranscodes)
+        );
+        assert_eq!(
+            decide(&hevc, &auto).unwrap_err().to_string(),
+            "source would have to be encoded because the video is hevc, and its 1080 lines are more than the 720 of the class's \
+             maxDecodeHeight: raise that, or pass the source through with mode Copy where players take it"
+        );
     }
 
     #[test]

@@ -117,6 +117,12 @@ pub fn renditions(
         (Some(_), _) => {}
     }
     plans.extend(lower(&rungs, source));
+    if decision.too_large.is_some() {
+        plans.retain(|plan| plan.picture == Picture::PassThrough);
+        if plans.is_empty() {
+            plans.push(top(SOURCE.to_owned(), source, None, decision));
+        }
+    }
     if plans.is_empty() {
         plans.push(rung(UNKNOWN_SIZE, bit_rate_for(UNKNOWN_SIZE), source));
     }
@@ -230,13 +236,14 @@ fn bit_rate_for(height: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::Reason;
+    use crate::decide::{Reason, TooLarge};
 
     fn decision(video: Treatment) -> Decision {
         Decision {
             video,
             audio: Treatment::Copy,
             deinterlace: false,
+            too_large: None,
             reason: Reason::Fits,
         }
     }
@@ -296,6 +303,30 @@ mod tests {
                 };
                 assert_eq!(ids(Treatment::Copy), ids(Treatment::Encode));
             }
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_to_decode_is_passed_through_alone() {
+        for (wanted, height, expected) in [
+            (Preset::Source, 1080, "source"),
+            (Preset::Ultra, 1080, "source"),
+            (Preset::High, 720, "720p"),
+            (Preset::High, 1080, "source"),
+        ] {
+            let too_large = Decision {
+                too_large: Some(TooLarge {
+                    lines: height,
+                    limit: 480,
+                }),
+                ..decision(Treatment::Copy)
+            };
+            let size = Dimensions::new(height * 16 / 9, height);
+            let expected = PlannedRendition {
+                id: expected.to_owned(),
+                picture: Picture::PassThrough,
+            };
+            assert_eq!(renditions(&preset(wanted), size, &too_large), [expected]);
         }
     }
 

@@ -208,7 +208,7 @@ fn of_condition(
 }
 
 /// Reasons that somebody may want to know of.
-const WARNINGS: [Reason; 23] = [
+const WARNINGS: [Reason; 24] = [
     Reason::OutputStalled,
     Reason::EncoderTooSlow,
     Reason::TranscoderFailed,
@@ -231,6 +231,7 @@ const WARNINGS: [Reason; 23] = [
     Reason::NoTracks,
     Reason::NoKeyframe,
     Reason::UnsupportedMedia,
+    Reason::SourceTooLargeToTranscode,
     Reason::CollectionPaused,
 ];
 

@@ -133,6 +133,9 @@ pub(crate) fn plan(
         mode: class.mode,
         target_duration: Ticks::from_seconds(i64::from(class.target_duration_seconds)),
         demoted,
+        max_decode_height: class
+            .max_decode_height
+            .and_then(|lines| u32::try_from(lines).ok()),
     };
     let decision = decide(facts, &policy).map_err(unusable)?;
     let video = facts.video.as_ref();
@@ -171,6 +174,7 @@ fn unusable(undeliverable: Undeliverable) -> Unusable {
     let reason = match undeliverable {
         Undeliverable::NoTrack => Reason::NoTracks,
         Undeliverable::Video(_) | Undeliverable::Audio(_) => Reason::UnsupportedMedia,
+        Undeliverable::TooLarge { .. } => Reason::SourceTooLargeToTranscode,
     };
     Unusable {
         reason,
@@ -312,6 +316,8 @@ fn status(planned: &[PlannedRendition], decision: &Decision, facts: &SourceFacts
             "{}; the class wants {total} renditions, {encoded} of them encoded",
             decision.reason
         )
+    } else if let Some(size) = &decision.too_large {
+        format!("{}; no rendition is encoded: {size}", decision.reason)
     } else {
         decision.reason.to_string()
     };
@@ -462,6 +468,28 @@ mod tests {
         assert_eq!(plan.renditions, [expected]);
         assert_eq!(plan.encode, None);
         assert_eq!(plan.facts[0].frame_rate_thousandths, None);
+    }
+
+    #[test]
+    fn what_is_too_large_to_decode_says_so() {
+        let of = |mode| {
+            let class = JobClass {
+                max_decode_height: Some(480),
+                ..class(mode, Preset::High)
+            };
+            plan(&facts(), &class, false)
+        };
+        let status = of(TranscodeMode::Auto).unwrap().status;
+        assert_eq!(
+            (status.mode, status.renditions),
+            (MediaMode::AudioTranscode, vec!["720p".to_owned()])
+        );
+        assert_eq!(
+            status.reason,
+            "the audio is mpeg audio; no rendition is encoded: its 720 lines are more than the 480 of the class's maxDecodeHeight"
+        );
+        let refused = of(TranscodeMode::Transcode).unwrap_err();
+        assert_eq!(refused.reason, Reason::SourceTooLargeToTranscode);
     }
 
     #[test]

@@ -275,6 +275,7 @@ fn job() -> TranscodeJob {
             preset: Preset::Source,
             ladder: Vec::new(),
             encoded_renditions: EncodedRenditions::Always,
+            max_decode_height: None,
             segment_duration_seconds: 2,
             target_duration_seconds: 4,
             playlist_duration_seconds: 12,

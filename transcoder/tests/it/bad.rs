@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use api::condition::Reason;
-use api::control::{JobPhase, JobStatus};
+use api::control::{JobPhase, JobStatus, MediaMode};
 use testkit::source::{AudioFormat, ChannelSettings, Faults, Malformed, Mute, VideoFormat};
 use transcoder::job::Outcome;
 
@@ -73,6 +73,39 @@ async fn media_that_hls_cannot_carry_are_named_where_the_class_says_copy() {
     let (reason, message) = named(Setup::copy(mpeg2)).await;
     assert_eq!(reason, Reason::UnsupportedMedia);
     assert_eq!(message, "the class says Copy, but HLS cannot carry mpeg2");
+}
+
+#[tokio::test]
+async fn a_source_that_is_too_large_to_decode_gives_way_to_one_that_is_passed_through() {
+    let hevc = |name| ChannelSettings {
+        codec: VideoFormat::Hevc,
+        ..ChannelSettings::small(name)
+    };
+    let limited = |channel| {
+        let mut setup = Setup::auto(channel).with_ladder(&[144]);
+        setup.job.class.max_decode_height = Some(144);
+        setup
+    };
+    let (reason, message) = named(limited(hevc("alone"))).await;
+    assert_eq!(reason, Reason::SourceTooLargeToTranscode);
+    assert!(message.contains("its 180 lines are more"), "{message}");
+    let mut setup = limited(hevc("large"));
+    setup.channels.push(ChannelSettings::small("fits"));
+    let attempt = setup.start().await;
+    let status = attempt.live().await;
+    assert_eq!(status.source.index, 1);
+    assert_eq!(attempt.source.stats("large").unwrap().requests, 1);
+    let media = status.media.unwrap();
+    assert_eq!(
+        (media.mode, &*media.renditions),
+        (MediaMode::Copy, &["source".to_owned()][..])
+    );
+    assert!(
+        media.reason.contains("no rendition is encoded"),
+        "{}",
+        media.reason
+    );
+    attempt.stop().await;
 }
 
 #[tokio::test]
