@@ -18,7 +18,7 @@ pub(crate) enum ClassState {
     /// There is an object and it cannot be read.
     Malformed(String),
     /// The class.
-    Found(StreamClassSpec),
+    Found(Box<StreamClassSpec>),
 }
 
 /// How a stream runs, with everything resolved.
@@ -86,7 +86,7 @@ pub(crate) fn effective(spec: &LiveStreamSpec, class: &ClassState) -> Result<Eff
 
 fn find(name: &str, class: &ClassState) -> Result<StreamClassSpec, Refusal> {
     match class {
-        ClassState::Found(class) => Ok(class.clone()),
+        ClassState::Found(class) => Ok((**class).clone()),
         ClassState::Missing if name == DEFAULT_CLASS => Ok(StreamClassSpec::default()),
         ClassState::Missing => Err(Refusal {
             reason: Reason::ClassNotFound,
@@ -234,10 +234,10 @@ mod tests {
 
     #[test]
     fn the_streams_own_timeout_comes_before_its_classs() {
-        let class = ClassState::Found(StreamClassSpec {
+        let class = ClassState::Found(Box::new(StreamClassSpec {
             idle_timeout_seconds: 60,
             ..StreamClassSpec::default()
-        });
+        }));
         let own = LiveStreamSpec {
             idle_timeout_seconds: Some(20),
             when_idle: WhenIdle::Delete,
@@ -341,7 +341,9 @@ mod tests {
                 ladder: ladder.collect(),
                 ..StreamClassSpec::default()
             };
-            effective(&spec(), &ClassState::Found(class)).unwrap().class
+            effective(&spec(), &ClassState::Found(Box::new(class)))
+                .unwrap()
+                .class
         };
         for (mode, preset, ladder, heights) in [
             (TranscodeMode::Copy, Preset::High, &[480][..], &[][..]),

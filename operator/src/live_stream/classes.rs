@@ -73,7 +73,7 @@ impl Classes {
     pub(crate) fn state(&self, name: &str) -> ClassState {
         match self.lock().current.get(name) {
             None => ClassState::Missing,
-            Some(Ok(spec)) => ClassState::Found(spec.clone()),
+            Some(Ok(spec)) => ClassState::Found(Box::new(spec.clone())),
             Some(Err(error)) => ClassState::Malformed(error.clone()),
         }
     }

@@ -80,7 +80,7 @@ mod tests {
 
     fn of(class: StreamClassSpec) -> (Vec<String>, Vec<String>) {
         let spec: LiveStreamSpec = fixtures::spec();
-        let effective = effective(&spec, &ClassState::Found(class)).unwrap();
+        let effective = effective(&spec, &ClassState::Found(Box::new(class))).unwrap();
         let resources = resources(&effective);
         let flat = |quantities: Option<BTreeMap<String, Quantity>>| {
             let quantities = quantities.into_iter().flatten();

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::{env, fs};
 
-use api::StreamClassSpec;
 use api::job::TranscodeJob;
 use api::live_stream::{SecretKeyReference, Source};
 
@@ -42,7 +41,7 @@ fn with_secrets() -> Effective {
         headers_secret_ref: Some(key("headend-source-headers", "lines")),
         ..Source::default()
     });
-    effective(&spec, &ClassState::Found(StreamClassSpec::default())).unwrap()
+    effective(&spec, &ClassState::Found(Box::default())).unwrap()
 }
 
 #[test]
