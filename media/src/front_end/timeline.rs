@@ -30,6 +30,10 @@ const SAME_START: Ticks = Ticks::from_milliseconds(500);
 /// An overlap up to this is harmless, whatever it is.
 const SHORT_OVERLAP: Ticks = Ticks::from_seconds(2);
 
+/// What follows on over a new connection comes within so many halves of the usual step: where more is missing, pictures or sound
+/// were lost, and players and decoders are told of that by a DISCONTINUITY.
+const FOLLOWING_HALF_STEPS: i64 = 3;
+
 /// A place where the time line breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Break {
@@ -59,6 +63,8 @@ pub(super) struct Timeline {
     /// Where the leading track began over this connection, and over the one before.
     start: Option<Ticks>,
     last_start: Option<Ticks>,
+    /// The last step of the leading track.
+    usual_step: Ticks,
 }
 
 /// Where one track stands.
@@ -94,12 +100,14 @@ impl Timeline {
             following: Following::Together,
             start: None,
             last_start: None,
+            usual_step: Ticks::ZERO,
         }
     }
 
     /// Other tracks were selected. Nothing that went before can be repeated by them, so what does not follow on is a break.
     pub(super) fn lead_with(&mut self, leader: Track) {
         self.leader = leader;
+        self.usual_step = Ticks::ZERO;
         self.video.stale = false;
         self.audio.stale = false;
     }
@@ -125,7 +133,7 @@ impl Timeline {
         if self.starts_anew(from) {
             Resumption::Breaks
         } else {
-            resumption(from, to)
+            resumption(from, to, self.usual_step)
         }
     }
 
@@ -181,13 +189,15 @@ impl Timeline {
             last: Some(dts),
             stale: false,
         };
+        let step = step.filter(|_| continues && !position.stale);
         if track == self.leader {
             self.start.get_or_insert(dts);
+            self.usual_step = step.unwrap_or(self.usual_step);
         }
         Some(Placed {
             pts: if believable { pts } else { dts },
             dts,
-            step: step.filter(|_| continues && !position.stale),
+            step,
             broke,
         })
     }
@@ -269,18 +279,19 @@ impl Timeline {
 pub(super) enum Resumption {
     /// It repeats some of it, so that nothing is lost.
     Overlaps,
-    /// It follows, perhaps behind a small hole.
+    /// It follows, without a hole.
     Follows,
     /// It is something else.
     Breaks,
 }
 
-/// Compares an end with a start.
-fn resumption(from: Ticks, to: Ticks) -> Resumption {
+/// Compares an end with a start, of a track whose units are `usual` apart.
+fn resumption(from: Ticks, to: Ticks, usual: Ticks) -> Resumption {
     let step = to - from;
+    let longest = Ticks(usual.min(LONGEST_STEP).0 * FOLLOWING_HALF_STEPS / 2);
     if (-LONGEST_OVERLAP..=Ticks::ZERO).contains(&step) {
         Resumption::Overlaps
-    } else if (Ticks::ZERO..=LONGEST_STEP).contains(&step) {
+    } else if (Ticks::ZERO..=longest).contains(&step) {
         Resumption::Follows
     } else {
         Resumption::Breaks
@@ -399,24 +410,37 @@ mod tests {
 
     #[test]
     fn a_new_connection_may_repeat_or_continue() {
-        let from = Ticks::from_seconds(100);
-        let found = [39, 40, 100, 101, 102].map(|to| resumption(from, Ticks::from_seconds(to)));
-        assert_eq!(
-            found,
-            [
-                Resumption::Breaks,
-                Resumption::Overlaps,
-                Resumption::Overlaps,
-                Resumption::Follows,
-                Resumption::Breaks
-            ]
-        );
+        let end = Ticks::from_seconds(100);
+        for (milliseconds, usual, expected) in [
+            (-61_000, 40, Resumption::Breaks),
+            (-60_000, 40, Resumption::Overlaps),
+            (0, 40, Resumption::Overlaps),
+            (40, 40, Resumption::Follows),
+            (60, 40, Resumption::Follows),
+            (80, 40, Resumption::Breaks),
+            (500, 40, Resumption::Breaks),
+            (500, 500, Resumption::Follows),
+            (2000, 9000, Resumption::Breaks),
+            (40, 0, Resumption::Breaks),
+        ] {
+            let to = end + Ticks::from_milliseconds(milliseconds);
+            let found = resumption(end, to, Ticks::from_milliseconds(usual));
+            assert_eq!(found, expected, "{milliseconds} ms, usually {usual} ms");
+        }
         let mut timeline = Timeline::new(Track::Video);
-        place(&mut timeline, Track::Video, 900_000, 900_000);
+        for dts in [892_800, 896_400, 900_000] {
+            place(&mut timeline, Track::Video, dts, dts);
+        }
         timeline.break_off();
         let again = place(&mut timeline, Track::Video, 700_000, 700_000);
         assert_eq!((again.step, again.broke), (None, None));
+        let last = Ticks(900_000);
+        let follows = timeline.resumption(last, last + Ticks(3600));
+        assert_eq!(follows, Resumption::Follows);
+        let lost = timeline.resumption(last, last + Ticks(45_000));
+        assert_eq!(lost, Resumption::Breaks);
     }
+
     #[test]
     fn a_source_that_is_started_for_each_connection_does_not_repeat() {
         let mut timeline = Timeline::new(Track::Video);

@@ -253,6 +253,49 @@ fn a_new_connection_elsewhere_is_a_jump() {
 }
 
 #[test]
+fn a_new_connection_behind_a_hole_is_a_jump_however_small_the_hole() {
+    // Groups of 0.4 s: what lies between the last picture of one and the first of a later one is lost.
+    let bytes = usual(3.0);
+    let keys = key_packets(&bytes);
+    for (last, next) in [(3, 3), (3, 4), (2, 4)] {
+        let mut front = FrontEnd::new(FrontEndConfig {
+            audio_language: None,
+            feed: true,
+        });
+        // The picture before the key that is cut off has not ended, so even the next key leaves a hole.
+        let mut events = push_all(&mut front, &bytes[..keys[last]], 1316);
+        front.reconnect();
+        events.extend(push_all(&mut front, &bytes[keys[next]..], 1316));
+        events.extend(front.finish());
+        let count = |is_one: fn(&FrontEvent) -> bool| events.iter().filter(|e| is_one(e)).count();
+        let jumps = count(|event| matches!(event, FrontEvent::Jump { .. }));
+        let inputs = count(|event| matches!(event, FrontEvent::FeedStart(_)));
+        assert_eq!((jumps, inputs), (1, 2), "{last} {next}");
+        let is_jump = |event: &FrontEvent| matches!(event, FrontEvent::Jump { .. });
+        let jump = events.iter().position(is_jump).unwrap();
+        let after = units(&events[jump..], Track::Video);
+        assert_eq!(after[0].random_access, RandomAccess::Full);
+        assert!(
+            after
+                .windows(2)
+                .all(|pair| pair[1].dts - pair[0].dts == Ticks(3600))
+        );
+    }
+}
+
+/// Where the random access points begin.
+fn key_packets(bytes: &[u8]) -> Vec<usize> {
+    let (packets, _) = bytes.as_chunks::<PACKET>();
+    let is_key = |packet: &&[u8; PACKET]| {
+        let is_marked = packet[3] & 0x20 != 0 && packet[4] > 0 && packet[5] & 0x40 != 0;
+        stream::pid(packet) == 0x100 && starts_unit(packet) && is_marked
+    };
+    let numbered = packets.iter().enumerate();
+    let keys = numbered.filter(|(_, packet)| is_key(packet));
+    keys.map(|(index, _)| index * PACKET).collect()
+}
+
+#[test]
 fn the_encoders_input_decodes_and_keeps_the_sources_times() {
     let open_gop = "-c:v libx264 -preset veryfast -bf 2 -g 10 -pix_fmt yuv420p -c:a ac3 -ac 2";
     for bytes in [usual(2.0), television("160x96", "25", 2.0, open_gop)] {
