@@ -12,6 +12,9 @@ use super::sync::{Sample, samples};
 /// Longest time one decoding may take.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
+/// What a segment is need not be guessed, and is guessed wrongly where it holds fewer than ten packets: those are MP3 to FFmpeg.
+const TRANSPORT_STREAM: [&str; 2] = ["-f", "mpegts"];
+
 /// What decoding a stretch of segments told.
 #[derive(Debug, Default)]
 pub(crate) struct Decoded {
@@ -98,6 +101,7 @@ pub(crate) async fn size(file: &Path) -> Result<Option<(u32, u32)>, DecodeError>
         "-of",
         "json",
     ]);
+    command.args(TRANSPORT_STREAM);
     command.arg(file).stdin(Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(TIMEOUT, command.output()).await;
     let output = output.map_err(|_| DecodeError::Timeout(TIMEOUT))?;
@@ -112,8 +116,8 @@ pub(crate) async fn size(file: &Path) -> Result<Option<(u32, u32)>, DecodeError>
 
 fn ffmpeg(file: &Path) -> Command {
     let mut command = Command::new("ffmpeg");
-    command.args(["-nostdin", "-hide_banner", "-nostats", "-v", "error", "-i"]);
-    command.arg(file);
+    command.args(["-nostdin", "-hide_banner", "-nostats", "-v", "error"]);
+    command.args(TRANSPORT_STREAM).arg("-i").arg(file);
     command
 }
 
@@ -134,4 +138,29 @@ async fn run(mut command: Command) -> Result<String, DecodeError> {
         complaints = format!("ffmpeg ended with {}", output.status);
     }
     Ok(complaints)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_segment_of_a_few_packets_is_no_riddle() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("segment.ts");
+        let input = "-f lavfi -i color=white:size=320x180:rate=25 -f lavfi -i anullsrc=r=48000";
+        let made = Command::new("ffmpeg")
+            .args(["-nostdin", "-v", "error"])
+            .args(input.split_whitespace())
+            .args("-t 0.04 -c:v libx264 -c:a aac -f mpegts".split_whitespace())
+            .arg(&file)
+            .status();
+        assert!(made.await.unwrap().success());
+        let packets = std::fs::metadata(&file).unwrap().len() / 188;
+        assert!(packets < 10, "{packets}");
+        assert_eq!(complaints(&file).await.unwrap(), "");
+        assert_eq!(size(&file).await.unwrap(), Some((320, 180)));
+        let measured = measure(&file, directory.path()).await.unwrap();
+        assert_eq!(measured.complaints, "");
+    }
 }
