@@ -167,6 +167,9 @@ pub struct JobClass {
     /// Which addresses may be connected to.
     #[serde(default)]
     pub egress: EgressPolicy,
+    /// A slate is shown while there are no media.
+    #[serde(default)]
+    pub slate: bool,
 }
 
 impl JobClass {
@@ -191,6 +194,7 @@ impl JobClass {
             start_deadline_seconds: class.start_deadline_seconds,
             audio_language: language.or(class.audio_language.as_ref()).cloned(),
             egress: class.egress,
+            slate: class.slate,
         }
     }
 }

@@ -90,6 +90,13 @@ pub struct StreamClassSpec {
     /// Which addresses sources of this class may have.
     #[serde(default)]
     pub egress: EgressPolicy,
+    /// Viewers see a still picture, with silence, while there are no media: from 6 seconds after the start, or after the source was
+    /// lost, until the next keyframe. It is H.264 and AAC in the renditions that viewers know, so there is none for radio and for what
+    /// is passed through in other codecs. Before anything is known of the source it stands in for what the class makes of usual
+    /// television; with the mode `Copy`, which makes whatever comes, there is none until something has come. Classes of radio channels
+    /// leave it off. It is no sign of life: phase and conditions say what is missing as they do without it.
+    #[serde(default)]
+    pub slate: bool,
     /// Bytes that the segments of one stream may take on the volume, in mebibytes.
     #[serde(default = "default_output_limit")]
     #[schemars(range(min = 16, max = 65_536))]
@@ -139,6 +146,7 @@ impl Default for StreamClassSpec {
             idle_timeout_seconds: default_idle_timeout(),
             audio_language: None,
             egress: EgressPolicy::default(),
+            slate: false,
             output_limit_mebibytes: default_output_limit(),
             pod: PodSettings::default(),
         }

@@ -29,6 +29,7 @@ pub(crate) fn job(directory: &str) -> TranscodeJob {
             start_deadline_seconds: 20,
             audio_language: None,
             egress: EgressPolicy::default(),
+            slate: false,
         },
         resume: ResumeFloor::default(),
         output: JobOutput {

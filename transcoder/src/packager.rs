@@ -8,12 +8,12 @@ pub(crate) mod rates;
 pub(crate) mod standby;
 mod turn;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::condition::Reason;
-use api::control::{JobPhase, PublishRequest};
+use api::control::PublishRequest;
 use api::names::{parse_segment_name, segment_name};
 use api::playlists::Playlists;
 use bytes::Bytes;
@@ -51,6 +51,8 @@ pub(crate) enum Input {
     Segment(FinishedSegment),
     /// A rendition of a number that was complete without it.
     Late(LateSegment),
+    /// The next segment is complete, and of a slate.
+    Slate(FinishedSegment),
     /// A standby goes on where another attempt has ended. Answered when numbers and list are taken over.
     Publish(Box<PublishRequest>, oneshot::Sender<()>),
     /// Encoders do not run until somebody asks for what they make.
@@ -97,6 +99,8 @@ pub(crate) struct Packager {
     is_successor: bool,
     /// Finished and not listed yet, without their bytes.
     unlisted: VecDeque<NumberedSegment>,
+    /// Numbers of slates that are not published yet.
+    slates: BTreeSet<u64>,
     /// Renditions with a file, by number.
     files: BTreeMap<u64, Vec<String>>,
     late: LateFiles,
@@ -113,6 +117,7 @@ pub(crate) async fn run(parts: Parts, mut inputs: mpsc::Receiver<Input>) {
         facts: Vec::new(),
         is_successor: false,
         unlisted: VecDeque::new(),
+        slates: BTreeSet::new(),
         files: BTreeMap::new(),
         late: LateFiles::default(),
         removals: Vec::new(),
@@ -141,6 +146,7 @@ impl Packager {
             Input::Renditions(facts) => self.renditions(facts),
             Input::Segment(segment) => self.segment(segment),
             Input::Late(late) => self.late(late),
+            Input::Slate(segment) => self.slate(segment),
             Input::Publish(request, answer) => {
                 self.go_on_behind(&request);
                 let _ = answer.send(());
@@ -312,27 +318,7 @@ impl Packager {
         }
         self.parts.board.set_next(document.next);
         self.parts.playlists.send_replace(Arc::new(document));
-        self.tell_live();
-    }
-
-    fn tell_live(&self) {
-        let elapsed = self.parts.started.elapsed();
-        self.parts.board.update(|status| match status.phase {
-            JobPhase::Starting => {
-                status.phase = JobPhase::Live;
-                if self.is_successor {
-                    return;
-                }
-                let milliseconds = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
-                status.first_segment_milliseconds = Some(milliseconds);
-                self.parts.metrics.first_segment(milliseconds, status.start);
-            }
-            // What was still under way when the source was lost does not make it well again.
-            JobPhase::Interrupted if status.source.healthy == Some(true) => {
-                status.phase = JobPhase::Live;
-            }
-            _ => {}
-        });
+        self.tell_live(numbers);
     }
 
     fn tell_stall(&self) {

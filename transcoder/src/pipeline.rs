@@ -6,6 +6,7 @@ mod end;
 mod flow;
 mod plan;
 mod processes;
+mod slate;
 mod sources;
 mod standby;
 
@@ -30,6 +31,7 @@ use flow::Flow;
 use flow::effect::{Effect, Now, Role};
 use plan::{MediaPlan, Unusable};
 use processes::{Processes, Recovery};
+use slate::Slate;
 use sources::{Next, Sources};
 
 /// The segmenter hears of the time this often, whatever else happens.
@@ -102,6 +104,7 @@ pub(crate) struct Pipeline {
     finished: Option<FinishAnswer>,
     /// It waits for its turn.
     standby: bool,
+    slate: Slate,
 }
 
 impl Pipeline {
@@ -122,6 +125,7 @@ impl Pipeline {
             ends_at: None,
             finished: None,
             standby: parts.job.standby.is_some(),
+            slate: Slate::new(parts.started),
             parts,
         }
     }
@@ -175,7 +179,10 @@ impl Pipeline {
             board.set_trouble(Reason::LongGop, None);
         }
         let effects = self.flow.advance(now);
-        self.settle(effects).await
+        match self.settle(effects).await {
+            None => self.look_at_slate(now).await,
+            outcome => outcome,
+        }
     }
 
     async fn follow(&mut self, event: SourceEvent) -> Option<Outcome> {
@@ -231,6 +238,7 @@ impl Pipeline {
                 Effect::PicturesOff(is_off) => {
                     self.pack(packager::Input::EncodersOff(is_off)).await;
                 }
+                Effect::Slate(segment) => self.pack(packager::Input::Slate(segment)).await,
                 Effect::ForcedCut => self.forced_cut(),
                 Effect::StartEncoder { id, encode } => {
                     self.parts.metrics.encoder_started();
@@ -253,6 +261,7 @@ impl Pipeline {
 
     fn delivers(&mut self) {
         self.deadline = None;
+        self.slate.is_not_needed();
         self.sources.delivers(self.parts.started.elapsed());
         let start = self.start_times();
         self.parts.board.update(|status| {
@@ -304,6 +313,7 @@ impl Pipeline {
     async fn lost(&mut self, lost: sources::Lost) -> Option<Outcome> {
         self.parts.source.close();
         self.deadline = None;
+        self.slate.is_needed(Instant::now());
         self.parts.metrics.source_failed(lost.reason);
         let before = self.sources.index();
         let next = self.sources.lost(&lost, self.parts.started.elapsed());

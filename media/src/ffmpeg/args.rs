@@ -76,8 +76,7 @@ impl Encode {
         let buffer = rate.saturating_mul(2);
         let key_distance = self.frames_per_second.clamp(1, 120) * 2;
         let threads = self.encoder_threads(rung);
-        let level = level(rung.height.unsigned_abs(), self.frames_per_second);
-        let level = format!("{}.{}", level / 10, level % 10);
+        let level = level_word(rung.height.unsigned_abs(), self.frames_per_second);
         let pipe = FIRST_PIPE + index;
         format!(
             "-map [v{index}] -c:v libx264 -preset veryfast -profile:v main -level:v {level} \
@@ -114,6 +113,12 @@ impl Encode {
 #[must_use]
 pub fn video_codecs(lines: u32, frames_per_second: u32) -> String {
     format!("avc1.4d40{:02x}", level(lines, frames_per_second))
+}
+
+/// The same level as FFmpeg is told it.
+pub(super) fn level_word(lines: u32, frames_per_second: u32) -> String {
+    let level = level(lines, frames_per_second);
+    format!("{}.{}", level / 10, level % 10)
 }
 
 /// Ten times the lowest level from 3.1 on that a picture of the usual shape fits (Rec. ITU-T H.264, table A-1).

@@ -3,6 +3,7 @@
 mod killed;
 mod unwell;
 
+use api::control::JobPhase;
 use api::job::ResumeFloor;
 use bytes::Bytes;
 use media::playlist::window::WindowSettings;

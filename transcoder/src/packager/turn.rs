@@ -1,6 +1,6 @@
 //! How a packager waits for its turn, and takes over the list of the attempt before. Until then nothing gets a number.
 
-use api::control::PublishRequest;
+use api::control::{JobPhase, PublishRequest};
 use api::playlists::Playlists;
 use media::segmenter::io::FinishedSegment;
 
@@ -29,6 +29,15 @@ impl Packager {
         self.begin_to_list();
     }
 
+    /// The next segment is complete, and nobody's media: it is listed like any other, and tells nobody that all is well.
+    pub(super) fn slate(&mut self, segment: FinishedSegment) {
+        if self.parts.reserve.is_none() {
+            let number = self.parts.numbers.next().media_sequence;
+            self.slates.extend(u64::try_from(number));
+            self.finished(segment);
+        }
+    }
+
     /// It is its turn. What publishes already does so anyway.
     pub(super) fn go_on_behind(&mut self, request: &PublishRequest) {
         let Some(reserve) = &mut self.parts.reserve else {
@@ -47,6 +56,31 @@ impl Packager {
         let document = self.parts.window.document(now);
         self.parts.playlists.send_replace(document.into());
         self.begin_to_list();
+    }
+
+    /// These numbers are published. Slates are no sign of life.
+    pub(super) fn tell_live(&mut self, numbers: &[u64]) {
+        let media = numbers.iter().filter(|number| !self.slates.remove(number));
+        if media.count() == 0 {
+            return;
+        }
+        let elapsed = self.parts.started.elapsed();
+        self.parts.board.update(|status| match status.phase {
+            JobPhase::Starting => {
+                status.phase = JobPhase::Live;
+                if self.is_successor {
+                    return;
+                }
+                let milliseconds = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
+                status.first_segment_milliseconds = Some(milliseconds);
+                self.parts.metrics.first_segment(milliseconds, status.start);
+            }
+            // What was still under way when the source was lost does not make it well again.
+            JobPhase::Interrupted if status.source.healthy == Some(true) => {
+                status.phase = JobPhase::Live;
+            }
+            _ => {}
+        });
     }
 
     fn begin_to_list(&mut self) {

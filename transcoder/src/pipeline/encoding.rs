@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::flow::effect::{EncoderId, Now, Role};
 use super::flow::ring::Next;
 use super::processes::Restart;
-use super::{Outcome, Pipeline};
+use super::{Outcome, Pipeline, slate};
 use crate::encoder::{EncoderEvent, Exit};
 
 /// An encoder that is so far behind cannot keep up, however much of its input still fits the queue.
@@ -24,6 +24,10 @@ const WROTE: i32 = Signal::XFSZ.as_raw();
 impl Pipeline {
     /// An encoder says something.
     pub(super) async fn hear(&mut self, id: EncoderId, event: EncoderEvent) -> Option<Outcome> {
+        if id == slate::MAKER {
+            self.hear_maker(event);
+            return None;
+        }
         let now = self.now();
         match event {
             EncoderEvent::Progress(line) => {

@@ -6,18 +6,19 @@ mod demand;
 pub(crate) mod effect;
 mod encode;
 mod encoders;
+mod hear;
 mod held;
 pub(crate) mod ring;
+pub(crate) mod slate;
 
 use std::time::Duration;
 
 use api::condition::Reason;
 use api::job::JobClass;
-use api::stream_class::TranscodeMode;
 use bytes::Bytes;
 use media::front_end::{FrontEnd, FrontEvent, Malformed, SourceFacts, Stage};
 use media::segmenter::Segmenter;
-use media::segmenter::io::{GenerationId, Input, Opening, Output};
+use media::segmenter::io::{GenerationId, Input, Opening};
 
 use super::plan::{self, MediaPlan, Unusable};
 use class::{front_end, kept, segmenter};
@@ -25,11 +26,10 @@ use demand::Demand;
 use effect::{Effect, Now};
 use encoders::Encoders;
 use held::Held;
+use slate::Showing;
 
 /// Events that wait for the facts of a source at most; then it is decided on what is known.
 const WAITING_MAXIMUM: usize = 20_000;
-/// Two cuts without a key within this: passing the video through has proved wrong.
-const FORCED_CUTS: Duration = Duration::from_secs(60);
 
 /// The flow of one attempt, over all its sources.
 #[derive(Debug)]
@@ -44,6 +44,11 @@ pub(crate) struct Flow {
     pictures: bool,
     facts: Option<SourceFacts>,
     plan: Option<MediaPlan>,
+    /// What viewers were told of last, over all sources.
+    promised: Option<MediaPlan>,
+    slate: Option<Showing>,
+    /// The last one.
+    slate_generation: Option<GenerationId>,
     /// What came before it was decided what is played.
     waiting: Vec<FrontEvent>,
     /// The segmenter must begin a new generation at the next random access point.
@@ -71,6 +76,9 @@ impl Flow {
             pictures: true,
             facts: None,
             plan: None,
+            promised: None,
+            slate: None,
+            slate_generation: None,
             waiting: Vec::new(),
             begins: true,
             generation: GenerationId::default(),
@@ -101,6 +109,7 @@ impl Flow {
             self.take(event, now);
         }
         self.switch(now);
+        self.go_on_with_slate(now);
         self.tell(Input::Tick, now);
         self.effects()
     }
@@ -143,6 +152,7 @@ impl Flow {
         self.finishing = true;
         self.encoders.close(&mut self.effects);
         self.tell(Input::Finish, now);
+        self.end_slate(now);
         self.effects()
     }
 
@@ -238,10 +248,11 @@ impl Flow {
                     dts: key.dts,
                     random_access: key.random_access,
                 };
-                self.tell(input, now);
+                self.tell_source(input, now);
             }
             FrontEvent::Unit(unit) => {
-                if !std::mem::replace(&mut self.delivers, true) {
+                // While a slate is shown, nobody has anything of it.
+                if self.slate.is_none() && !std::mem::replace(&mut self.delivers, true) {
                     self.effects.push(Effect::Delivering);
                 }
                 self.encoders.fed(unit.pts);
@@ -249,9 +260,9 @@ impl Flow {
                     // Of its frames only the first is told of as a random access point.
                     self.at_key(unit.pts, now);
                 }
-                self.tell(Input::Source(unit), now);
+                self.tell_source(Input::Source(unit), now);
             }
-            FrontEvent::Clock(clock) => self.tell(Input::Clock(clock), now),
+            FrontEvent::Clock(clock) => self.tell_source(Input::Clock(clock), now),
             FrontEvent::Jump { .. } => {
                 self.begins = true;
                 self.encoders.close(&mut self.effects);
@@ -285,62 +296,12 @@ impl Flow {
         };
         self.begins = false;
         self.tell(Input::Begin(opening), now);
+        self.end_slate(now);
     }
 
     fn tell(&mut self, input: Input, now: Now) {
         for output in self.segmenter.handle(input, now.monotonic) {
             self.hear(output, now);
-        }
-    }
-
-    fn hear(&mut self, output: Output, now: Now) {
-        match output {
-            // A key had begun and will not come.
-            Output::Segment(segment) if self.finishing && segment.renditions.is_empty() => {}
-            Output::Segment(segment) => {
-                self.announce();
-                self.effects.push(Effect::Segment(segment));
-            }
-            Output::ForcedCut { .. } => self.forced_cut(now),
-            Output::Began(generation) => {
-                self.generation = generation;
-                self.has_audio = true;
-                self.unannounced = true;
-                let is_at_key = self.encoders.are_at_key();
-                self.encoders.begin(&mut self.effects);
-                self.leave_off(now);
-                if is_at_key {
-                    self.start_encoders(now);
-                } else {
-                    self.front.restart_feed();
-                }
-            }
-            Output::AudioLeftOut(_) => (self.has_audio, self.unannounced) = (false, true),
-            Output::AudioCameBack { .. } => (self.has_audio, self.unannounced) = (true, true),
-            Output::Late(late) => self.effects.push(Effect::Late(late)),
-        }
-    }
-
-    fn forced_cut(&mut self, now: Now) {
-        self.effects.push(Effect::ForcedCut);
-        let before = self.forced_cut.replace(now.monotonic);
-        let is_second =
-            before.is_some_and(|before| now.monotonic.saturating_sub(before) < FORCED_CUTS);
-        if is_second && !self.demoted && self.class.mode == TranscodeMode::Auto {
-            self.demoted = true;
-            self.decide(now);
-        }
-    }
-
-    /// Says what the next segment is made of, once after each change.
-    fn announce(&mut self) {
-        if !std::mem::replace(&mut self.unannounced, false) {
-            return;
-        }
-        if let Some(plan) = &self.plan {
-            let encoders = &self.encoders;
-            let facts = plan.announced(self.has_audio, |id| encoders.parameters(id));
-            self.effects.push(Effect::Renditions(facts));
         }
     }
 }

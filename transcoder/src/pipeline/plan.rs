@@ -1,5 +1,7 @@
 //! From what a source is and what the class wants to what is played: renditions, audio, what is encoded, in words too. Pure.
 
+pub(crate) mod stand_in;
+
 use api::condition::Reason;
 use api::control::{MediaMode, MediaStatus};
 use api::job::JobClass;

@@ -2,10 +2,12 @@
 //! What they do wrong is theirs, never the source's.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
 use std::time::Duration;
 
 use bytes::Bytes;
 use media::ffmpeg::args::Encode;
+use media::ffmpeg::slate::SlateOrder;
 use tokio::sync::mpsc;
 
 use super::flow::effect::EncoderId;
@@ -88,12 +90,6 @@ impl Processes {
 
     /// Starts one. One that cannot be started ends at once, like one that fails later.
     pub(super) fn start(&mut self, id: EncoderId, encode: &Encode) {
-        let (program, arguments) = self.launcher.command(encode.arguments());
-        let command = EncoderCommand {
-            program,
-            arguments,
-            pipes: encode.pipes(),
-        };
         tracing::info!(
             encoder = id.0,
             rungs = encode.rungs.len(),
@@ -101,6 +97,21 @@ impl Processes {
             deinterlace = encode.deinterlace,
             "encoder starts"
         );
+        self.launch(id, encode.arguments(), encode.pipes());
+    }
+
+    /// Starts the one that makes a slate, and ends by itself.
+    pub(super) fn start_slate(&mut self, id: EncoderId, order: &SlateOrder) {
+        self.launch(id, order.arguments(), order.pipes());
+    }
+
+    fn launch(&mut self, id: EncoderId, arguments: Vec<OsString>, pipes: usize) {
+        let (program, arguments) = self.launcher.command(arguments);
+        let command = EncoderCommand {
+            program,
+            arguments,
+            pipes,
+        };
         match Encoder::start(&command, id.0, self.reports.clone()) {
             Ok(encoder) => drop(self.running.insert(id, encoder)),
             Err(error) => {

@@ -282,6 +282,7 @@ fn job() -> TranscodeJob {
             start_deadline_seconds: 10,
             audio_language: None,
             egress: EgressPolicy::default(),
+            slate: false,
         },
         resume: ResumeFloor::default(),
         output: JobOutput {

@@ -25,4 +25,5 @@ mod play;
 mod process;
 mod providers;
 mod sandbox;
+mod slate;
 mod soak;

@@ -20,6 +20,9 @@ const ENCODER_MEBIBYTES: i64 = 96;
 const ENCODER_MILLICORES: i64 = 100;
 /// A second encoder, for the audio of pictures that are passed through above encoded ones.
 const AUDIO_ENCODER_MEBIBYTES: i64 = 64;
+/// The FFmpeg that makes a slate, measured for stills of up to 1080 lines: this, and a mebibyte for so many pixels.
+const SLATE_MEBIBYTES: i64 = 64;
+const SLATE_PIXELS: i64 = 24_000;
 /// The picture that a passed-through stream may turn out to need encoded after all.
 const UNKNOWN_HEIGHT: i64 = 1080;
 
@@ -55,6 +58,9 @@ fn measured(effective: &Effective) -> BTreeMap<String, Quantity> {
         }
     } else if effective.class.mode != TranscodeMode::Copy {
         mebibytes += RING_MEBIBYTES + ENCODER_MEBIBYTES + self::pixels(UNKNOWN_HEIGHT) / 10_000;
+    }
+    if effective.class.slate {
+        mebibytes += SLATE_MEBIBYTES + (pixels + self::pixels(UNKNOWN_HEIGHT)) / SLATE_PIXELS;
     }
     if effective.class.egress.allow_unpinned {
         mebibytes += ADAPTER_MEBIBYTES;
@@ -122,6 +128,16 @@ mod tests {
             ..StreamClassSpec::default()
         };
         assert_eq!(of(class).1, ["memory=176Mi"]);
+    }
+
+    #[test]
+    fn a_class_with_a_slate_gets_memory_for_what_makes_it() {
+        let class = StreamClassSpec {
+            mode: TranscodeMode::Copy,
+            slate: true,
+            ..StreamClassSpec::default()
+        };
+        assert_eq!(of(class).1, ["memory=278Mi"]);
     }
 
     #[test]

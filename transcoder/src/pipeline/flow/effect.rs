@@ -48,6 +48,8 @@ pub(crate) enum Effect {
     Late(LateSegment),
     /// Whether pictures that could be encoded are not, until somebody asks for them.
     PicturesOff(bool),
+    /// A segment of a slate is complete.
+    Slate(FinishedSegment),
     /// A segment ended without a key.
     ForcedCut,
     /// An encoder is needed.
