@@ -100,8 +100,10 @@ pub enum Reason {
     Watched,
     /// Idle: nobody has watched for less than the idle timeout.
     Unwatched,
-    /// Idle: collection waits, because a gateway has not said who is watching or the presence store is away.
+    /// Idle: collection waits, because a gateway has not said who is watching, the presence store is away, or the release does not collect.
     CollectionPaused,
+    /// Idle: the annotation `headend.dev/hold` is set; the stream is neither collected nor is its pod replaced.
+    Held,
     /// Idle: `spec.whenIdle` is `KeepRunning`.
     KeptRunning,
     /// Idle: scaled to zero.

@@ -22,6 +22,9 @@ pub const ORIGIN_GATEWAY: &str = "gateway";
 pub const ANNOTATION_WOKEN_AT: &str = "headend.dev/woken-at";
 /// Annotation on a LiveStream: hash of the catalog entry it was made from.
 pub const ANNOTATION_CHANNEL_REVISION: &str = "headend.dev/channel-revision";
+/// Annotation on a LiveStream, set by a person: it is neither collected nor is its pod replaced. Its value says why; `false` is as good as
+/// no annotation.
+pub const ANNOTATION_HOLD: &str = "headend.dev/hold";
 /// Annotation on a transcoder pod: hash of everything in it that does not differ from attempt to attempt.
 pub const ANNOTATION_ORDER_HASH: &str = "headend.dev/order-hash";
 /// Port of a transcoder pod's control HTTP.

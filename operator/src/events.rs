@@ -190,7 +190,8 @@ fn of_condition(
 ) -> Option<Notice> {
     let warning = WARNINGS.iter().any(|one| one.as_str() == condition.reason);
     let streaming = condition.reason == Reason::Streaming.as_str();
-    if !warning && !streaming {
+    let held = condition.reason == Reason::Held.as_str();
+    if !warning && !streaming && !held {
         return None;
     }
     let took = new.first_segment_milliseconds.filter(|_| streaming);

@@ -100,6 +100,7 @@ pub async fn run(
         fleet(settings),
         (sender.clone(), events, Metrics::new(&mut registry)),
         leadership,
+        settings.collect,
     )?;
     let mut tasks = Tasks::new(shutdown);
     live_stream::start(
@@ -127,6 +128,7 @@ pub async fn run(
     tracing::info!(
         namespace,
         instance,
+        collects = settings.collect,
         version = runtime::build::version(),
         "reconciling"
     );

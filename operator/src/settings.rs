@@ -49,6 +49,9 @@ pub struct RunSettings {
     /// Which of several replicas reconciles
     #[command(flatten)]
     pub election: ElectionSettings,
+    /// Collect streams that nobody watches; false stops every collection of the release, and says so
+    #[arg(long, env = "HEADEND_COLLECT", default_value_t = true, action = clap::ArgAction::Set)]
+    pub collect: bool,
     /// Where presence is kept
     #[command(flatten)]
     pub redis: RedisSettings,

@@ -281,6 +281,7 @@ async fn step(
             Err(error) => Ok(waits(Err(error))),
         },
         Collect::Nothing
+        | Collect::Spared(_)
         | Collect::Wait(_)
         | Collect::Flushing
         | Collect::Paused { .. }

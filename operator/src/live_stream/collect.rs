@@ -34,11 +34,22 @@ pub(crate) struct PresenceFacts {
     pub(crate) flushes: BTreeMap<String, StoreTime>,
 }
 
+/// Why a stream is not collected, whoever watches it: somebody said so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spared {
+    /// It is held.
+    Held,
+    /// The release does not collect.
+    Off,
+}
+
 /// The next step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Collect {
     /// This stream is not collected.
     Nothing,
+    /// This stream is not collected for now.
+    Spared(Spared),
     /// Look again after this long.
     Wait(Duration),
     /// Step 1: fence the stream.
@@ -63,7 +74,18 @@ impl Collect {
             Self::Flushing => Some(FENCE_RECHECK),
             Self::Paused { .. } => Some(PAUSED_RECHECK),
             Self::Away { .. } => Some(AWAY_RECHECK),
-            Self::Nothing | Self::Begin { .. } | Self::Seal | Self::Open => None,
+            Self::Nothing | Self::Spared(_) | Self::Begin { .. } | Self::Seal | Self::Open => None,
+        }
+    }
+}
+
+/// The next step for a stream that is not to be collected. One that was on the way there is opened again: nobody would seal it any more,
+/// and gateways take a sealed one for gone.
+pub(crate) fn spare(presence: &PresenceView, spared: Spared) -> Collect {
+    match presence {
+        PresenceView::Known(facts) if facts.stream.fence != Fence::Open => Collect::Open,
+        PresenceView::Known(_) | PresenceView::NotAsked | PresenceView::Away(_) => {
+            Collect::Spared(spared)
         }
     }
 }

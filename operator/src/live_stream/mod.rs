@@ -67,6 +67,8 @@ pub(crate) struct Context {
     pub(crate) metrics: Metrics,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) leadership: Leadership,
+    /// Whether streams that nobody watches are collected.
+    pub(crate) collects: bool,
 }
 
 impl Context {
@@ -78,6 +80,7 @@ impl Context {
         fleet: Fleet,
         (triggers, events, metrics): (Triggers, Events, Metrics),
         leadership: Leadership,
+        collects: bool,
     ) -> Result<Self, reqwest::Error> {
         let control = Control::new()?;
         Ok(Self {
@@ -92,6 +95,7 @@ impl Context {
             metrics,
             fleet: Arc::new(fleet),
             leadership,
+            collects,
         })
     }
 }

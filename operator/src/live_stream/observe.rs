@@ -6,6 +6,7 @@ use std::time::Duration;
 use api::LiveStream;
 use api::condition::Reason;
 use api::job::StreamIdentity;
+use api::names::ANNOTATION_HOLD;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use presence::{Fence, PresenceError};
@@ -19,6 +20,7 @@ use super::observed::{
 use super::pods::{PodFacts, PodState};
 use super::{Context, Error};
 use crate::class::{self, IdleRule, Refusal};
+use crate::text::clipped;
 
 /// The shortest time until a stream is looked at without any reason; spread over as much again, so that streams do not come together.
 const RESYNC: Duration = Duration::from_secs(300);
@@ -43,6 +45,7 @@ pub(crate) async fn observe(context: &Context, stream: &LiveStream) -> Result<Ob
         mount_trouble,
         presence: presence(context, &stream_facts).await,
         gateways: context.pods.gateways(),
+        collects: context.collects,
         recollection: context.memory.recall(uid),
         fleet: context.fleet.clone(),
         resync: resync(uid),
@@ -71,9 +74,16 @@ fn facts(stream: &LiveStream, idle: IdleRule) -> Result<StreamFacts, Error> {
         deleting: stream.metadata.deletion_timestamp.is_some(),
         suspend: stream.spec.suspend,
         replicas: stream.spec.replicas,
+        hold: hold(stream),
         idle,
         status: stream.status.clone().unwrap_or_default(),
     })
+}
+
+/// What the annotation says. Taking it back by `false` works as well as removing it.
+fn hold(stream: &LiveStream) -> Option<String> {
+    let said = stream.annotations().get(ANNOTATION_HOLD)?;
+    (said != "false").then(|| clipped(said))
 }
 
 /// The index may not have seen yet what the status names: the API server has the last word on whether a named pod is there.
@@ -154,7 +164,7 @@ async fn mount_trouble(cluster: &Cluster, pod: &PodFacts) -> Option<Refusal> {
         } else {
             Reason::PodPending
         },
-        message: crate::text::clipped(&message),
+        message: clipped(&message),
     })
 }
 

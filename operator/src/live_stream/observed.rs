@@ -39,6 +39,8 @@ pub(crate) struct Observed {
     pub(crate) presence: PresenceView,
     /// Gateways that may have viewers.
     pub(crate) gateways: Vec<String>,
+    /// Whether the release collects at all.
+    pub(crate) collects: bool,
     pub(crate) recollection: Recollection,
     pub(crate) fleet: Arc<Fleet>,
     /// When to look again without any reason.
@@ -58,6 +60,8 @@ pub(crate) struct StreamFacts {
     pub(crate) deleting: bool,
     pub(crate) suspend: bool,
     pub(crate) replicas: i32,
+    /// Why a person wants it left as it is, if one does.
+    pub(crate) hold: Option<String>,
     pub(crate) idle: IdleRule,
     pub(crate) status: LiveStreamStatus,
 }

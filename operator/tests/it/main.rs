@@ -9,6 +9,7 @@ mod api_server;
 mod chart;
 mod crash;
 mod leader;
+mod kept;
 mod life;
 mod sweep;
 mod uninstall;

@@ -78,7 +78,7 @@ impl World {
         ])
     }
 
-    fn operator_with(&self, more: &[&str]) -> Operator {
+    pub(crate) fn operator_with(&self, more: &[&str]) -> Operator {
         let shutdown = CancellationToken::new();
         let (client, presence) = (self.api.client(), self.presence.clone());
         let token = shutdown.clone();

@@ -42,6 +42,20 @@ fn names(names: &[&str]) -> Vec<String> {
 }
 
 #[test]
+fn a_stream_that_is_spared_is_opened_again_where_its_collection_had_begun() {
+    let spared = Collect::Spared(Spared::Held);
+    for (presence, expected) in [
+        (view(Some(400), Fence::Open, &[]), spared.clone()),
+        (view(Some(400), closing(3), &[]), Collect::Open),
+        (view(Some(400), Fence::Closed, &[]), Collect::Open),
+        (PresenceView::Away("refused".to_owned()), spared.clone()),
+        (PresenceView::NotAsked, spared),
+    ] {
+        assert_eq!(spare(&presence, Spared::Held), expected, "{presence:?}");
+    }
+}
+
+#[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn the_next_step_in_every_state_of_the_fence() {
     let left = |seconds| Collect::Wait(Duration::from_secs(seconds));

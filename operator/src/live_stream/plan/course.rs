@@ -29,6 +29,8 @@ pub(super) enum Course {
     Create,
     /// The named pod failed; the next one waits.
     BackOff,
+    /// The named pod failed, and a person wants it left as it is.
+    Held,
     /// The named pod is there.
     Keep(PodFacts),
 }
@@ -79,6 +81,7 @@ pub(super) fn decide(observed: &Observed, now: Timestamp) -> Decision {
     without_failure(match named {
         None if observed.effective.is_ok() => Course::Create,
         None => start(observed, Cause::Wanted),
+        Some(pod) if observed.stream.hold.is_some() => Course::Keep(pod.clone()),
         Some(pod) if pod.terminating => hand_over(observed, pod),
         Some(pod) if plays_nothing(observed, pod) && is_outdated(observed, pod) => {
             start(observed, Cause::Changed)
@@ -130,7 +133,9 @@ fn after_failure(
     let failures = Failures::counting(before, intent.attempt, failure, live_for, now);
     let named = observed.pods.iter().find(|pod| pod.name == intent.name);
     let has_changed = named.is_some_and(|pod| is_outdated(observed, pod));
-    let course = if has_changed || failures.left(now).is_zero() {
+    let course = if observed.stream.hold.is_some() {
+        Course::Held
+    } else if has_changed || failures.left(now).is_zero() {
         start(observed, Cause::Failed)
     } else {
         Course::BackOff
@@ -225,8 +230,9 @@ fn gave_up(observed: &Observed) -> Option<Failure> {
 }
 
 /// Not knowing is no failure: the kubelet and the poll must both have found it unwell for long enough, while most others are heard.
+/// One that is held may come back, as it would not if its attempt had failed.
 fn unreachable(observed: &Observed, pod: &PodFacts, now: Timestamp) -> Option<Failure> {
-    if observed.blind {
+    if observed.blind || observed.stream.hold.is_some() {
         return None;
     }
     let unready_for = pod

@@ -89,7 +89,7 @@ impl Case<'_> {
                 }
                 status.resume = self.resume();
             }
-            Course::BackOff => status.resume = self.resume(),
+            Course::BackOff | Course::Held => status.resume = self.resume(),
             Course::Keep(pod) => {
                 let endpoint = pod.endpoint();
                 if let Some(intent) = status.pod.as_mut().filter(|_| endpoint.is_some()) {

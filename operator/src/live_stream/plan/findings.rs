@@ -5,6 +5,7 @@ use api::LiveStreamStatus;
 use api::condition::{ConditionStatus, ConditionType, Finding, Reason, find_condition};
 use api::control::{JobPhase, JobStatus};
 use api::live_stream::WhenIdle;
+use api::names::ANNOTATION_HOLD;
 
 use super::course::{Cause, Course, Rest};
 use super::describe::Case;
@@ -41,6 +42,11 @@ impl Case<'_> {
                 "the pod is being started".to_owned(),
             ),
             Course::BackOff => (ConditionStatus::False, Reason::PodFailed, self.waiting()),
+            Course::Held => (
+                ConditionStatus::False,
+                Reason::PodFailed,
+                not_replaced(self.failures.map_or("", |failures| &failures.last.message)),
+            ),
             Course::Keep(pod) => match (&pod.state, &self.observed.mount_trouble) {
                 (PodState::Running | PodState::Ended { .. }, _) => (
                     ConditionStatus::True,
@@ -96,6 +102,10 @@ impl Case<'_> {
             ),
             Course::BackOff | Course::Start { .. } | Course::Create | Course::Finish(_) => {
                 self.not_yet(fresh)
+            }
+            Course::Held => {
+                let (status, reason, message) = self.not_yet(fresh);
+                (status, reason, not_replaced(&message))
             }
             Course::Keep(_) => self.ready_by_job(fresh)?,
         };
@@ -225,9 +235,38 @@ impl Case<'_> {
             .map(|trouble| (trouble.reason, clipped(&trouble.message)))
     }
 
+    fn keeps(&self) -> bool {
+        self.observed.stream.idle.when_idle == WhenIdle::KeepRunning
+    }
+
+    /// That a person has said that it is not to be collected.
+    fn spared(&self) -> Option<Finding> {
+        let (status, reason, message) = match (self.course, &self.observed.stream.hold) {
+            (Course::Rest(_), _) => return None,
+            (_, Some(why)) => (
+                ConditionStatus::False,
+                Reason::Held,
+                clipped(&format!(
+                    "neither collected nor replaced while the annotation {ANNOTATION_HOLD} is set: {why}"
+                )),
+            ),
+            (_, None) if !self.observed.collects && !self.keeps() => (
+                ConditionStatus::Unknown,
+                Reason::CollectionPaused,
+                "nothing is collected while the release is told not to: set operator.collect of the chart to true again"
+                    .to_owned(),
+            ),
+            _ => return None,
+        };
+        Some(finding(ConditionType::Idle, status, reason, message))
+    }
+
     fn idle(&self, fresh: &LiveStreamStatus) -> Finding {
+        if let Some(spared) = self.spared() {
+            return spared;
+        }
         let seconds = self.observed.stream.idle.timeout.as_secs();
-        let keeps = self.observed.stream.idle.when_idle == WhenIdle::KeepRunning;
+        let keeps = self.keeps();
         let watched = fresh.viewers > 0;
         let (status, reason, message) = match (self.course, self.collect) {
             (Course::Rest(Rest::Suspended), _) => (
@@ -318,6 +357,12 @@ fn ready_by_phase(job: &JobStatus) -> Option<(ConditionStatus, Reason, String)> 
         ),
         _ => return None,
     })
+}
+
+fn not_replaced(failure: &str) -> String {
+    clipped(&format!(
+        "{failure}; not replaced while the annotation {ANNOTATION_HOLD} is set"
+    ))
 }
 
 fn rest_reason(rest: Rest) -> Reason {

@@ -16,7 +16,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use self::course::{Cause, Course, Decision, Rest};
 use super::backoff::Failures;
-use super::collect::{self, Collect, PresenceView};
+use super::collect::{self, Collect, PresenceView, Spared};
 use super::observed::{MOUNTS_SUSPECT_AFTER, Observed, UNREACHABLE_AFTER, age};
 use super::pod::{self, Order};
 use super::pods::{PodFacts, PodState};
@@ -95,7 +95,10 @@ fn collection(observed: &Observed, course: &Course, now: Timestamp) -> Collect {
         Course::Rest(_) | Course::Start { .. } | Course::Create | Course::Finish(_) => {
             Collect::Nothing
         }
-        Course::Refused(_) | Course::BackOff | Course::Keep(_) => {
+        Course::Refused(_) | Course::BackOff | Course::Held | Course::Keep(_) => {
+            if let Some(spared) = spared(observed) {
+                return collect::spare(&observed.presence, spared);
+            }
             let began = stream.status.started_time.as_ref();
             let began = began.map_or(stream.created, |time| time.0);
             let run_age = age(began, now);
@@ -106,6 +109,15 @@ fn collection(observed: &Observed, course: &Course, now: Timestamp) -> Collect {
                 &observed.gateways,
             )
         }
+    }
+}
+
+/// Whether somebody has said that it is not to be collected.
+fn spared(observed: &Observed) -> Option<Spared> {
+    match (&observed.stream.hold, observed.collects) {
+        (Some(_), _) => Some(Spared::Held),
+        (None, false) => Some(Spared::Off),
+        (None, true) => None,
     }
 }
 
@@ -138,7 +150,7 @@ fn dismissal(
         Course::Rest(_) | Course::Start { .. } => true,
         // What ended by itself is kept until it is replaced, so that its log can be read.
         Course::BackOff => !is_named || !pod.ended(),
-        Course::Create | Course::Keep(_) | Course::Refused(_) => !is_named,
+        Course::Create | Course::Held | Course::Keep(_) | Course::Refused(_) => !is_named,
         Course::Finish(_) => false,
     };
     goes.then(|| Dismissal {
@@ -190,6 +202,7 @@ fn requeue(
         | Course::Refused(_)
         | Course::Finish(_)
         | Course::Start { .. }
+        | Course::Held
         | Course::Create => None,
     };
     [of_course, collect.recheck()]

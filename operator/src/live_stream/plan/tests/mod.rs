@@ -151,6 +151,20 @@ fn demands(observed: &Observed) -> Vec<(&'static str, Observed)> {
             with(&|observed| observed.presence = watched(301, 0)),
         ),
         (
+            "idle, held",
+            with(&|observed| {
+                observed.presence = watched(301, 0);
+                observed.stream.hold = Some("being looked into".to_owned());
+            }),
+        ),
+        (
+            "idle, off",
+            with(&|observed| {
+                observed.presence = watched(301, 0);
+                observed.collects = false;
+            }),
+        ),
+        (
             "suspended",
             at_rest(&|observed| observed.stream.suspend = true),
         ),
@@ -211,7 +225,7 @@ fn summary(plan: &Plan) -> String {
         .and_then(|pod| pod.metadata.name.as_deref());
     words.extend(created.map(|name| format!("create {}", short(name))));
     match &plan.collect {
-        Collect::Nothing | Collect::Wait(_) => {}
+        Collect::Nothing | Collect::Spared(_) | Collect::Wait(_) => {}
         step => words.push(
             format!("{step:?}")
                 .split(' ')
@@ -269,6 +283,28 @@ fn no_plan_leaves_two_pods_that_are_not_ending() {
             let total = kept + usize::from(plan.create.is_some());
             assert!(total <= 1, "{state}, {demand}: {total} pods");
         }
+    }
+}
+
+#[test]
+fn a_stream_that_is_held_is_neither_replaced_nor_collected() {
+    for (state, mut observed) in states() {
+        observed.stream.hold = Some("being looked into".to_owned());
+        observed.presence = watched(301, 0);
+        let named = observed.stream.status.pod.is_some();
+        let seen = observed.stream.status.pod.as_ref();
+        let seen = seen.is_some_and(|pod| pod.uid.is_some());
+        let plan = plan(&observed, now());
+        assert!(!plan.names_pod || !named, "{state}: another attempt");
+        assert!(plan.create.is_none() || !seen, "{state}: another pod");
+        assert!(plan.finish.is_none(), "{state}: told to finish");
+        let goes = |one: &Dismissal| one.delete && !one.unnamed;
+        assert!(!plan.dismiss.iter().any(goes), "{state}: its pod goes");
+        let waits = matches!(
+            plan.collect,
+            Collect::Nothing | Collect::Spared(_) | Collect::Open
+        );
+        assert!(waits, "{state}: {:?}", plan.collect);
     }
 }
 

@@ -149,6 +149,56 @@ fn a_collection_that_is_paused_names_the_gateway() {
 }
 
 #[test]
+fn that_somebody_keeps_a_stream_is_said_with_the_reason() {
+    let told = |change: &dyn Fn(&mut Observed)| {
+        let mut observed = live();
+        observed.presence = watched(301, 0);
+        change(&mut observed);
+        let status = plan(&observed, now()).status;
+        let of = |kind| {
+            let condition = find_condition(&status.conditions, kind).unwrap();
+            format!(
+                "{} {}: {}",
+                condition.status, condition.reason, condition.message
+            )
+        };
+        [
+            of(ConditionType::Idle),
+            of(ConditionType::Ready),
+            of(ConditionType::Provisioned),
+        ]
+    };
+    let hold =
+        |observed: &mut Observed| observed.stream.hold = Some("anna looks into it".to_owned());
+    let [idle, ready, _] = told(&|observed| {
+        hold(observed);
+        observed.collects = false;
+    });
+    assert_eq!(
+        idle,
+        "False Held: neither collected nor replaced while the annotation headend.dev/hold is set: anna looks into it"
+    );
+    assert_eq!(ready, "True Streaming: segments are published");
+    let [_, ready, provisioned] = told(&|observed| {
+        hold(observed);
+        let message = "OOMKilled".to_owned();
+        observed.pods[0].state = PodState::Ended { message };
+    });
+    let failed = "False PodFailed: pod news-one-0f9c2a41-1 ended: OOMKilled; not replaced while the annotation headend.dev/hold is set";
+    assert_eq!([ready, provisioned], [failed, failed]);
+    let [idle, ..] = told(&|observed| observed.collects = false);
+    assert_eq!(
+        idle,
+        "Unknown CollectionPaused: nothing is collected while the release is told not to: set operator.collect of the chart to true again"
+    );
+    let [idle, ..] = told(&|observed| {
+        observed.collects = false;
+        observed.stream.idle.when_idle = WhenIdle::KeepRunning;
+    });
+    assert!(idle.starts_with("True KeptRunning"), "{idle}");
+}
+
+#[test]
 fn a_volume_that_cannot_be_mounted_is_told_with_its_reason() {
     let mut observed = live();
     let message = "the pod is being started".to_owned();
