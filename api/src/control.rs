@@ -116,6 +116,30 @@ pub struct StartTimes {
     pub first_keyframe_milliseconds: Option<i64>,
 }
 
+impl StartTimes {
+    /// How long each part of a start took, in milliseconds, up to the first segment, which came `first_segment` milliseconds after the
+    /// process's start. A part that was not needed is left out.
+    #[must_use]
+    pub fn phases(&self, first_segment: i64) -> Vec<(&'static str, i64)> {
+        let reached = [
+            ("resolve", self.resolved_milliseconds),
+            ("connect", self.connected_milliseconds),
+            ("first_byte", self.first_byte_milliseconds),
+            ("first_keyframe", self.first_keyframe_milliseconds),
+            ("first_segment", Some(first_segment)),
+        ];
+        let mut before = 0;
+        let mut took = Vec::new();
+        for (phase, at) in reached {
+            if let Some(at) = at {
+                took.push((phase, (at - before).max(0)));
+                before = at;
+            }
+        }
+        took
+    }
+}
+
 /// The source in use or being tried.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -204,4 +228,26 @@ pub struct ErrorBody {
     pub code: String,
     /// One sentence: what failed, on what, what to do.
     pub message: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_a_start_add_up_and_what_was_not_needed_is_left_out() {
+        let start = StartTimes {
+            resolved_milliseconds: None,
+            connected_milliseconds: Some(40),
+            first_byte_milliseconds: Some(100),
+            first_keyframe_milliseconds: Some(900),
+        };
+        let expected = [
+            ("connect", 40),
+            ("first_byte", 60),
+            ("first_keyframe", 800),
+            ("first_segment", 1100),
+        ];
+        assert_eq!(start.phases(2000), expected);
+    }
 }

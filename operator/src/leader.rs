@@ -10,14 +10,13 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::PostParams;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::term::Timing;
 use self::term::{Step, held, released, step};
+use crate::metrics::Metrics;
 
 /// Whether this replica leads, now and from now on.
 #[derive(Debug, Clone)]
@@ -65,7 +64,7 @@ pub(crate) struct Election {
     me: String,
     timing: Timing,
     leads: watch::Sender<bool>,
-    gauge: Gauge,
+    metrics: Metrics,
     /// The lease as it was seen last, and since when it has been so.
     seen: Option<(Lease, Instant)>,
     /// When the request that made or kept it ours was sent.
@@ -80,6 +79,7 @@ impl Election {
         leases: Api<Lease>,
         (name, me): (&str, &str),
         timing: Timing,
+        metrics: Metrics,
     ) -> (Self, Leadership) {
         let (leads, leadership) = watch::channel(false);
         let election = Self {
@@ -88,18 +88,12 @@ impl Election {
             me: me.to_owned(),
             timing,
             leads,
-            gauge: Gauge::default(),
+            metrics,
             seen: None,
             renewed: None,
             is_blind: false,
         };
         (election, Leadership(leadership))
-    }
-
-    /// Lets its outcome be read as a metric.
-    pub(crate) fn register(&self, registry: &mut Registry) {
-        let help = "Whether this replica leads (1) or stands by (0)";
-        registry.register("headend_leader", help, self.gauge.clone());
     }
 
     /// Campaigns, leads, loses and campaigns again until `shutdown`, then gives the lease up.
@@ -197,7 +191,7 @@ impl Election {
         let changed = self
             .leads
             .send_if_modified(|led| std::mem::replace(led, leads) != leads);
-        self.gauge.set(i64::from(leads));
+        self.metrics.leads(leads);
         if changed && leads {
             tracing::info!(lease, identity = self.me, "leads");
         } else if changed {

@@ -55,9 +55,13 @@ pub async fn start(settings: Settings, shutdown: CancellationToken) -> Result<()
             let prefix = format!("{namespace}/{instance}");
             let presence = RedisPresence::new(&settings.redis, &prefix);
             let presence = Arc::new(presence.map_err(ProcessError::input)?);
-            run(client, presence, &settings, shutdown).await
+            let listener = listen(settings.admin_listen).await?;
+            run(client, presence, listener, &settings, shutdown).await
         }
-        Settings::Sweep(settings) => sweep(client, &settings, shutdown).await,
+        Settings::Sweep(settings) => {
+            let listener = listen(settings.admin_listen).await?;
+            sweep(client, listener, &settings, shutdown).await
+        }
         Settings::Uninstall(settings) => uninstall(client, &settings, shutdown).await,
     }
 }
@@ -75,32 +79,33 @@ struct Listen {
     source: std::io::Error,
 }
 
-/// Reconciles the LiveStreams of one release until it is told to end.
+/// Reconciles the LiveStreams of one release until it is told to end. `admin` is where /livez, /readyz and /metrics are answered.
 ///
 /// # Errors
-/// When the admin address cannot be had, or a task that must run ends early.
+/// When the settings cannot be used, or a task that must run ends early.
 pub async fn run(
     client: Client,
     presence: Arc<dyn Presence>,
+    admin: TcpListener,
     settings: &RunSettings,
     shutdown: CancellationToken,
 ) -> Result<(), ProcessError> {
     let release = &settings.release;
-    let listener = listen(settings.admin_listen).await?;
     let mut registry = Registry::default();
     runtime::build::register(&mut registry);
+    let metrics = Metrics::new(&mut registry);
+    metrics.collects(settings.collect);
     let readiness = Readiness::new(&live_stream::WATCHES);
     let (sender, receiver) = Triggers::new(&release.namespace);
     let (events, publisher) = Events::new(client.clone());
-    let (election, leadership) = candidate(&client, settings, &mut registry)?;
+    let (election, leadership) = candidate(&client, settings, &metrics)?;
     let context = Context::new(
         &client,
         &release.namespace,
         presence,
         fleet(settings),
-        (sender.clone(), events, Metrics::new(&mut registry)),
-        leadership,
-        settings.collect,
+        (sender.clone(), events, metrics),
+        (leadership, settings.collect),
     )?;
     let mut tasks = Tasks::new(shutdown);
     live_stream::start(
@@ -116,7 +121,7 @@ pub async fn run(
         publisher.run(token).await;
         Ok::<_, std::convert::Infallible>(())
     });
-    serve_admin(&mut tasks, listener, registry, readiness);
+    serve_admin(&mut tasks, admin, registry, readiness);
     if let Some(election) = election {
         let token = tasks.token();
         tasks.spawn("election", async move {
@@ -139,35 +144,35 @@ pub async fn run(
 fn candidate(
     client: &Client,
     settings: &RunSettings,
-    registry: &mut Registry,
+    metrics: &Metrics,
 ) -> Result<(Option<Election>, Leadership), ProcessError> {
     let election = &settings.election;
     let (Some(lease), Some(identity)) = (&election.lease, &election.identity) else {
+        metrics.leads(true);
         return Ok((None, Leadership::alone()));
     };
     let timing = election.timing().map_err(ProcessError::input)?;
     let leases = Api::namespaced(client.clone(), &settings.release.namespace);
-    let (election, leadership) = Election::new(leases, (lease, identity), timing);
-    election.register(registry);
+    let (election, leadership) = Election::new(leases, (lease, identity), timing, metrics.clone());
     Ok((Some(election), leadership))
 }
 
-/// Sweeps the output volume of one release until it is told to end.
+/// Sweeps the output volume of one release until it is told to end. `admin` is where /livez, /readyz and /metrics are answered.
 ///
 /// # Errors
-/// When the admin address cannot be had, or a task that must run ends early.
+/// When the volume's thread cannot be started, or a task that must run ends early.
 pub async fn sweep(
     client: Client,
+    admin: TcpListener,
     settings: &SweepSettings,
     shutdown: CancellationToken,
 ) -> Result<(), ProcessError> {
-    let listener = listen(settings.admin_listen).await?;
     let mut registry = Registry::default();
     runtime::build::register(&mut registry);
     let readiness = Readiness::new(&sweeper::CONDITIONS);
     let mut tasks = Tasks::new(shutdown);
     sweeper::start(&mut tasks, &client, settings, &readiness, &mut registry)?;
-    serve_admin(&mut tasks, listener, registry, readiness);
+    serve_admin(&mut tasks, admin, registry, readiness);
     let directory = settings.output_directory.display();
     tracing::info!(%directory, version = runtime::build::version(), "sweeping");
     Ok(tasks.run(SHUTDOWN).await?)

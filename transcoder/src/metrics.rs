@@ -282,6 +282,63 @@ mod tests {
     }
 
     #[test]
+    fn the_table_of_metrics_has_everything_that_is_registered() {
+        let mut registry = Registry::default();
+        runtime::build::register(&mut registry);
+        let metrics = Metrics::register(&mut registry);
+        let labels = &StreamLabels {
+            stream: "one".to_owned(),
+        };
+        // No `..`: a family that is new and not touched here does not compile, and would not be seen below.
+        let Metrics {
+            source_bytes,
+            source_connections,
+            source_resolutions: _,
+            source_failures: _,
+            source_switches,
+            segments,
+            segment_gaps,
+            segments_dropped,
+            segment_seconds: _,
+            segment_bytes: _,
+            discontinuities,
+            forced_cuts,
+            encoder_starts,
+            encoder_delay,
+            encoder_sandbox: _,
+            output_stalled,
+            first_segment,
+            start_phases: _,
+        } = &metrics;
+        for counter in [
+            source_bytes,
+            source_connections,
+            source_switches,
+            segments,
+            segment_gaps,
+            segments_dropped,
+            discontinuities,
+            forced_cuts,
+            encoder_starts,
+        ] {
+            drop(counter.get_or_create(labels));
+        }
+        drop(encoder_delay.get_or_create(labels));
+        drop(first_segment.get_or_create(labels));
+        drop(output_stalled.get_or_create(labels));
+        metrics.encoder_sandbox(Level::None);
+        let stream = metrics.stream("one");
+        stream.source_resolved(true);
+        stream.source_failed(Reason::Silent);
+        stream.segment_bytes("source", 1);
+        stream.first_segment(1, None);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let documented = testkit::metrics::documented(Some("transcoder")).unwrap();
+        assert_eq!(testkit::metrics::exposed(&text), documented);
+    }
+
+    #[test]
     fn streams_of_one_process_are_told_apart() {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);

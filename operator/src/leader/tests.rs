@@ -8,6 +8,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use kube::Client;
 use kube::client::Body;
+use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
 use super::*;
@@ -63,7 +64,8 @@ impl Server {
             async move { Ok::<_, Infallible>(server.serve(&name, request).await) }
         });
         let leases = Api::namespaced(Client::new(service, "tv"), "tv");
-        let (election, leadership) = Election::new(leases, ("operator", me), TIMING);
+        let metrics = Metrics::new(&mut Registry::default());
+        let (election, leadership) = Election::new(leases, ("operator", me), TIMING, metrics);
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(election.run(shutdown.clone()));
         Candidate {

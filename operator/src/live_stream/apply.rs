@@ -142,6 +142,11 @@ async fn name_pod(
 fn remember(context: &Context, observed: &Observed, failures: Option<&Failures>, names_pod: bool) {
     let known = |uid: &String| observed.pods.iter().any(|pod| pod.uid == *uid);
     let uid = &observed.stream.identity.uid;
+    let counted = observed.recollection.failures.as_ref();
+    let counted = counted.map(|failures| failures.attempt);
+    if let Some(news) = failures.filter(|failures| counted != Some(failures.attempt)) {
+        context.metrics.attempt_failed(news.last.reason.as_str());
+    }
     context.memory.update(uid, |stream| {
         stream.stopped.retain(known);
         match failures {
@@ -253,6 +258,9 @@ async fn step(
     collect: &Collect,
 ) -> Result<Collected, Error> {
     let uid = &stream.identity.uid;
+    if let Some(decision) = collect.decision() {
+        context.metrics.decided(decision);
+    }
     let waits = |outcome: Result<Duration, PresenceError>| match outcome {
         Ok(soon) => Collected::Waits(Some(soon)),
         Err(error) => {

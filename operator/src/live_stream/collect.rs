@@ -77,6 +77,19 @@ impl Collect {
             Self::Nothing | Self::Spared(_) | Self::Begin { .. } | Self::Seal | Self::Open => None,
         }
     }
+
+    /// What was decided, as a metric's label; nothing where there was nothing to decide.
+    pub(crate) fn decision(&self) -> Option<&'static str> {
+        match self {
+            Self::Nothing | Self::Spared(_) | Self::Wait(_) => None,
+            Self::Begin { .. } => Some("begin"),
+            Self::Flushing => Some("flushing"),
+            Self::Paused { .. } => Some("paused"),
+            Self::Seal => Some("seal"),
+            Self::Open => Some("open"),
+            Self::Away { .. } => Some("away"),
+        }
+    }
 }
 
 /// The next step for a stream that is not to be collected. One that was on the way there is opened again: nobody would seal it any more,

@@ -56,6 +56,17 @@ impl Memory {
         change(streams.entry(stream_uid.to_owned()).or_default())
     }
 
+    /// How many streams wait for their next attempt, and how many for another try after an error of the cluster.
+    pub(crate) fn backing_off(&self, now: Timestamp) -> (usize, usize) {
+        let streams = self.lock();
+        let waits = |failures: &Failures| !failures.left(now).is_zero();
+        let attempts = streams
+            .values()
+            .filter(|one| one.failures.as_ref().is_some_and(waits));
+        let errors = streams.values().filter(|one| one.errors > 0);
+        (attempts.count(), errors.count())
+    }
+
     /// Drops what is remembered of a stream that is gone.
     pub(crate) fn forget(&self, stream_uid: &str) {
         self.lock().remove(stream_uid);

@@ -9,6 +9,7 @@ mod collect;
 mod control;
 #[cfg(test)]
 pub(crate) mod fixtures;
+mod gauges;
 mod memory;
 mod observe;
 mod observed;
@@ -79,8 +80,7 @@ impl Context {
         presence: Arc<dyn Presence>,
         fleet: Fleet,
         (triggers, events, metrics): (Triggers, Events, Metrics),
-        leadership: Leadership,
-        collects: bool,
+        (leadership, collects): (Leadership, bool),
     ) -> Result<Self, reqwest::Error> {
         let control = Control::new()?;
         Ok(Self {
@@ -148,14 +148,30 @@ impl Error {
             .is_some_and(kube::core::Status::is_already_exists)
     }
 
-    /// The kind of failure, as a metric's label.
-    fn kind(&self) -> &'static str {
+    /// Why, as a metric's label.
+    fn reason(&self) -> &'static str {
         match self {
-            Self::Cluster { .. } => "cluster",
-            Self::Slow { .. } => "slow",
+            Self::Cluster { .. } => self
+                .answer()
+                .map_or("unreachable", |status| status_reason(status.code)),
+            Self::Slow { .. } => "timeout",
             Self::Changed { .. } => "changed",
             Self::Incomplete { .. } => "incomplete",
         }
+    }
+}
+
+/// What a status code of the API server means.
+fn status_reason(code: u16) -> &'static str {
+    match code {
+        401 => "unauthorized",
+        403 => "forbidden",
+        404 => "not_found",
+        409 => "conflict",
+        422 => "invalid",
+        429 => "throttled",
+        500..=599 => "server",
+        _ => "refused",
     }
 }
 
@@ -201,8 +217,8 @@ async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Actio
             Ok(Action::await_change())
         }
     };
-    let kind = outcome.as_ref().err().map(Error::kind);
-    context.metrics.reconciled(started.elapsed(), kind);
+    let reason = outcome.as_ref().err().map(Error::reason);
+    context.metrics.reconciled(started.elapsed(), reason);
     outcome
 }
 

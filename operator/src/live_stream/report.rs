@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use api::LiveStreamStatus;
 use api::condition::ConditionType;
+use api::control::JobStatus;
 use k8s_openapi::jiff::Timestamp;
 
 use super::apply::Applied;
@@ -55,10 +56,27 @@ pub(crate) async fn report(
     context
         .memory
         .update(uid, |stream| stream.written = Some(now));
+    if let (None, Some(took)) = (
+        stream.status.first_segment_milliseconds,
+        plan.status.first_segment_milliseconds,
+    ) {
+        let phases = start_phases(took, observed.polled.status.as_ref());
+        context.metrics.started(&phases);
+    }
     context
         .events
         .changed(&stream.object, &stream.status, &plan.status);
     Ok(requeue)
+}
+
+/// Where the time of a start went, in milliseconds: all of it, until the pod's process ran, and what that says of its own.
+fn start_phases(took: i64, job: Option<&JobStatus>) -> Vec<(&'static str, i64)> {
+    let mut phases = vec![("total", took)];
+    if let Some((job, first)) = job.and_then(|job| Some((job, job.first_segment_milliseconds?))) {
+        phases.push(("pod", (took - first).max(0)));
+        phases.extend(job.start.unwrap_or_default().phases(first));
+    }
+    phases
 }
 
 /// How long a change still has to wait.

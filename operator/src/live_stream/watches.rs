@@ -1,11 +1,9 @@
 //! The three watches behind the controller (LiveStreams, StreamClasses, pods), and everything of this module that runs.
 //! Objects are trimmed before they are kept; no watch ends on an error, and none retries hot.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::LiveStream;
-use api::live_stream::Phase;
 use api::names::{COMPONENT_GATEWAY, COMPONENT_TRANSCODER, LABEL_COMPONENT, LABEL_INSTANCE};
 use futures::stream::{BoxStream, Stream};
 use futures::{StreamExt, TryStreamExt};
@@ -21,10 +19,10 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::classes::{Concerns, GuardedClass};
+use super::gauges;
 use super::orphans::{self, Gone};
 use super::takeover;
 use super::{Context, Guarded, Triggers, control_streams};
-use crate::metrics::Counted;
 
 /// What the process is ready for once each is complete.
 pub(crate) const WATCHES: [&str; 3] = [
@@ -73,7 +71,7 @@ pub(crate) fn start(
         readiness.clone(),
         streams_synced,
     );
-    register(registry, &streams.store, context);
+    gauges::register(registry, &streams.store, context);
     let pods = Api::namespaced(client.clone(), namespace);
     let pods = listener.clone().watch_pods(pods, pods_synced);
     let classes = Api::namespaced(client.clone(), namespace);
@@ -223,51 +221,4 @@ fn concerned(concerns: &Concerns, streams: &Store<Guarded>) -> Vec<String> {
     let streams = streams.state().into_iter();
     let streams = streams.filter(|stream| stream.0.as_ref().is_ok_and(of_class));
     streams.map(|stream| stream.name_any()).collect()
-}
-
-/// Gauges that are counted when they are read.
-fn register(registry: &mut Registry, streams: &Store<Guarded>, context: &Arc<Context>) {
-    let streams = streams.clone();
-    let by_phase = move || {
-        let mut phases: BTreeMap<&'static str, u64> = BTreeMap::new();
-        for stream in streams.state() {
-            let status = stream
-                .0
-                .as_ref()
-                .ok()
-                .and_then(|stream| stream.status.as_ref());
-            let phase = status
-                .and_then(|status| status.phase)
-                .unwrap_or(Phase::Idle);
-            *phases.entry(phase.into()).or_default() += 1;
-        }
-        phases.into_iter().collect()
-    };
-    let name = "headend_streams";
-    registry.register_collector(Counted::new(
-        name,
-        "LiveStreams by phase",
-        "phase",
-        by_phase,
-    ));
-    let context = Arc::downgrade(context);
-    let followed = move || {
-        let (all, failing) = context.upgrade().map_or((0, 0), |context| {
-            // No stream looks at it any more once all of them answer.
-            context.polls.is_blind();
-            context.polls.counts()
-        });
-        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        vec![
-            ("answering", count(all - failing)),
-            ("silent", count(failing)),
-        ]
-    };
-    let name = "headend_polled_pods";
-    registry.register_collector(Counted::new(
-        name,
-        "Pods that are polled",
-        "state",
-        followed,
-    ));
 }

@@ -36,7 +36,15 @@ pub(crate) enum DiskError {
     Hanging,
 }
 
+/// How large the volume is and what of it is left, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Room {
+    pub(crate) size: u64,
+    pub(crate) available: u64,
+}
+
 enum Request {
+    Measure(oneshot::Sender<Result<Room, DiskError>>),
     List(oneshot::Sender<Result<Vec<PodDirectory>, DiskError>>),
     Remove(PodDirectory, oneshot::Sender<Result<(), DiskError>>),
 }
@@ -56,9 +64,9 @@ impl Disk {
     /// The volume that is mounted at `root`. Its thread ends with the last handle, or with the process.
     pub(crate) fn new(root: &Path) -> io::Result<Self> {
         let (disk, received) = Self::unserved();
-        let pods = root.join(PODS_DIRECTORY);
+        let root = root.to_owned();
         let thread = thread::Builder::new().name("volume".to_owned());
-        thread.spawn(move || serve(&pods, &received))?;
+        thread.spawn(move || serve(&root, &received))?;
         Ok(disk)
     }
 
@@ -66,6 +74,12 @@ impl Disk {
         let (errands, received) = mpsc::channel();
         let turns = Arc::new(Semaphore::new(1));
         (Self { errands, turns }, received)
+    }
+
+    /// How full it is.
+    pub(crate) async fn measure(&self) -> Result<Room, DiskError> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::Measure(answer), answered).await
     }
 
     /// The directories of pods.
@@ -105,15 +119,31 @@ impl Disk {
     }
 }
 
-fn serve(pods: &Path, errands: &mpsc::Receiver<Errand>) {
+fn serve(root: &Path, errands: &mpsc::Receiver<Errand>) {
+    let pods = &root.join(PODS_DIRECTORY);
     while let Ok((request, turn)) = errands.recv() {
         // Whoever asked may have stopped waiting.
         match request {
+            Request::Measure(answer) => drop(answer.send(measure(root))),
             Request::List(answer) => drop(answer.send(list(pods))),
             Request::Remove(directory, answer) => drop(answer.send(remove(pods, &directory))),
         }
         drop(turn);
     }
+}
+
+fn measure(root: &Path) -> Result<Room, DiskError> {
+    let measured = rustix::fs::statvfs(root);
+    let volume = measured.map_err(|source| DiskError::Failed {
+        operation: "measure",
+        path: root.to_owned(),
+        source: source.into(),
+    })?;
+    Ok(Room {
+        size: volume.f_blocks.saturating_mul(volume.f_frsize),
+        // What is left for processes that are not root, as ours.
+        available: volume.f_bavail.saturating_mul(volume.f_frsize),
+    })
 }
 
 fn list(pods: &Path) -> Result<Vec<PodDirectory>, DiskError> {
@@ -202,6 +232,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_room_of_a_volume_is_told_before_any_pod_was_there() {
+        let root = TempDir::new().unwrap();
+        let disk = Disk::new(root.path()).unwrap();
+        let room = disk.measure().await.unwrap();
+        assert!(room.size > 0 && room.available <= room.size, "{room:?}");
+        drop(root);
+        assert!(disk.measure().await.is_err(), "nothing is there any more");
+    }
+
+    #[tokio::test]
     async fn a_volume_without_pods_is_empty() {
         let root = TempDir::new().unwrap();
         let disk = Disk::new(root.path()).unwrap();
@@ -248,7 +288,7 @@ mod tests {
     fn list_nothing((request, turn): Errand) {
         match request {
             Request::List(answer) => drop(answer.send(Ok(Vec::new()))),
-            Request::Remove(..) => panic!("nothing is to be removed"),
+            Request::Measure(_) | Request::Remove(..) => panic!("nothing else is asked"),
         }
         drop(turn);
     }

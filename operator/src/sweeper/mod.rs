@@ -8,6 +8,7 @@ mod verdict;
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use api::LiveStream;
@@ -21,7 +22,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, Resource, ResourceExt};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 use runtime::admin::Readiness;
 use runtime::shutdown::Tasks;
 use tokio::sync::Notify;
@@ -38,6 +39,8 @@ pub(crate) const CONDITIONS: [&str; 3] = ["output volume", "watch of livestreams
 const COMPARE: Duration = Duration::from_secs(600);
 /// The shortest time between two passes, so that many deletions make few.
 const GAP: Duration = Duration::from_secs(1);
+/// How often the volume is measured.
+const MEASURE: Duration = Duration::from_secs(60);
 /// How soon a pass that did not get through is repeated.
 const RETRY: Duration = Duration::from_secs(30);
 /// How long the API server may take to say whether a pod is there.
@@ -167,6 +170,8 @@ struct Counts {
     removed: Counter,
     failed: Counter,
     directories: Gauge,
+    volume_size: Gauge<u64, AtomicU64>,
+    volume_available: Gauge<u64, AtomicU64>,
 }
 
 impl Counts {
@@ -175,11 +180,15 @@ impl Counts {
             removed: Counter::default(),
             failed: Counter::default(),
             directories: Gauge::default(),
+            volume_size: Gauge::default(),
+            volume_available: Gauge::default(),
         };
         let Self {
             removed,
             failed,
             directories,
+            volume_size,
+            volume_available,
         } = &counts;
         let help = "Directories of pods that were removed";
         registry.register("headend_sweeper_removed", help, removed.clone());
@@ -187,6 +196,11 @@ impl Counts {
         registry.register("headend_sweeper_failures", help, failed.clone());
         let help = "Directories of pods on the output volume";
         registry.register("headend_sweeper_directories", help, directories.clone());
+        let (name, help) = ("headend_sweeper_volume_size", "Size of the output volume");
+        registry.register_with_unit(name, help, Unit::Bytes, volume_size.clone());
+        let name = "headend_sweeper_volume_available";
+        let help = "What is left of the output volume";
+        registry.register_with_unit(name, help, Unit::Bytes, volume_available.clone());
         counts
     }
 }
@@ -210,7 +224,34 @@ impl Sweeper {
             let next = self.pass().await;
             // Deletions that come meanwhile are kept by the notifier.
             sleep_until(began + GAP).await;
-            let _ = timeout(next, deletions.notified()).await;
+            self.wait(next, deletions).await;
+        }
+    }
+
+    /// Waits for a deletion, at most so long, and measures the volume meanwhile.
+    async fn wait(&self, longest: Duration, deletions: &Notify) {
+        let end = Instant::now() + longest;
+        loop {
+            self.measure().await;
+            let left = end.saturating_duration_since(Instant::now());
+            let notified = timeout(left.min(MEASURE), deletions.notified()).await;
+            if notified.is_ok() || left <= MEASURE {
+                return;
+            }
+        }
+    }
+
+    async fn measure(&self) {
+        match self.disk.measure().await {
+            Ok(room) => {
+                self.counts.volume_size.set(room.size);
+                self.counts.volume_available.set(room.available);
+            }
+            // Whether it can be used is said by the next pass.
+            Err(error) => {
+                self.counts.failed.inc();
+                tracing::warn!(%error, "failed to measure the volume");
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::api_server::Objects;
-use crate::world::{World, pods, runs, status};
+use crate::world::{World, metrics, pods, runs, status};
 
 /// A stream that is idle at once.
 fn idle_at_once() -> Value {
@@ -54,7 +54,7 @@ async fn a_stream_that_is_held_stays_as_it_is_until_it_is_let_go() {
         })
         .await;
     world.api.with(|objects| {
-        assert_eq!(pods(objects), [name.clone()]);
+        assert_eq!(pods(objects), std::slice::from_ref(&name));
         assert_eq!(status(objects, "news-one", "/pod/attempt"), 1);
         assert!(!objects.get("livestreams", "news-one").unwrap().is_null());
     });
@@ -83,6 +83,14 @@ async fn a_release_that_is_told_not_to_collect_says_so_and_collects_again_when_i
                 && message.contains("operator.collect")
         })
         .await;
+    let text = metrics(operator.admin).await;
+    for line in [
+        "headend_collecting 0",
+        "headend_leader 1",
+        "headend_stream_conditions{type=\"Idle\",status=\"Unknown\",reason=\"CollectionPaused\"} 1",
+    ] {
+        assert!(text.lines().any(|one| one == line), "{line} in:\n{text}");
+    }
     operator.stop().await.unwrap();
     let operator = world.operator();
     world

@@ -8,9 +8,10 @@
 mod api_server;
 mod chart;
 mod crash;
-mod leader;
 mod kept;
+mod leader;
 mod life;
+mod metrics;
 mod sweep;
 mod uninstall;
 mod world;

@@ -1,6 +1,7 @@
 //! The sweeper on a real directory, beside a cluster that changes.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,12 +13,10 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::api_server::ApiServer;
-use crate::world::{SOON, settings};
+use crate::world::{SOON, admin, settings};
 
-fn sweep_settings(root: &Path, retention: &str) -> SweepSettings {
+pub(crate) fn settings_of(root: &Path, retention: &str) -> SweepSettings {
     let more = [
-        "--admin-listen",
-        "127.0.0.1:0",
         "--output-directory",
         root.to_str().unwrap(),
         "--sweep-retention-seconds",
@@ -29,21 +28,30 @@ fn sweep_settings(root: &Path, retention: &str) -> SweepSettings {
     }
 }
 
-struct Sweeper {
+pub(crate) struct Sweeper {
     shutdown: CancellationToken,
     task: JoinHandle<()>,
+    /// Where it answers /metrics.
+    pub(crate) admin: SocketAddr,
 }
 
-fn start(api: &ApiServer, settings: SweepSettings) -> Sweeper {
+pub(crate) fn start(api: &ApiServer, settings: SweepSettings) -> Sweeper {
     let shutdown = CancellationToken::new();
     let (client, token) = (api.client(), shutdown.clone());
-    let task =
-        tokio::spawn(async move { operator::sweep(client, &settings, token).await.unwrap() });
-    Sweeper { shutdown, task }
+    let (listener, admin) = admin();
+    let task = tokio::spawn(async move {
+        let swept = operator::sweep(client, listener, &settings, token).await;
+        swept.unwrap();
+    });
+    Sweeper {
+        shutdown,
+        task,
+        admin,
+    }
 }
 
 impl Sweeper {
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         tokio::time::timeout(Duration::from_secs(5), self.task)
             .await
@@ -107,7 +115,7 @@ async fn directories_go_with_their_pods_and_streams() {
     ] {
         directory(&root, name);
     }
-    let sweeper = start(&api, sweep_settings(root.path(), "600"));
+    let sweeper = start(&api, settings_of(root.path(), "600"));
     // The predecessor of a living stream's pod is kept for a while, what has no stream is not.
     until(
         &root,
@@ -137,7 +145,7 @@ async fn a_directory_is_kept_for_the_retention_while_its_stream_lives() {
     api.with(|objects| objects.put("livestreams", stream("aaaaaaaa")));
     directory(&root, "one-aaaaaaaa-1");
     directory(&root, "gone-00000000-1");
-    let sweeper = start(&api, sweep_settings(root.path(), "2"));
+    let sweeper = start(&api, settings_of(root.path(), "2"));
     until(&root, &["one-aaaaaaaa-1"]).await;
     until(&root, &[]).await;
     sweeper.stop().await;
@@ -153,7 +161,7 @@ async fn what_the_watch_has_not_seen_is_asked_for_before_anything_goes() {
     api.with(|objects| objects.put("pods", unseen));
     directory(&root, "one-aaaaaaaa-1");
     directory(&root, "two-bbbbbbbb-1");
-    let sweeper = start(&api, sweep_settings(root.path(), "0"));
+    let sweeper = start(&api, settings_of(root.path(), "0"));
     until(&root, &["one-aaaaaaaa-1"]).await;
     sweeper.stop().await;
     assert_eq!(directories(&root), ["one-aaaaaaaa-1"]);

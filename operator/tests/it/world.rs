@@ -1,5 +1,6 @@
 //! A release in miniature: an API server in memory, a presence store in memory, a kubelet, and operators that come and go.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use operator::settings::{RunSettings, Settings};
 use presence::memory::MemoryPresence;
 use runtime::exit::ProcessError;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +38,23 @@ impl Drop for World {
 pub(crate) struct Operator {
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), ProcessError>>,
+    /// Where it answers /metrics.
+    pub(crate) admin: SocketAddr,
+}
+
+/// Where a process of this release answers /metrics.
+pub(crate) fn admin() -> (TcpListener, SocketAddr) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    (TcpListener::from_std(listener).unwrap(), address)
+}
+
+/// What it answers there.
+pub(crate) async fn metrics(admin: SocketAddr) -> String {
+    let url = format!("http://{admin}/metrics");
+    let answer = timeout(SOON, reqwest::get(url)).await.unwrap().unwrap();
+    timeout(SOON, answer.text()).await.unwrap().unwrap()
 }
 
 impl World {
@@ -83,9 +102,15 @@ impl World {
         let (client, presence) = (self.api.client(), self.presence.clone());
         let token = shutdown.clone();
         let settings = run_settings(more);
-        let task =
-            tokio::spawn(async move { operator::run(client, presence, &settings, token).await });
-        Operator { shutdown, task }
+        let (listener, admin) = admin();
+        let task = tokio::spawn(async move {
+            operator::run(client, presence, listener, &settings, token).await
+        });
+        Operator {
+            shutdown,
+            task,
+            admin,
+        }
     }
 
     /// Waits until what there is meets a condition.
@@ -180,8 +205,6 @@ pub(crate) fn settings(subcommand: &str, more: &[&str]) -> Settings {
 
 fn run_settings(more: &[&str]) -> RunSettings {
     let usual = [
-        "--admin-listen",
-        "127.0.0.1:0",
         "--transcoder-image",
         "transcoder:1",
         "--output-claim",

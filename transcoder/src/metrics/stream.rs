@@ -160,7 +160,7 @@ impl StreamMetrics {
             .first_segment
             .get_or_create(&self.labels)
             .set(seconds(milliseconds));
-        for (phase, took) in phases(start.unwrap_or_default(), milliseconds) {
+        for (phase, took) in start.unwrap_or_default().phases(milliseconds) {
             let phase = self
                 .metrics
                 .start_phases
@@ -170,49 +170,7 @@ impl StreamMetrics {
     }
 }
 
-/// How long each part of a start took, in milliseconds. A part that was not needed is left out.
-fn phases(start: StartTimes, first_segment: i64) -> Vec<(&'static str, i64)> {
-    let reached = [
-        ("resolve", start.resolved_milliseconds),
-        ("connect", start.connected_milliseconds),
-        ("first_byte", start.first_byte_milliseconds),
-        ("first_keyframe", start.first_keyframe_milliseconds),
-        ("first_segment", Some(first_segment)),
-    ];
-    let mut before = 0;
-    let mut took = Vec::new();
-    for (phase, at) in reached {
-        if let Some(at) = at {
-            took.push((phase, (at - before).max(0)));
-            before = at;
-        }
-    }
-    took
-}
-
 #[expect(clippy::cast_precision_loss, reason = "a start is a matter of seconds")]
 fn seconds(milliseconds: i64) -> f64 {
     milliseconds as f64 / 1000.0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_parts_of_a_start_add_up_and_what_was_not_needed_is_left_out() {
-        let start = StartTimes {
-            resolved_milliseconds: None,
-            connected_milliseconds: Some(40),
-            first_byte_milliseconds: Some(100),
-            first_keyframe_milliseconds: Some(900),
-        };
-        let expected = [
-            ("connect", 40),
-            ("first_byte", 60),
-            ("first_keyframe", 800),
-            ("first_segment", 1100),
-        ];
-        assert_eq!(phases(start, 2000), expected);
-    }
 }
