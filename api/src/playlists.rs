@@ -3,6 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Id of the rendition that passes HEVC through, for clients that ask for it.
+pub const HEVC: &str = "hevc";
+
 /// The live window of one attempt.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -21,6 +24,10 @@ pub struct Playlists {
     pub discontinuity_sequence: u64,
     /// The renditions, highest first; empty until the media is known.
     pub renditions: Vec<Rendition>,
+    /// Renditions of the same segments that the master leaves out but for clients that ask: [`HEVC`], once it is known how large its
+    /// segments are. It runs while it is asked for; until then its id is in `behind`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on_request: Vec<Rendition>,
     /// What is listed, oldest first; the first one's number is EXT-X-MEDIA-SEQUENCE, numbers have no holes.
     pub segments: Vec<SegmentEntry>,
     /// Where a next attempt would go on: media sequence and discontinuity sequence.
@@ -32,11 +39,24 @@ pub struct Playlists {
     pub behind: Vec<String>,
 }
 
+impl Playlists {
+    /// Every rendition that the segments are there in, in one master or another.
+    pub fn all_renditions(&self) -> impl Iterator<Item = &Rendition> {
+        self.renditions.iter().chain(&self.on_request)
+    }
+
+    /// Whether there is that rendition, even though nothing of it has been made yet.
+    #[must_use]
+    pub fn offers(&self, id: &str) -> bool {
+        self.all_renditions().any(|one| one.id == id) || self.behind.iter().any(|one| one == id)
+    }
+}
+
 /// What the master playlist says of a rendition. Stable once it is there: players read a master once.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Rendition {
-    /// `source`, `audio`, or `<height>p`; stable for the life of the LiveStream.
+    /// `source`, `audio`, `<height>p`, or [`HEVC`]; stable for the life of the LiveStream.
     pub id: String,
     /// BANDWIDTH: peak segment bit rate, bit/s.
     pub bandwidth: u64,

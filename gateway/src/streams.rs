@@ -107,7 +107,7 @@ impl Streams {
         need: &Need,
     ) -> Result<Ready, Unplayable> {
         let active = self.wish(slug, channel).ok_or(Unplayable::NoChannel)?;
-        if let Need::Listed(rendition) = need {
+        if let Some(rendition) = need.rendition() {
             active.demand.ask(rendition);
             active.urge(rendition);
         }

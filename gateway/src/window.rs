@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::names;
-use api::playlists::Playlists;
+use api::playlists::{HEVC, Playlists, Rendition};
 use bytes::Bytes;
 use media::playlist::render;
 
@@ -14,6 +14,16 @@ use crate::keys::Keys;
 
 /// Durations in the document are in ticks of 1/90000 s.
 const TICKS_PER_SECOND: u64 = 90_000;
+
+/// Which video a client asks for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Video {
+    /// What every player takes.
+    #[default]
+    Usual,
+    /// HEVC as the source has it, where it has.
+    Hevc,
+}
 
 /// A version of the playlists, ready to be sent.
 #[derive(Debug)]
@@ -27,8 +37,7 @@ impl Window {
     #[must_use]
     pub fn render(document: Arc<Playlists>, keys: &Keys) -> Self {
         let playable = document
-            .renditions
-            .iter()
+            .all_renditions()
             .filter(|rendition| render::has_media(&document, &rendition.id));
         let media = playable.map(|rendition| {
             let text = render::media(&document, &rendition.id, |entry| {
@@ -52,10 +61,12 @@ impl Window {
 
     /// The master playlist of a session.
     #[must_use]
-    pub fn master(&self, session: &str) -> String {
-        render::master(&self.document, |rendition| {
-            format!("/hls/{session}/{}/index.m3u8", rendition.id)
-        })
+    pub fn master(&self, session: &str, video: Video) -> String {
+        let uri = |rendition: &Rendition| format!("/hls/{session}/{}/index.m3u8", rendition.id);
+        match video {
+            Video::Usual => render::master(&self.document, uri),
+            Video::Hevc => render::master_on_request(&self.document, uri),
+        }
     }
 
     /// Whether the renditions are known: a player reads them once.
@@ -64,13 +75,21 @@ impl Window {
         !self.document.renditions.is_empty()
     }
 
+    /// Whether what this client asks for is known as far as a master says it, or is known not to be there.
+    #[must_use]
+    pub fn has_video(&self, video: Video) -> bool {
+        let is_told = |id| self.document.on_request.iter().any(|one| one.id == id);
+        let is_decided = match video {
+            Video::Usual => true,
+            Video::Hevc => is_told(HEVC) || !self.document.offers(HEVC),
+        };
+        self.has_renditions() && is_decided
+    }
+
     /// Whether the stream has that rendition.
     #[must_use]
     pub fn has_rendition(&self, id: &str) -> bool {
-        self.document
-            .renditions
-            .iter()
-            .any(|rendition| rendition.id == id)
+        self.document.offers(id)
     }
 
     /// The number after the last listed segment's.
@@ -160,6 +179,8 @@ pub fn judge(served: Option<&Playlists>, offered: &Playlists) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    use api::playlists::Resolution;
+
     use super::*;
     use crate::streams::testing::{self, keys};
 
@@ -200,7 +221,7 @@ mod tests {
     #[test]
     fn a_master_playlist_leads_to_the_session_in_every_rendition() {
         let window = Window::render(Arc::new(playlists(1, 3, 10..12)), &keys());
-        let text = window.master("SESSION");
+        let text = window.master("SESSION", Video::Usual);
         assert_eq!(
             uris(&text),
             [
@@ -209,6 +230,37 @@ mod tests {
             ]
         );
         assert!(text.contains("BANDWIDTH=3210000") && text.contains("FRAME-RATE=25.000"));
+    }
+
+    #[test]
+    fn who_asks_for_hevc_gets_it_above_what_is_lower_and_nobody_else_sees_it() {
+        let mut document = playlists(1, 3, 10..12);
+        let lower = Resolution {
+            width: 854,
+            height: 480,
+        };
+        document.renditions[1].resolution = Some(lower);
+        let window = |document: &Playlists| Window::render(Arc::new(document.clone()), &keys());
+        let masters = |window: &Window| {
+            let uris = |video| uris(&window.master("S", video)).join(" ");
+            (uris(Video::Usual), uris(Video::Hevc))
+        };
+        let usual = "/hls/S/source/index.m3u8 /hls/S/480p/index.m3u8".to_owned();
+        let none = window(&document);
+        assert_eq!(masters(&none), (usual.clone(), usual.clone()));
+        assert!(none.has_video(Video::Hevc) && !none.has_rendition("hevc"));
+        document.behind = vec!["hevc".to_owned()];
+        let waiting = window(&document);
+        assert!(waiting.has_video(Video::Usual) && !waiting.has_video(Video::Hevc));
+        assert!(waiting.has_rendition("hevc") && waiting.media("hevc").is_none());
+        document.on_request = vec![Rendition {
+            id: "hevc".to_owned(),
+            ..document.renditions[0].clone()
+        }];
+        let there = window(&document);
+        let asked = "/hls/S/hevc/index.m3u8 /hls/S/480p/index.m3u8".to_owned();
+        assert_eq!(masters(&there), (usual, asked));
+        assert!(there.has_video(Video::Hevc) && there.media("hevc").is_some());
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub struct Decision {
     pub deinterlace: bool,
     /// Its pictures are too large to be decoded: no rendition is encoded from them.
     pub too_large: Option<TooLarge>,
+    /// Its video, which is encoded, is passed through besides, for clients that ask for it.
+    pub on_request: bool,
     /// Why, for people.
     pub reason: Reason,
 }
@@ -257,8 +259,20 @@ pub fn decide(facts: &SourceFacts, policy: &Policy) -> Result<Decision, Undelive
         audio: treatment(audio),
         deinterlace: interlaced && treatment(video) == Treatment::Encode,
         too_large,
+        on_request: facts
+            .video
+            .as_ref()
+            .is_some_and(|facts| passes_on_request(facts, video.flatten())),
         reason: video.flatten().or(audio.flatten()).unwrap_or(fallback),
     })
+}
+
+/// Some players take HEVC, which must not be in the master of all. How far apart its keyframes are does not matter: cuts are made
+/// for what is encoded.
+fn passes_on_request(video: &VideoFacts, objection: Option<Reason>) -> bool {
+    objection == Some(Reason::VideoCodec(VideoCodec::Hevc))
+        && video.codecs.is_some()
+        && video.dimensions.is_some()
 }
 
 fn treatment(objection: Option<Option<Reason>>) -> Treatment {
@@ -400,6 +414,7 @@ mod tests {
             audio: Treatment::Copy,
             deinterlace: false,
             too_large: None,
+            on_request: false,
             reason,
         }
     }
@@ -467,6 +482,7 @@ mod tests {
         for (facts, reason) in cases {
             let expected = Decision {
                 video: Treatment::Encode,
+                on_request: reason == Reason::VideoCodec(VideoCodec::Hevc),
                 ..copy(reason)
             };
             assert_eq!(decide(&facts, &AUTO), Ok(expected));
@@ -637,14 +653,19 @@ mod tests {
         let by_codec = Reason::VideoCodec(VideoCodec::Hevc);
         let encoded = Decision {
             video: Treatment::Encode,
+            on_request: true,
             ..copy(by_codec)
+        };
+        let of_unknown_size = Decision {
+            on_request: false,
+            ..encoded
         };
         let auto = limited(TranscodeMode::Auto, 720);
         let transcode = limited(TranscodeMode::Transcode, 720);
         let enough = limited(TranscodeMode::Auto, 1080);
         assert_eq!(decide(&hevc, &auto), refused(by_codec));
         assert_eq!(decide(&hevc, &enough), Ok(encoded));
-        assert_eq!(decide(&unknown, &auto), Ok(encoded));
+        assert_eq!(decide(&unknown, &auto), Ok(of_unknown_size));
         assert_eq!(
             decide(&facts(), &transcode),
             refused(Reason::ClassTranscodes)

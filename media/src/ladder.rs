@@ -244,6 +244,7 @@ mod tests {
             audio: Treatment::Copy,
             deinterlace: false,
             too_large: None,
+            on_request: false,
             reason: Reason::Fits,
         }
     }

@@ -277,10 +277,16 @@ impl Segmenter {
 
     fn add_rendition(&mut self, rendition: RenditionPlan) {
         let Some(active) = &self.active else { return };
-        if self.follower(&rendition.id).is_none() {
-            let oldest = self.plan.first_ordinal();
-            self.followers
-                .push(Follower::new(active.id, rendition, oldest, false));
+        let id = active.id;
+        let mut followers = self.followers.iter_mut();
+        match followers.find(|follower| follower.id == rendition.id) {
+            Some(follower) if follower.plan_in(id).is_none() => follower.resume(id, rendition),
+            Some(_) => {}
+            None => {
+                let oldest = self.plan.first_ordinal();
+                self.followers
+                    .push(Follower::new(id, rendition, oldest, false));
+            }
         }
     }
 

@@ -364,5 +364,6 @@ fn nothing_listed(job: &TranscodeJob, version: i64) -> Playlists {
         segments: Vec::new(),
         next: job.resume,
         behind: Vec::new(),
+        on_request: Vec::new(),
     }
 }

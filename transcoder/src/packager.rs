@@ -55,8 +55,8 @@ pub(crate) enum Input {
     Slate(FinishedSegment),
     /// A standby goes on where another attempt has ended. Answered when numbers and list are taken over.
     Publish(Box<PublishRequest>, oneshot::Sender<()>),
-    /// Encoders do not run until somebody asks for what they make.
-    EncodersOff(bool),
+    /// These renditions are not made until somebody asks for them.
+    Off(BTreeSet<String>),
     /// Nothing follows: publish what there is, and say what is listed.
     Finish(oneshot::Sender<Playlists>),
 }
@@ -95,6 +95,8 @@ pub(crate) struct Parts {
 pub(crate) struct Packager {
     parts: Parts,
     facts: Vec<RenditionFacts>,
+    /// What is there on request, of which no segment has come yet.
+    unmeasured: Vec<RenditionFacts>,
     /// It has been a standby.
     is_successor: bool,
     /// Finished and not listed yet, without their bytes.
@@ -115,6 +117,7 @@ pub(crate) async fn run(parts: Parts, mut inputs: mpsc::Receiver<Input>) {
     let mut packager = Packager {
         parts,
         facts: Vec::new(),
+        unmeasured: Vec::new(),
         is_successor: false,
         unlisted: VecDeque::new(),
         slates: BTreeSet::new(),
@@ -151,7 +154,7 @@ impl Packager {
                 self.go_on_behind(&request);
                 let _ = answer.send(());
             }
-            Input::EncodersOff(is_off) => self.encoders_off(is_off),
+            Input::Off(off) => self.off(off),
             Input::Finish(answer) => {
                 self.flush().await;
                 let _ = answer.send(self.parts.window.document(unix_milliseconds()));
@@ -195,17 +198,27 @@ impl Packager {
         self.unlisted.push_back(segment);
     }
 
-    /// The master is written once: with the first segment, whose rates are measured.
+    /// The master is written once: with the first segment, whose rates are measured. What is there on request is measured once it is.
     fn learn_rates(&mut self, segment: &FinishedSegment) {
+        let window = &mut self.parts.window;
         if !self.facts.is_empty() {
-            let known = self.parts.window.renditions();
-            let renditions = rates::renditions(&self.facts, segment, known);
-            let encoded = self.facts.iter().filter(|facts| facts.ceiling.is_some());
-            let encoded: Vec<String> = encoded.map(|facts| facts.id.clone()).collect();
-            self.facts.clear();
-            let now = self.parts.started.elapsed();
-            self.parts.window.set_encoded(&encoded, now);
-            self.parts.window.set_renditions(renditions);
+            let facts = std::mem::take(&mut self.facts);
+            let may_lack = facts.iter().filter(|facts| facts.may_lack());
+            let may_lack: Vec<String> = may_lack.map(|facts| facts.id.clone()).collect();
+            window.set_encoded(&may_lack, self.parts.started.elapsed());
+            let (on_request, usual): (Vec<_>, Vec<_>) =
+                facts.into_iter().partition(|facts| facts.on_request);
+            let renditions = rates::renditions(&usual, segment, window.renditions());
+            window.set_renditions(renditions);
+            if on_request.is_empty() {
+                window.set_on_request(Vec::new());
+            }
+            self.unmeasured = on_request;
+        }
+        if self.unmeasured.iter().any(|facts| facts.is_in(segment)) {
+            let facts = std::mem::take(&mut self.unmeasured);
+            let renditions = rates::renditions(&facts, segment, window.on_request());
+            window.set_on_request(renditions);
         }
     }
 
@@ -256,7 +269,7 @@ impl Packager {
     fn listing(&self) -> Listing {
         let playlists = self.parts.window.document(unix_milliseconds());
         let own = render::own(&playlists);
-        let media = playlists.renditions.iter().map(|rendition| {
+        let media = playlists.all_renditions().map(|rendition| {
             let text = render::media(&own, &rendition.id, |entry| {
                 segment_name(entry.attempt, entry.number)
             });

@@ -235,9 +235,7 @@ impl Pipeline {
                 Effect::Renditions(facts) => self.pack(packager::Input::Renditions(facts)).await,
                 Effect::Segment(segment) => self.pack(packager::Input::Segment(segment)).await,
                 Effect::Late(late) => self.pack(packager::Input::Late(late)).await,
-                Effect::PicturesOff(is_off) => {
-                    self.pack(packager::Input::EncodersOff(is_off)).await;
-                }
+                Effect::Off(off) => self.pack(packager::Input::Off(off)).await,
                 Effect::Slate(segment) => self.pack(packager::Input::Slate(segment)).await,
                 Effect::ForcedCut => self.forced_cut(),
                 Effect::StartEncoder { id, encode } => {

@@ -40,14 +40,15 @@ async fn start(gateway: &Gateway, slug: &str, parts: &Parts) -> Result<Response,
     let token = viewer::token(parts);
     let user = gateway.access.by_token(token.as_deref(), now)?;
     gateway.access.permit(&user, slug)?;
-    let ready = gateway.window(slug, &Need::Renditions).await?;
+    let video = viewer::video(parts);
+    let ready = gateway.window(slug, &Need::Renditions(video)).await?;
     let session = gateway.session(&user.name, slug, parts);
     let headers = [
         (CONTENT_TYPE, PLAYLIST_TYPE),
         (CACHE_CONTROL, CACHING),
         (ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN),
     ];
-    Ok((headers, ready.window.master(&session)).into_response())
+    Ok((headers, ready.window.master(&session, video)).into_response())
 }
 
 impl Gateway {

@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use api::playlists::HEVC;
 use axum::extract::ConnectInfo;
 use http::header::{AUTHORIZATION, USER_AGENT};
 use http::request::Parts;
 
 use crate::client::{self, Network};
+use crate::window::Video;
 
 /// The viewer's address.
 pub(super) fn address(parts: &Parts, trusted: &[Network]) -> IpAddr {
@@ -26,7 +28,8 @@ pub(super) fn user_agent(parts: &Parts) -> &[u8] {
 
 /// The token: `Authorization: Bearer` before `?token=`.
 pub(super) fn token(parts: &Parts) -> Option<Cow<'_, str>> {
-    bearer(parts).map(Cow::Borrowed).or_else(|| in_query(parts))
+    let bearer = bearer(parts).map(Cow::Borrowed);
+    bearer.or_else(|| in_query(parts, "token"))
 }
 
 /// The token, where it has no business in a URL.
@@ -36,10 +39,18 @@ pub(super) fn bearer(parts: &Parts) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn in_query(parts: &Parts) -> Option<Cow<'_, str>> {
+/// Which video it asks for: `?video=hevc`. A name that means nothing here is no reason not to play.
+pub(super) fn video(parts: &Parts) -> Video {
+    match in_query(parts, "video").as_deref() {
+        Some(HEVC) => Video::Hevc,
+        _ => Video::Usual,
+    }
+}
+
+fn in_query<'a>(parts: &'a Parts, wanted: &str) -> Option<Cow<'a, str>> {
     let pairs = url::form_urlencoded::parse(parts.uri.query()?.as_bytes());
-    let mut tokens = pairs.filter(|(name, _)| name == "token");
-    tokens.next().map(|(_, token)| token)
+    let mut values = pairs.filter(|(name, _)| name == wanted);
+    values.next().map(|(_, value)| value)
 }
 
 #[cfg(test)]
@@ -66,6 +77,17 @@ mod tests {
         assert_eq!(of("/?token=a", Some("Basic b")).as_deref(), Some("a"));
         for (uri, authorization) in [("/", None), ("/?tok=a", None), ("/", Some("Bearer"))] {
             assert_eq!(of(uri, authorization), None);
+        }
+    }
+
+    #[test]
+    fn a_client_may_ask_for_hevc() {
+        for (uri, video) in [
+            ("/?token=a&video=hevc", Video::Hevc),
+            ("/?video=av1", Video::Usual),
+            ("/", Video::Usual),
+        ] {
+            assert_eq!(super::video(&parts(uri, None)), video, "{uri}");
         }
     }
 

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::condition::Reason;
+use api::playlists::HEVC;
 use tokio::time::Instant;
 
 use super::Ready;
 use crate::directory::{EnsureError, Refusal, StreamPhase, StreamView};
-use crate::window::Window;
+use crate::window::{Video, Window};
 
 /// How long the last playlist is repeated while its stream brings nothing new: long enough to replace a pod.
 const REPEAT: Duration = Duration::from_mins(1);
@@ -32,10 +33,21 @@ pub struct Status {
 /// What a request needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Need {
-    /// The renditions are known.
-    Renditions,
+    /// The renditions are known, and what of them this client asks for.
+    Renditions(Video),
     /// A segment of this rendition is listed.
     Listed(String),
+}
+
+impl Need {
+    /// The rendition that is to run, where it is not every player's.
+    pub(super) fn rendition(&self) -> Option<&str> {
+        match self {
+            Self::Renditions(Video::Usual) => None,
+            Self::Renditions(Video::Hevc) => Some(HEVC),
+            Self::Listed(rendition) => Some(rendition),
+        }
+    }
 }
 
 /// Why a channel cannot be played now.
@@ -100,7 +112,7 @@ pub(super) fn outlook(status: &Status, need: &Need, now: Instant) -> Outlook {
         return pending(status);
     };
     let ready = match need {
-        Need::Renditions => window.has_renditions(),
+        Need::Renditions(video) => window.has_video(*video),
         Need::Listed(_) if !window.has_renditions() => false,
         Need::Listed(rendition) if !window.has_rendition(rendition) => {
             return Outlook::Never(Unplayable::NoRendition);
@@ -203,6 +215,8 @@ mod tests {
         }
     }
 
+    const MASTER: Need = Need::Renditions(Video::Usual);
+
     fn listed(rendition: &str) -> Need {
         Need::Listed(rendition.to_owned())
     }
@@ -211,9 +225,9 @@ mod tests {
     fn a_master_needs_renditions_and_a_media_playlist_needs_a_segment() {
         let now = Instant::now();
         let (cold, starting, live) = (status(StreamPhase::Wanted), playing(0), playing(3));
-        assert_eq!(word(&cold, &Need::Renditions, now), "wait: starting");
+        assert_eq!(word(&cold, &MASTER, now), "wait: starting");
         assert_eq!(word(&cold, &listed("source"), now), "wait: starting");
-        assert_eq!(word(&starting, &Need::Renditions, now), "ready");
+        assert_eq!(word(&starting, &MASTER, now), "ready");
         assert_eq!(word(&starting, &listed("source"), now), "wait: starting");
         assert_eq!(word(&live, &listed("source"), now), "ready");
         assert_eq!(word(&live, &listed("144p"), now), "no rendition");
@@ -228,7 +242,7 @@ mod tests {
         let lost = refused(live.clone(), Refusal::passing(Reason::Silent, "no bytes"));
         assert_eq!(word(&lost, &listed("source"), at(19)), "ready");
         assert_eq!(word(&lost, &listed("source"), at(20)), "wait: refused");
-        assert_eq!(word(&lost, &Need::Renditions, at(20)), "wait: refused");
+        assert_eq!(word(&lost, &MASTER, at(20)), "wait: refused");
     }
 
     #[test]
@@ -236,13 +250,10 @@ mod tests {
         let now = Instant::now();
         let cold = || status(StreamPhase::Wanted);
         let class = Refusal::lasting(Reason::ClassNotFound, "there is no class \"x\"");
-        assert_eq!(
-            word(&refused(cold(), class), &Need::Renditions, now),
-            "refused"
-        );
+        assert_eq!(word(&refused(cold(), class), &MASTER, now), "refused");
         let pending = Refusal::passing(Reason::PodUnschedulable, "no node has room");
         assert_eq!(
-            word(&refused(cold(), pending), &Need::Renditions, now),
+            word(&refused(cold(), pending), &MASTER, now),
             "wait: refused"
         );
         let rejected = Status {
@@ -252,7 +263,7 @@ mod tests {
             }),
             ..cold()
         };
-        assert_eq!(word(&rejected, &Need::Renditions, now), "refused");
+        assert_eq!(word(&rejected, &MASTER, now), "refused");
         let away = Status {
             failure: Some(EnsureError::Unavailable {
                 slug: "one".to_owned(),
@@ -260,7 +271,7 @@ mod tests {
             }),
             ..cold()
         };
-        assert_eq!(word(&away, &Need::Renditions, now), "wait: refused");
+        assert_eq!(word(&away, &MASTER, now), "wait: refused");
     }
 
     #[test]
@@ -275,6 +286,6 @@ mod tests {
             }),
             ..Status::unknown(now)
         };
-        assert_eq!(word(&gone, &Need::Renditions, now), "no channel");
+        assert_eq!(word(&gone, &MASTER, now), "no channel");
     }
 }

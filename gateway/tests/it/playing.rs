@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use api::names::segment_name;
+use api::playlists::Rendition;
 
 use crate::support::transcoder::Pod;
 use crate::support::world::World;
@@ -202,4 +203,36 @@ async fn a_rendition_that_does_not_run_is_asked_for_at_once_and_waited_for() {
     let uris = answer.uris();
     assert!(uris.len() == 1 && uris[0].ends_with("3-10.ts"), "{uris:?}");
     assert!(!answer.body.contains("EXT-X-GAP"), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn who_asks_for_hevc_waits_until_it_runs_and_others_never_see_it() {
+    let world = World::start().await;
+    let pod = Pod::start().await;
+    let uid = world.running("news-one", 3, &pod);
+    let off = || {
+        let mut document = playlists(&uid, 3, 1, 10..13);
+        document.behind = vec!["hevc".to_owned()];
+        document
+    };
+    pod.publish(off());
+    assert_eq!(world.master("news-one").await.uris().len(), 2);
+    let starting = async {
+        pod.is_told_of("hevc").await;
+        let mut document = off();
+        document.version = 2;
+        document.on_request = vec![Rendition {
+            id: "hevc".to_owned(),
+            ..document.renditions[0].clone()
+        }];
+        document.segments[0].gaps = vec!["hevc".to_owned()];
+        pod.publish(document);
+    };
+    let asking = world.get("/live/news-one/master.m3u8?token=alice-token&video=hevc");
+    let (asked, ()) = tokio::join!(asking, starting);
+    let hevc = asked.uris().remove(0);
+    assert!(hevc.ends_with("/hevc/index.m3u8"), "{}", asked.body);
+    let segments = world.get(&hevc).await.uris();
+    assert!(segments[0].ends_with("/hevc/3-11.ts"), "{segments:?}");
+    assert!(!world.master("news-one").await.body.contains("hevc"));
 }

@@ -91,8 +91,29 @@ pub fn has_media(document: &Playlists, rendition: &str) -> bool {
 /// The master playlist, in the order of the document.
 #[must_use]
 pub fn master(document: &Playlists, uri: impl Fn(&Rendition) -> String) -> String {
+    write_master(document.renditions.iter(), uri)
+}
+
+/// The master playlist for clients that ask for what the usual one leaves out: first that, then what is lower, so that they need not
+/// choose between two of one size. The usual one where there is no such thing.
+#[must_use]
+pub fn master_on_request(document: &Playlists, uri: impl Fn(&Rendition) -> String) -> String {
+    let lines = |rendition: &Rendition| rendition.resolution.map(|size| size.height);
+    let highest = document.on_request.iter().filter_map(lines).max();
+    let Some(highest) = highest else {
+        return master(document, uri);
+    };
+    let usual = document.renditions.iter();
+    let lower = usual.filter(|one| lines(one).is_some_and(|lines| lines < highest));
+    write_master(document.on_request.iter().chain(lower), uri)
+}
+
+fn write_master<'a>(
+    renditions: impl Iterator<Item = &'a Rendition>,
+    uri: impl Fn(&Rendition) -> String,
+) -> String {
     let mut text = header(VERSION);
-    for rendition in &document.renditions {
+    for rendition in renditions {
         write_variant(&mut text, rendition);
         text.push_str(&uri(rendition));
         text.push('\n');
@@ -236,6 +257,7 @@ mod tests {
                 discontinuity_sequence: 8,
             },
             behind: Vec::new(),
+            on_request: Vec::new(),
         }
     }
 

@@ -4,7 +4,7 @@
 mod adopt;
 mod progress;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use api::job::ResumeFloor;
@@ -37,16 +37,17 @@ pub struct Window {
     settings: WindowSettings,
     version: u64,
     renditions: Vec<Rendition>,
+    on_request: Vec<Rendition>,
     listed: VecDeque<Listed>,
     removed: VecDeque<Removed>,
     /// The longest that the playlist ever was: for so long a player may still ask for what has left it.
     longest: Ticks,
     discontinuity_sequence: u64,
     next: ResumeFloor,
-    /// What encoders make, by rendition.
+    /// What encoders make, and what is passed through on request, by rendition.
     encoded: BTreeMap<String, Progress>,
-    /// No encoder runs until somebody asks for what it makes.
-    is_off: bool,
+    /// What is not made until somebody asks for it.
+    off: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -77,8 +78,9 @@ impl Window {
             listed: VecDeque::new(),
             removed: VecDeque::new(),
             longest: Ticks::ZERO,
+            on_request: Vec::new(),
             encoded: BTreeMap::new(),
-            is_off: false,
+            off: BTreeSet::new(),
         }
     }
 
@@ -144,25 +146,28 @@ impl Window {
         true
     }
 
-    /// Says which renditions encoders make: what these lack at the end may still come.
+    /// Says which renditions encoders make, or are there on request: what these lack at the end may still come.
     pub fn set_encoded(&mut self, ids: &[String], now: Duration) {
         if self.encoded.len() == ids.len() && ids.iter().all(|id| self.encoded.contains_key(id)) {
             return;
         }
         self.encoded.retain(|id, _| ids.contains(id));
         for id in ids {
-            let progress = || Progress::new(self.is_off, now);
+            let progress = || Progress::new(self.off.contains(id), now);
             self.encoded.entry(id.clone()).or_insert_with(progress);
         }
         self.changed(now);
     }
 
-    /// Says whether encoders run. While they do not, nobody is kept waiting in vain: what is lacking comes when it is asked for.
-    pub fn set_off(&mut self, is_off: bool, now: Duration) {
-        self.is_off = is_off;
-        for progress in self.encoded.values_mut() {
-            progress.switched(is_off, now);
+    /// Says what is not made until somebody asks for it. Nobody is kept waiting in vain: what is lacking comes when it is asked for.
+    pub fn set_off(&mut self, off: BTreeSet<String>, now: Duration) {
+        for (id, progress) in &mut self.encoded {
+            let is_off = off.contains(id);
+            if is_off != self.off.contains(id) {
+                progress.switched(is_off, now);
+            }
         }
+        self.off = off;
         self.changed(now);
     }
 
@@ -220,6 +225,20 @@ impl Window {
         }
     }
 
+    /// Says what the master lists only for clients that ask.
+    pub fn set_on_request(&mut self, renditions: Vec<Rendition>) {
+        if self.on_request != renditions {
+            self.on_request = renditions;
+            self.version += 1;
+        }
+    }
+
+    /// What the master lists only for clients that ask.
+    #[must_use]
+    pub fn on_request(&self) -> &[Rendition] {
+        &self.on_request
+    }
+
     /// What the master lists.
     #[must_use]
     pub fn renditions(&self) -> &[Rendition] {
@@ -268,6 +287,7 @@ impl Window {
             target_duration_seconds: self.settings.target_duration_seconds,
             discontinuity_sequence: self.discontinuity_sequence,
             renditions: self.renditions.clone(),
+            on_request: self.on_request.clone(),
             segments: segments.collect(),
             next: self.next,
             behind: self.behind(),
@@ -283,8 +303,8 @@ impl Window {
     }
 
     fn gaps(&self, listed: &Listed) -> Vec<String> {
-        self.renditions
-            .iter()
+        let renditions = self.renditions.iter().chain(&self.on_request);
+        renditions
             .filter(|rendition| !listed.present.contains(&rendition.id))
             .map(|rendition| rendition.id.clone())
             .collect()

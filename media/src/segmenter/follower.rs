@@ -115,6 +115,12 @@ impl Follower {
         }
     }
 
+    /// It paused, and goes on in this generation. Nobody waits for it until it has found its place.
+    pub(super) fn resume(&mut self, generation: GenerationId, plan: RenditionPlan) {
+        self.change(generation, Some(plan));
+        self.is_expected = false;
+    }
+
     /// What it is in this generation.
     pub(super) fn plan_in(&self, generation: GenerationId) -> Option<&RenditionPlan> {
         let mut plans = self.plans.iter().rev();

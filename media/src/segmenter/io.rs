@@ -134,7 +134,8 @@ pub enum Input {
     EncoderEnded(GenerationId),
     /// The FFmpeg that made a generation's encoded pictures has ended and another one of it, which makes the audio, goes on.
     PicturesEnded(GenerationId),
-    /// A rendition starts in the middle of a generation, from the next cut on that its pictures reach.
+    /// A rendition starts in the middle of a generation, from the next cut on that its pictures reach. One that passes the source
+    /// through follows cuts that others lead; each generation that is to have it is told so.
     AddRendition(RenditionPlan),
     /// A rendition stops.
     RemoveRendition(RenditionId),

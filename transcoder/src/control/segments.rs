@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::names::{parse_segment_name, segment_name};
-use api::playlists::Playlists;
+use api::playlists::{HEVC, Playlists, Rendition};
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header;
@@ -33,12 +33,18 @@ pub(super) fn router() -> Router<Control> {
         .route("/hls/{rendition}/{segment}", get(segment))
 }
 
-async fn master(_: Ours, State(control): State<Control>) -> Result<Response, Refusal> {
+async fn master(
+    _: Ours,
+    State(control): State<Control>,
+    Query(query): Query<MasterQuery>,
+) -> Result<Response, Refusal> {
     let playlists = published(&control)?;
-    let text = render::master(&playlists, |rendition| {
-        format!("{}/index.m3u8", rendition.id)
-    });
-    Ok(playlist(text))
+    let uri = |rendition: &Rendition| format!("{}/index.m3u8", rendition.id);
+    if query.video.as_deref() != Some(HEVC) || !playlists.offers(HEVC) {
+        return Ok(playlist(render::master(&playlists, uri)));
+    }
+    let playlists = with_media(&control, HEVC).await?;
+    Ok(playlist(render::master_on_request(&playlists, uri)))
 }
 
 async fn media(
@@ -48,8 +54,7 @@ async fn media(
 ) -> Result<Response, Refusal> {
     let id = &path.rendition;
     let playlists = published(&control)?;
-    let mut renditions = playlists.renditions.iter();
-    if !renditions.any(|rendition| rendition.id == *id) {
+    if !playlists.offers(id) {
         return Err(Refusal::NotFound);
     }
     let playlists = with_media(&control, id).await?;
@@ -64,15 +69,22 @@ async fn with_media(control: &Control, id: &str) -> Result<Playlists, Refusal> {
     let job = &control.job;
     job.request_renditions(BTreeSet::from([id.to_owned()]));
     let mut playlists = job.playlists();
-    let has_media = |playlists: &Arc<Playlists>| render::has_media(&render::own(playlists), id);
-    let waiting = timeout(HOLD, playlists.wait_for(has_media));
+    let is_there = |playlists: &Arc<Playlists>| has_media(&render::own(playlists), id);
+    let waiting = timeout(HOLD, playlists.wait_for(is_there));
     tokio::select! {
         () = control.closing.cancelled() => {}
         _ = waiting => {}
     }
     let playlists = render::own(&playlists.borrow());
-    let has_media = render::has_media(&playlists, id);
-    has_media.then_some(playlists).ok_or(Refusal::Unavailable)
+    has_media(&playlists, id)
+        .then_some(playlists)
+        .ok_or(Refusal::Unavailable)
+}
+
+/// What is there on request is not listed before it has come.
+fn has_media(playlists: &Playlists, id: &str) -> bool {
+    let is_listed = playlists.all_renditions().any(|one| one.id == id);
+    is_listed && render::has_media(playlists, id)
 }
 
 async fn segment(
@@ -89,6 +101,11 @@ async fn segment(
         (header::CACHE_CONTROL, SEGMENT_CACHE),
     ];
     Ok((headers, bytes).into_response())
+}
+
+#[derive(serde::Deserialize)]
+struct MasterQuery {
+    video: Option<String>,
 }
 
 #[derive(serde::Deserialize)]

@@ -55,6 +55,7 @@ fn playlists(version: u64) -> Playlists {
         }],
         next: ResumeFloor::default(),
         behind: Vec::new(),
+        on_request: Vec::new(),
     }
 }
 

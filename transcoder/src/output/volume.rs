@@ -228,6 +228,7 @@ mod tests {
                 discontinuity_sequence: 9,
             },
             behind: Vec::new(),
+            on_request: Vec::new(),
         }
     }
 

@@ -142,6 +142,7 @@ mod tests {
                 segments: Vec::new(),
                 next: ResumeFloor::default(),
                 behind: Vec::new(),
+                on_request: Vec::new(),
             },
             media: vec![
                 ("source".to_owned(), "#EXTM3U\n# source\n".to_owned()),

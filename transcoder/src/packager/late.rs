@@ -1,7 +1,7 @@
 //! Renditions that came after their number was complete without them: put in place where nobody has seen them missing, published at
 //! once from memory, and written when the writer has nothing more urgent. Decides nothing about what was shown: the window does.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use api::names::segment_name;
@@ -130,10 +130,10 @@ impl Packager {
         }
     }
 
-    /// Encoders do not run until somebody asks for what they make, or run again.
-    pub(super) fn encoders_off(&mut self, is_off: bool) {
+    /// These renditions are not made until somebody asks for them, and all others are.
+    pub(super) fn off(&mut self, off: BTreeSet<String>) {
         let now = self.parts.started.elapsed();
-        self.parts.window.set_off(is_off, now);
+        self.parts.window.set_off(off, now);
         self.republish();
     }
 

@@ -21,6 +21,21 @@ pub(crate) struct RenditionFacts {
     pub(crate) frame_rate_thousandths: Option<u32>,
     /// The rate that its encoder may not exceed, tracks and packets included; none when it is passed through.
     pub(crate) ceiling: Option<u64>,
+    /// The master lists it only for clients that ask.
+    pub(crate) on_request: bool,
+}
+
+impl RenditionFacts {
+    /// Whether segments may go out without it, because it comes later or only when it is asked for.
+    pub(crate) fn may_lack(&self) -> bool {
+        self.ceiling.is_some() || self.on_request
+    }
+
+    /// Whether a segment has it.
+    pub(crate) fn is_in(&self, segment: &FinishedSegment) -> bool {
+        let mut renditions = segment.renditions.iter();
+        renditions.any(|one| one.rendition.as_str() == self.id)
+    }
 }
 
 /// The renditions as the master lists them. A rendition that is known already keeps its rates: players read a master once.
@@ -75,6 +90,7 @@ mod tests {
             resolution: None,
             frame_rate_thousandths: Some(25_000),
             ceiling,
+            on_request: false,
         }
     }
 

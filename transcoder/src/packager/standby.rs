@@ -152,6 +152,7 @@ mod tests {
             resolution: None,
             frame_rate_thousandths: None,
             ceiling: None,
+            on_request: false,
         }]
     }
 

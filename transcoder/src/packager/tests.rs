@@ -113,6 +113,7 @@ fn facts(ids: &[&str]) -> Input {
         resolution: None,
         frame_rate_thousandths: None,
         ceiling: None,
+        on_request: false,
     };
     Input::Renditions(ids.iter().map(facts).collect())
 }

@@ -8,9 +8,11 @@ mod encode;
 mod encoders;
 mod hear;
 mod held;
+mod on_request;
 pub(crate) mod ring;
 pub(crate) mod slate;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use api::condition::Reason;
@@ -18,7 +20,7 @@ use api::job::JobClass;
 use bytes::Bytes;
 use media::front_end::{FrontEnd, FrontEvent, Malformed, SourceFacts, Stage};
 use media::segmenter::Segmenter;
-use media::segmenter::io::{GenerationId, Input, Opening};
+use media::segmenter::io::{GenerationId, Input, Opening, RenditionId};
 
 use super::plan::{self, MediaPlan, Unusable};
 use class::{front_end, kept, segmenter};
@@ -42,6 +44,10 @@ pub(crate) struct Flow {
     demand: Demand,
     /// Pictures are encoded, where there are any to be.
     pictures: bool,
+    /// What only clients that ask get is passed through.
+    on_request: bool,
+    /// What is not made until somebody asks for it, as it was told.
+    off: BTreeSet<RenditionId>,
     facts: Option<SourceFacts>,
     plan: Option<MediaPlan>,
     /// What viewers were told of last, over all sources.
@@ -74,6 +80,8 @@ impl Flow {
             encoders: Encoders::new(kept(&class)),
             demand: Demand::new(class.encoded_renditions),
             pictures: true,
+            on_request: false,
+            off: BTreeSet::new(),
             facts: None,
             plan: None,
             promised: None,

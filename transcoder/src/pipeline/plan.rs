@@ -5,7 +5,7 @@ pub(crate) mod stand_in;
 use api::condition::Reason;
 use api::control::{MediaMode, MediaStatus};
 use api::job::JobClass;
-use api::playlists::Resolution;
+use api::playlists::{HEVC, Resolution};
 use api::stream_class::Rung;
 use media::codec::video::{Dimensions, FrameRate, VideoParameters};
 use media::decide::{self, Decision, Policy, Treatment, Undeliverable, decide};
@@ -36,9 +36,11 @@ pub(crate) struct MediaPlan {
     pub(crate) status: MediaStatus,
     /// Highest first.
     pub(crate) renditions: Vec<RenditionPlan>,
+    /// What is passed through besides, for clients that ask for it.
+    pub(crate) on_request: Option<RenditionPlan>,
     /// The same in every rendition.
     pub(crate) audio: Option<AudioPlan>,
-    /// For the master, in the order of the renditions; CODECS without the audio's.
+    /// For the master, in the order of the renditions, then for what is there on request; CODECS without the audio's.
     pub(crate) facts: Vec<RenditionFacts>,
     /// CODECS of the audio.
     pub(crate) audio_codecs: Option<String>,
@@ -143,6 +145,10 @@ pub(crate) fn plan(
     let video = facts.video.as_ref();
     let size = video.and_then(|video| video.dimensions);
     let planned = renditions(&Wanted::from(class), size, &decision);
+    let on_request = decision.on_request.then(|| PlannedRendition {
+        id: HEVC.to_owned(),
+        picture: Picture::PassThrough,
+    });
     let audio = facts.audio.as_ref();
     let audio_plan = audio.and_then(|audio| audio_plan(audio, decision.audio));
     let encode = encode(&planned, &decision, video);
@@ -152,7 +158,12 @@ pub(crate) fn plan(
         facts: planned
             .iter()
             .map(|one| rendition_facts(one, video))
+            .chain(on_request.iter().map(|one| RenditionFacts {
+                on_request: true,
+                ..rendition_facts(one, video)
+            }))
             .collect(),
+        on_request: on_request.map(|one| rendition(&one, video)),
         audio_codecs: match decision.audio {
             Treatment::Absent => None,
             Treatment::Copy => audio.and_then(|audio| audio.codecs.clone()),
@@ -269,6 +280,7 @@ fn rendition_facts(planned: &PlannedRendition, video: Option<&VideoFacts>) -> Re
             .and_then(|video| video.frame_rate)
             .map(thousandths),
         ceiling,
+        on_request: false,
     }
 }
 
@@ -316,6 +328,11 @@ fn status(planned: &[PlannedRendition], decision: &Decision, facts: &SourceFacts
         let total = planned.len();
         format!(
             "{}; the class wants {total} renditions, {encoded} of them encoded",
+            decision.reason
+        )
+    } else if decision.on_request {
+        format!(
+            "{}; clients that ask for it get it as it is (rendition {HEVC})",
             decision.reason
         )
     } else if let Some(size) = &decision.too_large {
@@ -470,6 +487,41 @@ mod tests {
         assert_eq!(plan.renditions, [expected]);
         assert_eq!(plan.encode, None);
         assert_eq!(plan.facts[0].frame_rate_thousandths, None);
+    }
+
+    #[test]
+    fn hevc_is_encoded_and_there_as_it_is_for_clients_that_ask() {
+        let mut hevc = facts();
+        if let Some(video) = &mut hevc.video {
+            video.codec = VideoCodec::Hevc;
+            video.codecs = Some("hvc1.1.6.L93.90".to_owned());
+        }
+        let plan = plan(&hevc, &class(TranscodeMode::Auto, Preset::Low), false).unwrap();
+        let expected = RenditionPlan {
+            id: RenditionId::new("hevc"),
+            origin: Origin::Source,
+            video: Some(VideoCodec::Hevc),
+        };
+        assert_eq!(plan.on_request, Some(expected));
+        assert_eq!(plan.renditions.len(), 1);
+        assert!(!plan.passes_video_through());
+        assert_eq!(plan.status.renditions, ["360p"]);
+        assert_eq!(
+            plan.status.reason,
+            "the video is hevc; clients that ask for it get it as it is (rendition hevc)"
+        );
+        let announced = plan.announced(true, |_| None);
+        let told = |facts: &RenditionFacts| {
+            let size = facts.resolution.map(|size| size.height);
+            (facts.codecs.clone(), size, facts.on_request)
+        };
+        assert_eq!(
+            announced.iter().map(told).collect::<Vec<_>>(),
+            [
+                ("avc1.4d401f,mp4a.40.2".to_owned(), Some(360), false),
+                ("hvc1.1.6.L93.90,mp4a.40.2".to_owned(), Some(720), true)
+            ]
+        );
     }
 
     #[test]

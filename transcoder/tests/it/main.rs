@@ -16,6 +16,7 @@ mod faults;
 mod foreign;
 mod full;
 mod handover;
+mod hevc;
 mod hls;
 mod killed;
 mod links;

@@ -27,6 +27,7 @@ pub(crate) fn playlists(uid: &str, attempt: i32, version: u64, numbers: Range<u6
         segments: segments.collect(),
         next: ResumeFloor::default(),
         behind: Vec::new(),
+        on_request: Vec::new(),
     }
 }
 

@@ -45,11 +45,12 @@ impl Window {
 
     fn adopt(&mut self, previous: &Playlists) {
         self.renditions.clone_from(&previous.renditions);
+        self.on_request.clone_from(&previous.on_request);
         self.discontinuity_sequence = previous.discontinuity_sequence;
         let mut discontinuity_sequence = previous.discontinuity_sequence;
         for entry in &previous.segments {
             discontinuity_sequence += u64::from(entry.discontinuity);
-            let ids = previous.renditions.iter().map(|one| &one.id);
+            let ids = previous.all_renditions().map(|one| &one.id);
             self.listed.push_back(Listed {
                 entry: SegmentEntry {
                     gaps: Vec::new(),

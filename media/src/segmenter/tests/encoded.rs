@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::stream::{FRAME, Run, Source, aac, contents, joined, pass_through, read, rendition};
-use crate::segmenter::io::{GenerationId, Input, Opening, Origin, Output, RenditionId};
+use crate::segmenter::io::{
+    FinishedSegment, GenerationId, Input, Opening, Origin, Output, RenditionId,
+};
 use crate::time::{Ticks, WRAP};
 use crate::unit::{AccessUnit, RandomAccess, Track};
 
@@ -66,6 +68,8 @@ enum Event {
     Rung(&'static str, u64, AccessUnit),
     Ended(u64),
     Begin(Opening),
+    /// The source itself is wanted besides.
+    Add(&'static str),
     /// The renditions that an encoder makes are to be made again from there on.
     Resume(&'static str, Option<i64>),
 }
@@ -83,6 +87,10 @@ fn play(run: &mut Run, mut events: Vec<(i64, Event)>) {
                 run.handle(Input::EncoderEnded(GenerationId(generation)), clock);
             }
             Event::Begin(opening) => run.handle(Input::Begin(opening), clock),
+            Event::Add(id) => {
+                let plan = rendition(id, Origin::Source);
+                run.handle(Input::AddRendition(plan), clock);
+            }
             Event::Resume(id, expected) => {
                 let resumes = run.segmenter.resumes_at(&[RenditionId::new(id)]);
                 assert_eq!(resumes, expected.map(Ticks));
@@ -436,6 +444,61 @@ fn a_ladder_drains_before_the_next_generation_is_cut() {
         assert!(whole.windows(2).all(|pair| pair[1].1 > pair[0].1), "{id}");
     }
     assert_eq!(contents(run.segments()[2], "480p").video.len(), 28);
+}
+
+#[test]
+fn what_is_passed_through_on_request_follows_the_cuts_of_an_encoder_over_a_seam() {
+    let first = Source {
+        frames: 128,
+        ..silent()
+    };
+    let second = Source {
+        start: first.start + 128 * FRAME,
+        ..silent()
+    };
+    let play = |wanted: bool| {
+        let mut run = Run::new(ladder());
+        let mut events = source_events(first);
+        events.extend(source_events(second));
+        for id in ["720p", "480p"] {
+            events.extend(rung_events(id, rung(first), LAG));
+            for unit in rung(second) {
+                events.push((unit.arrival.0 + LAG, Event::Rung(id, 1, unit)));
+            }
+        }
+        events.push((second.start - 1, Event::Begin(ladder())));
+        events.push((second.start + LAG + FRAME, Event::Ended(0)));
+        if wanted {
+            events.push((first.start + 20 * FRAME, Event::Add("hevc")));
+            events.push((second.start - 1, Event::Add("hevc")));
+        }
+        play(&mut run, events);
+        run
+    };
+    let (run, without) = (play(true), play(false));
+    assert_eq!(
+        names(&run)[..5],
+        [
+            "720p+480p",
+            "720p+480p+hevc",
+            "720p+480p+hevc",
+            "720p+480p+hevc",
+            "720p+480p+hevc"
+        ]
+    );
+    let cuts = |run: &Run| {
+        let segments = run.segments().into_iter().cloned();
+        let cuts = segments.map(|segment| FinishedSegment {
+            renditions: Vec::new(),
+            ..segment
+        });
+        cuts.collect::<Vec<_>>()
+    };
+    assert_eq!(cuts(&run), cuts(&without));
+    for (index, pictures) in [(1, 50), (2, 28), (3, 50), (4, 50)] {
+        let video = contents(run.segments()[index], "hevc").video;
+        assert_eq!(video.len(), pictures, "segment {index}");
+    }
 }
 
 #[test]

@@ -39,11 +39,16 @@ impl Demand {
 
     /// Whether these renditions are to be encoded.
     pub(super) fn wants(&self, encoded: &[RenditionId], now: Duration) -> bool {
+        self.rule == EncodedRenditions::Always || self.is_asked_for(encoded, now)
+    }
+
+    /// Whether any of these was asked for of late.
+    pub(super) fn is_asked_for(&self, renditions: &[RenditionId], now: Duration) -> bool {
         let is_asked = |id: &RenditionId| {
             let at = self.asked.get(id.as_str());
             at.is_some_and(|at| now.saturating_sub(*at) < WANTED)
         };
-        self.rule == EncodedRenditions::Always || encoded.iter().any(is_asked)
+        renditions.iter().any(is_asked)
     }
 }
 
@@ -77,7 +82,8 @@ mod tests {
     #[test]
     fn a_class_may_want_them_always_and_names_without_end_are_not_kept() {
         let encoded = [RenditionId::new("480p")];
-        assert!(Demand::new(EncodedRenditions::Always).wants(&encoded, seconds(9)));
+        let always = Demand::new(EncodedRenditions::Always);
+        assert!(always.wants(&encoded, seconds(9)) && !always.is_asked_for(&encoded, seconds(9)));
         let mut demand = Demand::new(EncodedRenditions::OnDemand);
         demand.ask(
             (0..99).map(|number| number.to_string()).collect(),

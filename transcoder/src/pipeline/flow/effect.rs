@@ -1,5 +1,6 @@
 //! What the flow wants done. Plain data.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -46,8 +47,8 @@ pub(crate) enum Effect {
     Segment(FinishedSegment),
     /// A rendition of a number that was complete without it.
     Late(LateSegment),
-    /// Whether pictures that could be encoded are not, until somebody asks for them.
-    PicturesOff(bool),
+    /// Ids of the renditions that are not made until somebody asks for them.
+    Off(BTreeSet<String>),
     /// A segment of a slate is complete.
     Slate(FinishedSegment),
     /// A segment ended without a key.

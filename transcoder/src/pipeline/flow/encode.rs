@@ -75,16 +75,22 @@ impl Flow {
         self.effects()
     }
 
+    /// Looks what viewers ask for.
+    pub(super) fn switch(&mut self, now: Now) {
+        self.switch_on_request(now);
+        self.switch_pictures(now);
+        self.tell_off();
+    }
+
     /// Encodes pictures while they are wanted, or while there are no others: from the oldest that is listed on, and so faster than
     /// they come until everything listed has them.
-    pub(super) fn switch(&mut self, now: Now) {
+    fn switch_pictures(&mut self, now: Now) {
         let Some(plan) = &self.plan else { return };
         let is_on = !plan.passes_video_through() || self.demand.wants(&plan.encoded, now.monotonic);
         if std::mem::replace(&mut self.pictures, is_on) == is_on {
             return;
         }
         tracing::info!(is_on, "encoded renditions are switched");
-        self.effects.push(Effect::PicturesOff(!is_on));
         if self.begins {
             return;
         }

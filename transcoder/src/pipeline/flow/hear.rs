@@ -33,6 +33,7 @@ impl Flow {
                 let is_at_key = self.encoders.are_at_key();
                 self.encoders.begin(&mut self.effects);
                 self.leave_off(now);
+                self.follow_on_request(now);
                 if is_at_key {
                     self.start_encoders(now);
                 } else {

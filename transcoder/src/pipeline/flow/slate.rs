@@ -51,7 +51,8 @@ impl Flow {
     /// The sizes of its pictures, one a rendition. `None` where there is nothing that it could stand for.
     pub(crate) fn slate_sizes(&self) -> Option<Vec<(u32, u32)>> {
         let plan = self.stood_in_for()?;
-        Some(plan.facts.iter().map(stand_in::size).collect())
+        let usual = plan.facts.iter().filter(|facts| !facts.on_request);
+        Some(usual.map(stand_in::size).collect())
     }
 
     /// Whether a slate may begin: none is shown, and nothing has come over the present connection that media go on with. From its first
