@@ -4,7 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
-/// The only condition types a LiveStream has. Everything else that may be said is a [`Reason`].
+/// The only condition types: a LiveStream has the first four, a Provider `Ready` and `Available`. Everything else that may be said is a
+/// [`Reason`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr)]
 pub enum ConditionType {
     /// A viewer gets a playable stream.
@@ -15,6 +16,8 @@ pub enum ConditionType {
     SourceHealthy,
     /// Nobody is watching.
     Idle,
+    /// Of a Provider: one of its connections is free.
+    Available,
 }
 
 impl ConditionType {
@@ -64,8 +67,12 @@ pub enum Reason {
     ReferenceNotFound,
     /// Provisioned: the spec cannot be run as it is.
     InvalidSpec,
-    /// Provisioned: every connection slot of the provider is taken.
+    /// Provisioned, Available: every connection slot of the provider is taken.
     ProviderSlotsExhausted,
+    /// Available: a connection slot of the provider is free.
+    ProviderSlotFree,
+    /// Ready, of a Provider: its channels can be played.
+    Usable,
     /// SourceHealthy: bytes arrive and make sense.
     Receiving,
     /// SourceHealthy: being connected, nothing known yet.

@@ -33,7 +33,9 @@ pub const CONTROL_PORT: u16 = 8080;
 pub const JOB_VARIABLE: &str = "HEADEND_JOB";
 /// Where a transcoder pod's own directory of the output volume is mounted.
 pub const OUTPUT_MOUNT: &str = "/output";
-/// Where a transcoder pod's Secrets are mounted: `<mount>/<source index>/{url,headers}`.
+/// Annotation on a transcoder pod: the Provider of whose connections it has one.
+pub const ANNOTATION_PROVIDER: &str = "headend.dev/provider";
+/// Where a transcoder pod's Secrets are mounted: `<mount>/<source index>/{url,headers}` and `<mount>/providers/<name>/<key>`.
 pub const SOURCES_MOUNT: &str = "/etc/headend/sources";
 /// The directory of the volume that has one directory per pod.
 pub const PODS_DIRECTORY: &str = "pods";

@@ -1,5 +1,6 @@
 //! `Provider`: one upstream account. Schema only; logins live in Secrets, never here.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,15 +20,27 @@ use crate::stream_class::EgressPolicy;
     category = "headend",
     derive = "PartialEq",
     printcolumn(name = "Type", type_ = "string", json_path = ".spec.type"),
+    printcolumn(name = "Used", type_ = "integer", json_path = ".status.used"),
     printcolumn(
-        name = "Connections",
+        name = "Limit",
         type_ = "integer",
         json_path = ".spec.maximumConnections"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
     ),
     printcolumn(
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Available\")].message",
+        priority = 1
     )
 )]
 #[cfg_attr(test, kube(cel))]
@@ -48,7 +61,11 @@ pub struct ProviderSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self.startsWith('headend-source-')").message("the name of a Secret that headend may read starts with headend-source-"))]
     pub secret_name: Option<String>,
-    /// Connections that the account allows at once.
+    /// The User-Agent header that its channels are asked for with, unless a stream says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub user_agent: Option<String>,
+    /// Connections that the account allows at once; never more of them are opened. A Stalker portal allows one box one connection.
     #[serde(default = "default_connections")]
     #[schemars(range(min = 1, max = 1000))]
     pub maximum_connections: i32,
@@ -82,11 +99,22 @@ pub enum ProviderType {
     Stalker,
 }
 
-/// What is known of the account.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+/// What is known of the account. Written by the operator only.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ProviderStatus {
-    /// Connections in use and who holds them.
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`: channels of it can be played. `Available`: a connection of it is free; the message says who has the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
+    pub conditions: Vec<Condition>,
+    /// Connections in use.
+    #[serde(default)]
+    pub used: i32,
+    /// Who holds them: each is entered before its pod is created, and dropped once its connection is closed for certain.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000))]
     pub slots: Vec<ProviderSlot>,
@@ -100,6 +128,9 @@ pub struct ProviderSlot {
     pub stream_uid: String,
     /// The attempt that holds it.
     pub attempt: i32,
+    /// The LiveStream's name, for the person who reads it.
+    #[serde(default)]
+    pub stream: String,
 }
 
 #[cfg(test)]

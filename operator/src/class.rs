@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use api::condition::Reason;
 use api::job::{JobClass, JobSource, SourceAddress};
-use api::live_stream::{RequestHeader, Source, WhenIdle};
+use api::live_stream::{RequestHeader, SecretKeyReference, Source, WhenIdle};
 use api::names::SOURCES_MOUNT;
 use api::stream_class::{DEFAULT_CLASS, PodSettings, Preset, TranscodeMode};
 use api::{LiveStreamSpec, StreamClassSpec};
+
+use crate::provider::{self, Providers};
 
 /// What is known of the class that a stream names.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,11 +27,44 @@ pub(crate) enum ClassState {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Effective {
     pub(crate) class: JobClass,
+    /// Every source, each as if it were granted: an attempt gets those of one account, see [`Effective::granted`].
     pub(crate) sources: Vec<JobSource>,
     /// Secrets that the sources need, as files below [`SOURCES_MOUNT`].
     pub(crate) files: Vec<SecretFile>,
     pub(crate) byte_limit: u64,
     pub(crate) pod: PodSettings,
+}
+
+impl Effective {
+    /// What an attempt has with a connection of that Provider, or of none: sources that need no connection are always in it.
+    pub(crate) fn granted(&self, provider: Option<&str>) -> Self {
+        let is_granted = |of: Option<&str>| of.is_none() || of == provider;
+        let mut granted = self.clone();
+        granted
+            .sources
+            .retain(|source| is_granted(provider_of(source)));
+        granted
+            .files
+            .retain(|file| is_granted(file.provider.as_deref()));
+        granted
+    }
+
+    /// The Providers of the sources in their order, each once; `None` stands for those that need none.
+    pub(crate) fn accounts(&self) -> Vec<Option<&str>> {
+        let mut accounts = Vec::new();
+        for source in &self.sources {
+            let provider = provider_of(source);
+            if !accounts.contains(&provider) {
+                accounts.push(provider);
+            }
+        }
+        accounts
+    }
+}
+
+/// The Provider that a source needs a connection of.
+pub(crate) fn provider_of(source: &JobSource) -> Option<&str> {
+    source.grant.as_ref().map(|grant| grant.provider.as_str())
 }
 
 /// A key of a Secret, mounted as a file.
@@ -39,6 +74,10 @@ pub(crate) struct SecretFile {
     pub(crate) key: String,
     /// Relative to [`SOURCES_MOUNT`].
     pub(crate) path: String,
+    /// The Provider whose login it is of.
+    pub(crate) provider: Option<String>,
+    /// The Secret need not have the key.
+    pub(crate) optional: bool,
 }
 
 /// Why a stream cannot run as it is: somebody has to change the spec, or make what it names.
@@ -70,10 +109,14 @@ pub(crate) fn idle_rule(spec: &LiveStreamSpec, class: &ClassState) -> IdleRule {
     }
 }
 
-/// The stream's own word first, then its class's.
-pub(crate) fn effective(spec: &LiveStreamSpec, class: &ClassState) -> Result<Effective, Refusal> {
+/// The stream's own word first, then its class's; its Providers' for what comes from them.
+pub(crate) fn effective(
+    spec: &LiveStreamSpec,
+    class: &ClassState,
+    providers: &Providers,
+) -> Result<Effective, Refusal> {
     let class = find(&spec.class_name, class)?;
-    let (sources, files) = sources(&spec.sources)?;
+    let (sources, files) = sources(&spec.sources, providers)?;
     let byte_limit = u64::try_from(class.output_limit_mebibytes).unwrap_or(0) << 20;
     Ok(Effective {
         class: JobClass::resolve(spec, &class),
@@ -101,11 +144,14 @@ fn find(name: &str, class: &ClassState) -> Result<StreamClassSpec, Refusal> {
     }
 }
 
-fn sources(sources: &[Source]) -> Result<(Vec<JobSource>, Vec<SecretFile>), Refusal> {
+fn sources(
+    sources: &[Source],
+    providers: &Providers,
+) -> Result<(Vec<JobSource>, Vec<SecretFile>), Refusal> {
     let mut files = Vec::new();
     let mut jobs = Vec::new();
     for (index, source) in sources.iter().enumerate() {
-        jobs.push(job_source(index, source, &mut files)?);
+        jobs.push(job_source(index, source, providers, &mut files)?);
     }
     if jobs.is_empty() {
         return Err(invalid("spec.sources is empty: name one source".to_owned()));
@@ -116,26 +162,38 @@ fn sources(sources: &[Source]) -> Result<(Vec<JobSource>, Vec<SecretFile>), Refu
 fn job_source(
     index: usize,
     source: &Source,
+    providers: &Providers,
     files: &mut Vec<SecretFile>,
 ) -> Result<JobSource, Refusal> {
-    let mut mounted = |secret: &api::live_stream::SecretKeyReference, name: &str| {
+    let number = i32::try_from(index).unwrap_or(i32::MAX);
+    let provider = source.provider.as_ref();
+    let mounted = |files: &mut Vec<SecretFile>, secret: &SecretKeyReference, name: &str| {
         let path = format!("{index}/{name}");
         let file = format!("{SOURCES_MOUNT}/{path}");
         files.push(SecretFile {
             secret: secret.name.clone(),
             key: secret.key.clone(),
             path,
+            provider: provider.map(|channel| channel.name.clone()),
+            optional: false,
         });
         file
     };
-    let address = match (&source.url, &source.url_secret_ref, &source.provider) {
-        (Some(url), None, None) => SourceAddress::Url(url.clone()),
-        (None, Some(secret), None) => SourceAddress::UrlFile(mounted(secret, "url")),
-        (None, None, Some(provider)) => {
-            let name = &provider.name;
-            return Err(invalid(format!(
-                "spec.sources[{index}] names the provider {name:?}: a provider's connections are not counted yet, so its limit could not be kept; use url or urlSecretRef"
-            )));
+    let job = match (&source.url, &source.url_secret_ref, provider) {
+        (Some(url), None, None) => JobSource::new(number, SourceAddress::Url(url.clone())),
+        (None, Some(secret), None) => JobSource::new(
+            number,
+            SourceAddress::UrlFile(mounted(files, secret, "url")),
+        ),
+        (None, None, Some(channel)) => {
+            let state = providers.get(&channel.name);
+            let (job, login) = provider::source(number, channel, state)?;
+            for file in login {
+                if !files.contains(&file) {
+                    files.push(file);
+                }
+            }
+            job
         }
         _ => {
             return Err(invalid(format!(
@@ -144,16 +202,16 @@ fn job_source(
         }
     };
     let headers = source.headers_secret_ref.as_ref();
+    let headers_file = headers.map(|secret| mounted(files, secret, "headers"));
     Ok(JobSource {
-        index: i32::try_from(index).unwrap_or(i32::MAX),
-        address,
-        user_agent: source.user_agent.clone(),
-        headers_file: headers.map(|secret| mounted(secret, "headers")),
+        user_agent: source.user_agent.clone().or(job.user_agent),
+        headers_file,
         headers: source.headers.iter().map(header).collect(),
-        timeouts: source.timeouts,
-        egress: None,
-        proxy: None,
-        grant: None,
+        timeouts: match (source.timeouts, job.timeouts) {
+            (Some(own), Some(of_provider)) => Some(provider::own_first(own, of_provider)),
+            (own, of_provider) => own.or(of_provider),
+        },
+        ..job
     })
 }
 
@@ -161,7 +219,7 @@ fn header(header: &RequestHeader) -> (String, String) {
     (header.name.clone(), header.value.clone())
 }
 
-fn invalid(message: String) -> Refusal {
+pub(crate) fn invalid(message: String) -> Refusal {
     Refusal {
         reason: Reason::InvalidSpec,
         message,
@@ -186,7 +244,6 @@ pub(crate) fn encoded_heights(class: &JobClass) -> Vec<i32> {
 
 #[cfg(test)]
 mod tests {
-    use api::live_stream::{ProviderChannel, SecretKeyReference};
     use api::stream_class::Rung;
 
     use super::*;
@@ -203,12 +260,12 @@ mod tests {
     }
 
     fn refused(spec: &LiveStreamSpec, class: &ClassState) -> Refusal {
-        effective(spec, class).expect_err("must be refused")
+        effective(spec, class, &Providers::new()).expect_err("must be refused")
     }
 
     #[test]
     fn the_default_class_needs_no_object_and_every_other_does() {
-        let effective = effective(&spec(), &ClassState::Missing).unwrap();
+        let effective = effective(&spec(), &ClassState::Missing, &Providers::new()).unwrap();
         assert_eq!(effective.class.playlist_duration_seconds, 12);
         assert_eq!(effective.byte_limit, 512 << 20);
         let other = LiveStreamSpec {
@@ -270,7 +327,7 @@ mod tests {
             ],
             ..spec()
         };
-        let effective = effective(&two, &ClassState::Missing).unwrap();
+        let effective = effective(&two, &ClassState::Missing, &Providers::new()).unwrap();
         assert_eq!(
             effective.sources[1].address,
             SourceAddress::UrlFile("/etc/headend/sources/1/url".to_owned())
@@ -283,6 +340,8 @@ mod tests {
             secret: secret.to_owned(),
             key: key.to_owned(),
             path: path.to_owned(),
+            provider: None,
+            optional: false,
         };
         assert_eq!(
             effective.files,
@@ -295,18 +354,7 @@ mod tests {
 
     #[test]
     fn sources_that_cannot_be_played_are_named() {
-        let of_provider = LiveStreamSpec {
-            sources: vec![Source {
-                provider: Some(ProviderChannel {
-                    name: "one".to_owned(),
-                    channel: "7".to_owned(),
-                }),
-                ..Source::default()
-            }],
-            ..spec()
-        };
         for (bad, named) in [
-            (of_provider, "spec.sources[0] names the provider \"one\""),
             (
                 LiveStreamSpec {
                     sources: vec![Source::default()],
@@ -341,9 +389,13 @@ mod tests {
                 ladder: ladder.collect(),
                 ..StreamClassSpec::default()
             };
-            effective(&spec(), &ClassState::Found(Box::new(class)))
-                .unwrap()
-                .class
+            effective(
+                &spec(),
+                &ClassState::Found(Box::new(class)),
+                &Providers::new(),
+            )
+            .unwrap()
+            .class
         };
         for (mode, preset, ladder, heights) in [
             (TranscodeMode::Copy, Preset::High, &[480][..], &[][..]),

@@ -61,16 +61,21 @@ impl Events {
         }
     }
 
-    /// Tells that nobody watches a stream any more.
-    pub(crate) fn collected(&self, stream: &ObjectReference, timeout: Duration) {
+    /// Tells that nobody watches a stream any more; whether it gave way to one that waited for its connection.
+    pub(crate) fn collected(&self, stream: &ObjectReference, timeout: Duration, gives_way: bool) {
         let seconds = timeout.as_secs();
+        let note = match gives_way {
+            true => "nobody watches it, and another stream waited for its connection of a provider"
+                .to_owned(),
+            false => format!("nobody has watched for {seconds} s"),
+        };
         self.tell(
             stream,
             Notice {
                 warning: false,
                 reason: "Collected".to_owned(),
                 action: "Collect",
-                note: format!("nobody has watched for {seconds} s"),
+                note,
                 pod: None,
             },
         );

@@ -6,6 +6,7 @@ mod events;
 mod leader;
 mod live_stream;
 mod metrics;
+mod provider;
 pub mod settings;
 mod sweeper;
 mod text;

@@ -290,6 +290,40 @@ impl<const N: usize> Collector for Counted<N> {
     }
 }
 
+type OfProviders = dyn Fn() -> Vec<(String, &'static str, u64)> + Send + Sync;
+
+/// Connections of the providers, counted when they are read. Providers are few and named by the platform team, so a label may have
+/// their names.
+pub(crate) struct Connections(Arc<OfProviders>);
+
+impl Connections {
+    /// `count` answers name of the Provider, `used` or `limit`, how many.
+    pub(crate) fn new(
+        count: impl Fn() -> Vec<(String, &'static str, u64)> + Send + Sync + 'static,
+    ) -> Box<Self> {
+        Box::new(Self(Arc::new(count)))
+    }
+}
+
+impl Debug for Connections {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("headend_provider_connections")
+    }
+}
+
+impl Collector for Connections {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let help = "Connections of providers that streams have, and that the accounts allow";
+        let name = "headend_provider_connections";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (provider, state, count) in (self.0)() {
+            let labels = [("provider", provider.as_str()), ("state", state)];
+            ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use prometheus_client::encoding::text::encode;
@@ -304,6 +338,8 @@ mod tests {
         let conditions = Counted::new("headend_said", "By condition", ["type", "status"], rows);
         registry.register_collector(conditions);
         metrics.reconciled(Duration::from_millis(5), Some("forbidden"));
+        let connections = || vec![("panel".to_owned(), "used", 1)];
+        registry.register_collector(Connections::new(connections));
         metrics.wrote("create", "pods");
         metrics.polled(true);
         metrics.attempt_failed("PodFailed");
@@ -332,6 +368,7 @@ mod tests {
             "headend_blind 1",
             "headend_leader 1",
             "headend_said{type=\"Ready\",status=\"True\"} 3",
+            "headend_provider_connections{provider=\"panel\",state=\"used\"} 1",
         ] {
             assert!(text.lines().any(|one| one == line), "{line} in:\n{text}");
         }

@@ -1,5 +1,6 @@
 //! Does what a plan says, in the one order that is safe at every moment a process can die:
-//! the old pod is told to finish, the status names the new pod, old pods go, the new pod is created, an idle stream is removed.
+//! the old pod is told to finish, the status names the new pod, old pods go, connections of providers are given back and entered (see
+//! `slots` for why in this place), the new pod is created, an idle stream is removed.
 
 use std::time::Duration;
 
@@ -13,12 +14,13 @@ use presence::{CloseStart, PresenceError};
 use super::backoff::{Failure, Failures};
 use super::cluster::{Removal, status_change};
 use super::collect::Collect;
+use super::connections;
 use super::control::Target;
 use super::memory::Finish;
-use super::observed::{Observed, StreamFacts};
+use super::observed::{Account, Observed, StreamFacts};
 use super::plan::{Dismissal, Plan};
 use super::pods::PodFacts;
-use super::{Context, Error};
+use super::{Context, Error, slots};
 
 /// How soon a fence that was just set is looked at.
 const FENCE_FIRST: Duration = Duration::from_secs(1);
@@ -50,6 +52,9 @@ pub(crate) async fn apply(
         finish,
         names_pod,
         dismiss,
+        release,
+        claim,
+        waits_for,
         create,
         collect,
         status: _,
@@ -64,13 +69,28 @@ pub(crate) async fn apply(
         name_pod(context, observed, plan, now).await?;
     }
     remember(context, observed, failures.as_ref(), *names_pod);
+    let mut closes = false;
     for dismissal in dismiss {
-        dismiss_pod(context, &observed.stream, dismissal).await?;
+        closes |= dismiss_pod(context, &observed.stream, dismissal).await?;
     }
+    let stream = &observed.stream;
+    connections::release(context, &stream.identity, &observed.pods, release).await?;
+    if let Some(claiming) = claim {
+        connections::claim(context, observed, claiming).await?;
+    }
+    connections::wait(context, &stream.identity, waits_for);
     if let Some(pod) = create {
-        create_pod(context, &observed.stream, pod, now).await?;
+        create_pod(context, stream, pod, now).await?;
     }
-    let collected = step(context, &observed.stream, collect).await?;
+    let collected = step(context, observed, collect).await?;
+    // What has just been closed is given back at once.
+    let holds =
+        |account: &Account| !slots::attempts(&account.slots, &stream.identity.uid).is_empty();
+    let soonest = match closes && observed.accounts.values().any(holds) {
+        true => AT_ONCE,
+        false => *requeue,
+    };
+    let requeue = &soonest;
     Ok(match collected {
         Collected::Removed => Applied::Collected,
         Collected::Waits(soon) => {
@@ -107,9 +127,12 @@ async fn tell_to_finish(context: &Context, stream: &StreamFacts, pod: &PodFacts)
         next: next.ok(),
     };
     let uid = &stream.identity.uid;
-    context
-        .memory
-        .update(uid, |stream| stream.finish = Some(finish));
+    context.memory.update(uid, |stream| {
+        if finish.next.is_some() {
+            stream.closed.insert(pod.uid.clone());
+        }
+        stream.finish = Some(finish);
+    });
 }
 
 /// The intent: from here on every operator knows which pod is meant.
@@ -149,6 +172,7 @@ fn remember(context: &Context, observed: &Observed, failures: Option<&Failures>,
     }
     context.memory.update(uid, |stream| {
         stream.stopped.retain(known);
+        stream.closed.retain(known);
         match failures {
             Some(failures) => stream.failures = Some(failures.clone()),
             // A run that starts for another reason than a failure owes nothing to those before it.
@@ -158,11 +182,12 @@ fn remember(context: &Context, observed: &Observed, failures: Option<&Failures>,
     });
 }
 
+/// Answers whether the pod has said that its source is closed.
 async fn dismiss_pod(
     context: &Context,
     stream: &StreamFacts,
     dismissal: &Dismissal,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let Dismissal {
         pod,
         stop,
@@ -174,20 +199,26 @@ async fn dismiss_pod(
             stream: stream.identity.name.clone(),
         });
     }
+    let mut closed = false;
     if *stop && let Some(target) = target(stream, pod) {
-        if let Err(error) = context.control.stop(&target).await {
+        let stopped = context.control.stop(&target).await;
+        closed = stopped.is_ok();
+        if let Err(error) = stopped {
             tracing::info!(stream.name = stream.identity.name, pod.name = pod.name, %error, "pod did not stop");
         }
         let uid = &stream.identity.uid;
-        context
-            .memory
-            .update(uid, |stream| stream.stopped.insert(pod.uid.clone()));
+        context.memory.update(uid, |stream| {
+            stream.stopped.insert(pod.uid.clone());
+            if closed {
+                stream.closed.insert(pod.uid.clone());
+            }
+        });
     }
     if *delete {
         // A pod of another uid under this name is none that was meant.
         let _ = context.cluster.delete_pod(pod).await?;
     }
-    Ok(())
+    Ok(closed)
 }
 
 /// Whether the stream as it is now, not as the watch has seen it, names this pod.
@@ -254,9 +285,10 @@ enum Collected {
 /// One step of the fence. A store that fails is a reason to wait, never an error of the stream.
 async fn step(
     context: &Context,
-    stream: &StreamFacts,
+    observed: &Observed,
     collect: &Collect,
 ) -> Result<Collected, Error> {
+    let stream = &observed.stream;
     let uid = &stream.identity.uid;
     if let Some(decision) = collect.decision() {
         context.metrics.decided(decision);
@@ -283,7 +315,7 @@ async fn step(
             Ok(waits(opened.map(|()| stream.idle.timeout)))
         }
         Collect::Seal => match context.presence.seal(uid).await {
-            Ok(true) => remove(context, stream).await,
+            Ok(true) => remove(context, observed).await,
             // A viewer came back.
             Ok(false) => Ok(Collected::Waits(Some(AT_ONCE))),
             Err(error) => Ok(waits(Err(error))),
@@ -298,7 +330,8 @@ async fn step(
 }
 
 /// Removes a sealed stream, unless anybody has changed it since it was observed: a wake-up always does.
-async fn remove(context: &Context, stream: &StreamFacts) -> Result<Collected, Error> {
+async fn remove(context: &Context, observed: &Observed) -> Result<Collected, Error> {
+    let stream = &observed.stream;
     let removal = match stream.idle.when_idle {
         WhenIdle::Delete => context.cluster.delete_stream(stream).await?,
         WhenIdle::ScaleToZero => context.cluster.scale_to_zero(stream).await?,
@@ -306,9 +339,9 @@ async fn remove(context: &Context, stream: &StreamFacts) -> Result<Collected, Er
     };
     context.metrics.collected(removal == Removal::Done);
     if removal == Removal::Done {
-        context
-            .events
-            .collected(&stream.object, stream.idle.timeout);
+        let timeout = stream.idle.timeout;
+        let gives_way = observed.is_waited_for;
+        context.events.collected(&stream.object, timeout, gives_way);
         return Ok(Collected::Removed);
     }
     let opened = context.presence.open(&stream.identity.uid).await;

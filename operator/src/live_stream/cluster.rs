@@ -4,7 +4,8 @@
 use std::future::Future;
 use std::time::Duration;
 
-use api::{LiveStream, LiveStreamStatus};
+use api::provider::ProviderStatus;
+use api::{LiveStream, LiveStreamStatus, Provider};
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Client, ResourceExt};
@@ -25,6 +26,7 @@ pub(crate) const MANAGER: &str = "headend-operator";
 pub(crate) struct Cluster {
     namespace: String,
     streams: Api<LiveStream>,
+    providers: Api<Provider>,
     pods: Api<Pod>,
     events: Api<Event>,
     metrics: Metrics,
@@ -44,6 +46,7 @@ impl Cluster {
         Self {
             namespace: namespace.to_owned(),
             streams: Api::namespaced(client.clone(), namespace),
+            providers: Api::namespaced(client.clone(), namespace),
             pods: Api::namespaced(client.clone(), namespace),
             events: Api::namespaced(client.clone(), namespace),
             metrics,
@@ -96,6 +99,44 @@ impl Cluster {
             .await;
         match written {
             Ok(stream) => Ok(Some(stream)),
+            Err(error) if error.is_conflict() || error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A Provider, whatever the watch has seen.
+    pub(crate) async fn provider(&self, name: &str) -> Result<Option<Provider>, Error> {
+        let read = self.providers.get_opt(name);
+        self.within("read the Provider", name, read).await
+    }
+
+    /// Writes the status of the very version of the Provider that was looked at; `None` when that is not the current one.
+    pub(crate) async fn write_provider_status(
+        &self,
+        provider: &Provider,
+        status: &ProviderStatus,
+    ) -> Result<Option<Provider>, Error> {
+        let name = provider.name_any();
+        self.metrics.wrote("patch", "providers/status");
+        let mut status = json!(status);
+        // An empty list is left out of what is written, and would be left as it was.
+        if status["slots"].is_null() {
+            status["slots"] = json!([]);
+        }
+        let patch = Patch::Merge(json!({
+            "metadata": {"resourceVersion": provider.resource_version(), "uid": provider.uid()},
+            "status": status,
+        }));
+        let parameters = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let write = self.providers.patch_status(&name, &parameters, &patch);
+        let written = self
+            .within("write the status of the Provider", &name, write)
+            .await;
+        match written {
+            Ok(provider) => Ok(Some(provider)),
             Err(error) if error.is_conflict() || error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }

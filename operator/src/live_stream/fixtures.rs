@@ -21,6 +21,7 @@ use super::plan::plan;
 use super::pod::Fleet;
 use super::pods::{PodFacts, PodState};
 use crate::class::{ClassState, effective, idle_rule};
+use crate::provider::Providers;
 use crate::settings::TranscoderSettings;
 
 pub(crate) const NAME: &str = "news-one";
@@ -99,7 +100,9 @@ pub(crate) fn observed() -> Observed {
             idle: idle_rule(&spec(), &class),
             status: LiveStreamStatus::default(),
         },
-        effective: effective(&spec(), &class),
+        effective: effective(&spec(), &class, &Providers::new()),
+        accounts: BTreeMap::new(),
+        is_waited_for: false,
         pods: Vec::new(),
         polled: Polled::default(),
         blind: false,
@@ -137,6 +140,7 @@ pub(crate) fn pod(attempt: i32) -> PodFacts {
         owner_uid: Some(UID.to_owned()),
         attempt,
         order_hash: None,
+        provider: None,
         terminating: false,
         address: Some("10.0.0.7".parse().unwrap()),
         state: PodState::Running,

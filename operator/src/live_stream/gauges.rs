@@ -4,19 +4,21 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
-use api::LiveStreamStatus;
 use api::condition::{ConditionStatus, ConditionType, Reason};
 use api::live_stream::Phase;
+use api::{LiveStreamStatus, Provider};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
 use kube::runtime::reflector::Store;
 use prometheus_client::registry::Registry;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as NotKnown;
 
+use super::providers::{ProviderIndex, slots_of};
 use super::{Context, Guarded};
-use crate::metrics::Counted;
+use crate::metrics::{Connections, Counted};
 
 /// What a name is called that this version does not know.
 const OTHER: &str = "Other";
@@ -55,6 +57,19 @@ pub(super) fn register(registry: &mut Registry, streams: &Store<Guarded>, contex
         ["after"],
         move || backing_off(&of_context),
     ));
+    let providers = context.providers.clone();
+    registry.register_collector(Connections::new(move || connections(&providers)));
+}
+
+/// By Provider, what streams have of its connections and what there is.
+fn connections(providers: &ProviderIndex) -> Vec<(String, &'static str, u64)> {
+    let of = |provider: Arc<Provider>| {
+        let used = u64::try_from(slots_of(&provider).len()).unwrap_or(u64::MAX);
+        let limit = u64::try_from(provider.spec.maximum_connections).unwrap_or(0);
+        let name = provider.name_any();
+        [(name.clone(), "used", used), (name, "limit", limit)]
+    };
+    providers.all().into_iter().flat_map(of).collect()
 }
 
 type Rows<const N: usize> = Vec<([&'static str; N], u64)>;

@@ -20,6 +20,8 @@ pub(crate) struct Recollection {
     pub(crate) finish: Option<Finish>,
     /// Uids of pods that were told to stop.
     pub(crate) stopped: BTreeSet<String>,
+    /// Uids of pods that have said, when told to finish or to stop, that their source is closed.
+    pub(crate) closed: BTreeSet<String>,
     /// When its pod was last named, more exactly than the status can say.
     pub(crate) named: Option<Timestamp>,
     /// When its status was last written.

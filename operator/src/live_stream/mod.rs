@@ -1,11 +1,13 @@
 //! LiveStreams: observe → plan → apply → report, and what triggers it. Only `plan` decides, only `apply` and `report` write.
 //! Nothing here remembers anything that a restart must not lose.
 
+mod accounts;
 mod apply;
 mod backoff;
 mod classes;
 mod cluster;
 mod collect;
+mod connections;
 mod control;
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -18,7 +20,9 @@ mod plan;
 pub(crate) mod pod;
 mod pods;
 mod poller;
+mod providers;
 mod report;
+mod slots;
 mod takeover;
 mod watches;
 
@@ -43,6 +47,7 @@ use self::memory::Memory;
 use self::pod::Fleet;
 use self::pods::PodIndex;
 use self::poller::Polls;
+use self::providers::ProviderIndex;
 use crate::events::Events;
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
@@ -62,6 +67,8 @@ pub(crate) struct Context {
     pub(crate) presence: Arc<dyn Presence>,
     pub(crate) pods: PodIndex,
     pub(crate) classes: Classes,
+    pub(crate) providers: ProviderIndex,
+    pub(crate) triggers: Triggers,
     pub(crate) polls: Polls,
     pub(crate) memory: Memory,
     pub(crate) events: Events,
@@ -85,11 +92,13 @@ impl Context {
         let control = Control::new()?;
         Ok(Self {
             cluster: Cluster::new(client, namespace, metrics.clone()),
-            polls: Polls::new(control.clone(), triggers, metrics.clone()),
+            polls: Polls::new(control.clone(), triggers.clone(), metrics.clone()),
             control,
             presence,
             pods: PodIndex::default(),
             classes: Classes::default(),
+            providers: ProviderIndex::default(),
+            triggers,
             memory: Memory::default(),
             events,
             metrics,

@@ -13,6 +13,7 @@ use presence::{Fence, PresenceError};
 
 use super::cluster::Cluster;
 use super::collect::{PresenceFacts, PresenceView};
+use super::connections;
 use super::control::Target;
 use super::observed::{
     MOUNTS_SUSPECT_AFTER, Observed, Polled, StreamFacts, UNREACHABLE_AFTER, age,
@@ -28,6 +29,7 @@ const RESYNC: Duration = Duration::from_secs(300);
 /// Observes a stream.
 pub(crate) async fn observe(context: &Context, stream: &LiveStream) -> Result<Observed, Error> {
     let class = context.classes.state(&stream.spec.class_name);
+    let named_providers = connections::named(&context.providers, &stream.spec);
     let stream_facts = facts(stream, class::idle_rule(&stream.spec, &class))?;
     let uid = &stream_facts.identity.uid;
     let pods = pods(context, &stream_facts).await?;
@@ -38,7 +40,9 @@ pub(crate) async fn observe(context: &Context, stream: &LiveStream) -> Result<Ob
     };
     let polled = polled(context, &stream_facts, named);
     Ok(Observed {
-        effective: class::effective(&stream.spec, &class),
+        effective: class::effective(&stream.spec, &class, &named_providers),
+        accounts: connections::accounts(&context.providers, &named_providers, uid),
+        is_waited_for: context.providers.is_waited_for(uid),
         // It looks at every pod, so it is asked only where something follows from it.
         blind: polled.unreachable_for >= UNREACHABLE_AFTER && context.polls.is_blind(),
         polled,

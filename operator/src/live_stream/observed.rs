@@ -1,11 +1,13 @@
 //! What a plan is made from, as plain data. Reads nothing and decides nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::LiveStreamStatus;
 use api::control::JobStatus;
 use api::job::StreamIdentity;
+use api::provider::ProviderSlot;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
@@ -28,6 +30,10 @@ pub(crate) struct Observed {
     pub(crate) stream: StreamFacts,
     /// How it runs, or why it cannot.
     pub(crate) effective: Result<Effective, Refusal>,
+    /// The accounts that it has, or may have, connections of.
+    pub(crate) accounts: BTreeMap<String, Account>,
+    /// Another stream waits for a connection of an account that this one has one of.
+    pub(crate) is_waited_for: bool,
     /// The transcoder pods labelled for it, and the one its status names.
     pub(crate) pods: Vec<PodFacts>,
     /// What the named pod says of itself.
@@ -45,6 +51,15 @@ pub(crate) struct Observed {
     pub(crate) fleet: Arc<Fleet>,
     /// When to look again without any reason.
     pub(crate) resync: Duration,
+}
+
+/// An account at a provider.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Account {
+    /// Connections that it allows.
+    pub(crate) limit: usize,
+    /// Who has them.
+    pub(crate) slots: Vec<ProviderSlot>,
 }
 
 /// The LiveStream.

@@ -1,15 +1,19 @@
-//! Clears up after LiveStreams that are gone: their pods are told to stop, so that they do not linger until their grace ends,
-//! and what presence and memory hold of them is dropped. Kubernetes itself removes the pods; nothing depends on this running.
+//! Clears up after LiveStreams that are gone: their pods are told to stop, so that they do not linger until their grace ends, their
+//! connections of providers are given back, and what presence and memory hold of them is dropped. Kubernetes itself
+//! removes the pods; nothing but these connections depends on this running.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::job::StreamIdentity;
 use kube::ResourceExt;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::connections;
 use super::control::Target;
+use super::memory::Recollection;
 use super::pods::{Belongs, PodFacts};
 use super::{Context, Error, Guarded, watches};
 
@@ -36,7 +40,10 @@ impl Gone {
 pub(super) async fn run(
     context: Arc<Context>,
     streams: Store<Guarded>,
-    mut gone: mpsc::UnboundedReceiver<Gone>,
+    (mut gone, mut left): (
+        mpsc::UnboundedReceiver<Gone>,
+        mpsc::UnboundedReceiver<Belongs>,
+    ),
     synced: Vec<watch::Receiver<bool>>,
 ) {
     watches::all(synced).await;
@@ -51,6 +58,11 @@ pub(super) async fn run(
                 Some(_) => {}
                 None => return,
             },
+            belongs = left.recv() => match belongs {
+                Some(belongs) if leadership.leads() => look(&context, &streams, belongs).await,
+                Some(_) => {}
+                None => return,
+            },
             leads = leadership.changed() => if leads {
                 compare_all(&context, &streams).await;
             },
@@ -60,19 +72,30 @@ pub(super) async fn run(
 }
 
 async fn compare_all(context: &Context, streams: &Store<Guarded>) {
-    for belongs in context.pods.streams() {
-        match is_gone(context, streams, &belongs).await {
-            Ok(true) => {
-                let gone = Gone {
-                    name: belongs.stream,
-                    uid: belongs.stream_uid,
-                };
-                clear(context, &gone).await;
-            }
-            Ok(false) => {}
-            Err(error) => {
-                tracing::warn!(stream.name = belongs.stream, %error, "failed to look for a LiveStream");
-            }
+    let of_pods = context.pods.streams().into_iter();
+    let of_connections = context.providers.holders().into_iter();
+    let of_connections = of_connections.map(|holder| Belongs {
+        stream: holder.stream,
+        stream_uid: holder.stream_uid,
+    });
+    for belongs in of_pods.chain(of_connections) {
+        look(context, streams, belongs).await;
+    }
+}
+
+/// Clears up after a stream if it is gone.
+async fn look(context: &Context, streams: &Store<Guarded>, belongs: Belongs) {
+    match is_gone(context, streams, &belongs).await {
+        Ok(true) => {
+            let gone = Gone {
+                name: belongs.stream,
+                uid: belongs.stream_uid,
+            };
+            clear(context, &gone).await;
+        }
+        Ok(false) => {}
+        Err(error) => {
+            tracing::warn!(stream.name = belongs.stream, %error, "failed to look for a LiveStream");
         }
     }
 }
@@ -95,10 +118,22 @@ async fn is_gone(
 
 async fn clear(context: &Context, stream: &Gone) {
     context.polls.leave(&stream.uid);
-    for pod in context.pods.of_stream(&stream.uid) {
-        if let Err(error) = end(context, stream, &pod).await {
+    let pods = context.pods.of_stream(&stream.uid);
+    for pod in &pods {
+        if let Err(error) = end(context, stream, pod).await {
             tracing::warn!(stream.name = stream.name, pod.name = pod.name, %error, "failed to end a pod without a LiveStream");
         }
+    }
+    let identity = StreamIdentity {
+        namespace: context.cluster.namespace().to_owned(),
+        name: stream.name.clone(),
+        uid: stream.uid.clone(),
+    };
+    connections::wait(context, &identity, &[]);
+    let closed = context.memory.recall(&stream.uid).closed;
+    let released = connections::release_gone(context, &identity, &pods, &closed).await;
+    if let Err(error) = released {
+        tracing::warn!(stream.name = stream.name, %error, "failed to give back the connections of a LiveStream that is gone");
     }
     if let Err(error) = context.presence.forget(&stream.uid).await {
         // What the store keeps of it outlives its time at most.
@@ -125,8 +160,17 @@ async fn end(context: &Context, stream: &Gone, pod: &PodFacts) -> Result<(), Err
             attempt: pod.attempt,
             endpoint,
         };
-        if let Err(error) = context.control.stop(&target).await {
-            tracing::info!(stream.name = stream.name, pod.name = pod.name, %error, "pod did not stop");
+        match context.control.stop(&target).await {
+            Ok(()) => {
+                let told = |stream: &mut Recollection| {
+                    stream.stopped.insert(pod.uid.clone());
+                    stream.closed.insert(pod.uid.clone());
+                };
+                context.memory.update(&stream.uid, told);
+            }
+            Err(error) => {
+                tracing::info!(stream.name = stream.name, pod.name = pod.name, %error, "pod did not stop");
+            }
         }
     }
     if !pod.terminating {

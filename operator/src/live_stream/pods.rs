@@ -28,6 +28,8 @@ pub(crate) struct PodFacts {
     pub(crate) attempt: i32,
     /// What it was made from, as [`super::pod::hash`] says; `None` when another version made it.
     pub(crate) order_hash: Option<String>,
+    /// The Provider of whose connections it has one.
+    pub(crate) provider: Option<String>,
     /// It has been deleted and is ending.
     pub(crate) terminating: bool,
     pub(crate) address: Option<IpAddr>,
@@ -71,6 +73,7 @@ impl PodFacts {
                 .map(|owner| owner.uid.clone()),
             attempt: label(names::LABEL_ATTEMPT)?.parse().ok()?,
             order_hash: pod.annotations().get(names::ANNOTATION_ORDER_HASH).cloned(),
+            provider: pod.annotations().get(names::ANNOTATION_PROVIDER).cloned(),
             terminating: pod.metadata.deletion_timestamp.is_some(),
             address: address.and_then(|address| address.parse().ok()),
             state: state(pod),
@@ -407,6 +410,7 @@ mod tests {
                 owner_uid: Some(UID.to_owned()),
                 attempt: 2,
                 order_hash: None,
+                provider: None,
                 terminating: false,
                 address: Some("10.1.2.3".parse().unwrap()),
                 state: PodState::Running,

@@ -15,6 +15,7 @@ pub(super) async fn run(context: Arc<Context>, streams: Store<Guarded>, triggers
         // Somebody else has gone on, or goes on from here: what is known of pods and attempts is not the last word any more.
         context.polls.clear();
         context.memory.clear();
+        context.providers.forget_waiting();
         if leads {
             for stream in streams.state() {
                 triggers.send(&stream.name_any());

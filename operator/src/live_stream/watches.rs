@@ -1,4 +1,4 @@
-//! The three watches behind the controller (LiveStreams, StreamClasses, pods), and everything of this module that runs.
+//! The four watches behind the controller (LiveStreams, StreamClasses, Providers, pods), and everything of this module that runs.
 //! Objects are trimmed before they are kept; no watch ends on an error, and none retries hot.
 
 use std::sync::Arc;
@@ -21,14 +21,16 @@ use tokio_util::sync::CancellationToken;
 use super::classes::{Concerns, GuardedClass};
 use super::gauges;
 use super::orphans::{self, Gone};
-use super::takeover;
-use super::{Context, Guarded, Triggers, control_streams};
+use super::pods::Belongs;
+use super::providers::{GuardedProvider, News};
+use super::{Context, Guarded, Triggers, accounts, control_streams, takeover};
 
 /// What the process is ready for once each is complete.
-pub(crate) const WATCHES: [&str; 3] = [
+pub(crate) const WATCHES: [&str; 4] = [
     "watch of livestreams",
     "watch of pods",
     "watch of streamclasses",
+    "watch of providers",
 ];
 
 /// The LiveStreams: those that change, and all of them.
@@ -61,8 +63,19 @@ pub(crate) fn start(
         readiness: readiness.clone(),
     };
     let (gone, gone_streams) = mpsc::unbounded_channel();
-    let [streams_synced, pods_synced, classes_synced] = [(); 3].map(|()| watch::Sender::new(false));
-    let for_controller = vec![pods_synced.subscribe(), classes_synced.subscribe()];
+    let (left, left_streams) = mpsc::unbounded_channel();
+    let (changed, changed_providers) = mpsc::unbounded_channel();
+    let [
+        streams_synced,
+        pods_synced,
+        classes_synced,
+        providers_synced,
+    ] = [(); 4].map(|()| watch::Sender::new(false));
+    let for_controller = vec![
+        pods_synced.subscribe(),
+        classes_synced.subscribe(),
+        providers_synced.subscribe(),
+    ];
     let mut for_orphans = for_controller.clone();
     for_orphans.push(streams_synced.subscribe());
     let streams = streams(
@@ -73,16 +86,24 @@ pub(crate) fn start(
     );
     gauges::register(registry, &streams.store, context);
     let pods = Api::namespaced(client.clone(), namespace);
-    let pods = listener.clone().watch_pods(pods, pods_synced);
+    let pods = listener.clone().watch_pods(pods, left, pods_synced);
     let classes = Api::namespaced(client.clone(), namespace);
-    let classes = listener.watch_classes(classes, streams.store.clone(), classes_synced);
     let store = streams.store.clone();
-    let orphans = orphans::run(context.clone(), store, gone_streams, for_orphans);
+    let classes = listener
+        .clone()
+        .watch_classes(classes, store.clone(), classes_synced);
+    let providers = Api::namespaced(client.clone(), namespace);
+    let providers = listener.watch_providers(providers, store.clone(), changed, providers_synced);
+    let accounts = accounts::run(context.clone(), changed_providers);
+    let gone = (gone_streams, left_streams);
+    let orphans = orphans::run(context.clone(), store, gone, for_orphans);
     let takeover = takeover::run(context.clone(), streams.store.clone(), triggers);
     let token = tasks.token();
     tasks.spawn("takeover", until(token.clone(), takeover));
     tasks.spawn("watch of pods", until(token.clone(), pods));
     tasks.spawn("watch of streamclasses", until(token.clone(), classes));
+    tasks.spawn("watch of providers", until(token.clone(), providers));
+    tasks.spawn("accounts", until(token.clone(), accounts));
     tasks.spawn("orphans", until(token.clone(), orphans));
     let context = context.clone();
     tasks.spawn("controller", async move {
@@ -155,7 +176,12 @@ fn trim(object: &mut impl ResourceExt) {
 }
 
 impl Listener {
-    async fn watch_pods(self, api: Api<Pod>, synced: watch::Sender<bool>) {
+    async fn watch_pods(
+        self,
+        api: Api<Pod>,
+        left: mpsc::UnboundedSender<Belongs>,
+        synced: watch::Sender<bool>,
+    ) {
         let instance = &self.context.fleet.instance;
         let labels = format!(
             "{LABEL_INSTANCE}={instance},{LABEL_COMPONENT} in ({COMPONENT_TRANSCODER},{COMPONENT_GATEWAY})"
@@ -165,6 +191,13 @@ impl Listener {
         each(events, "pods", |event| {
             for belongs in self.context.pods.take(&event) {
                 self.triggers.send(&belongs.stream);
+                let context = &self.context;
+                // Its stream may be gone, and then nobody else gives its connections back. Nobody listens only while the process ends.
+                if context.pods.of_stream(&belongs.stream_uid).is_empty()
+                    && !context.providers.held_by(&belongs.stream_uid).is_empty()
+                {
+                    let _ = left.send(belongs);
+                }
             }
             if matches!(event, Event::InitDone) {
                 self.readiness.set(WATCHES[1], true);
@@ -195,6 +228,48 @@ impl Listener {
     }
 }
 
+impl Listener {
+    async fn watch_providers(
+        self,
+        api: Api<GuardedProvider>,
+        streams: Store<Guarded>,
+        changed: mpsc::UnboundedSender<String>,
+        synced: watch::Sender<bool>,
+    ) {
+        let events = watcher(api, watcher::Config::default())
+            .default_backoff()
+            .modify(trim);
+        each(events, "providers", |event| {
+            let News {
+                changed: new,
+                woken,
+            } = self.context.providers.take(&event);
+            if !new.is_empty() {
+                let names = |stream: &LiveStream| {
+                    let mut sources = stream.spec.sources.iter();
+                    let mut named = sources.by_ref().filter_map(|one| one.provider.as_ref());
+                    named.any(|channel| new.contains(&channel.name))
+                };
+                for stream in those_that(&streams, names) {
+                    self.triggers.send(&stream);
+                }
+            }
+            for stream in woken {
+                self.triggers.send(&stream);
+            }
+            for provider in new {
+                // Nobody listens only while the process ends.
+                let _ = changed.send(provider);
+            }
+            if matches!(event, Event::InitDone) {
+                self.readiness.set(WATCHES[3], true);
+                synced.send_replace(true);
+            }
+        })
+        .await;
+    }
+}
+
 async fn each<K>(
     events: impl Stream<Item = Result<Event<K>, watcher::Error>>,
     what: &str,
@@ -215,10 +290,14 @@ fn concerned(concerns: &Concerns, streams: &Store<Guarded>) -> Vec<String> {
         Concerns::Class(class) => stream.spec.class_name == *class,
         Concerns::Everybody => true,
     };
-    if *concerns == Concerns::Nobody {
-        return Vec::new();
+    match concerns {
+        Concerns::Nobody => Vec::new(),
+        Concerns::Class(_) | Concerns::Everybody => those_that(streams, of_class),
     }
+}
+
+fn those_that(streams: &Store<Guarded>, are_meant: impl Fn(&LiveStream) -> bool) -> Vec<String> {
     let streams = streams.state().into_iter();
-    let streams = streams.filter(|stream| stream.0.as_ref().is_ok_and(of_class));
+    let streams = streams.filter(|stream| stream.0.as_ref().is_ok_and(&are_meant));
     streams.map(|stream| stream.name_any()).collect()
 }

@@ -253,6 +253,24 @@ impl ApiServer {
             .collect()
     }
 
+    /// What there was after each change, in order: the resource that changed, and everything of the resources that are asked for.
+    pub(crate) fn moments(&self, resources: &[&str]) -> Vec<BTreeMap<Key, Value>> {
+        let state = self.state();
+        let changes = state.objects.history.iter();
+        let changes = changes.filter(|change| resources.contains(&change.resource.as_str()));
+        let mut objects = BTreeMap::new();
+        let moments = changes.map(|change| {
+            let name = change.object["metadata"]["name"].as_str().unwrap();
+            let key = (change.resource.clone(), name.to_owned());
+            match change.kind {
+                "DELETED" => objects.remove(&key),
+                _ => objects.insert(key, change.object.clone()),
+            };
+            objects.clone()
+        });
+        moments.collect()
+    }
+
     /// What is told each time something changes.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()

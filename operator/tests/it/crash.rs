@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::api_server::Objects;
+use crate::slots::never_without_a_slot;
 use crate::world::{SOON, World, pods, runs, status, wanted};
 
 /// More writes than any of these ways has.
 const MOST: usize = 12;
 
 /// Walks a way with the operator lost after each of its writes in turn.
-async fn at_every_write(begin: impl Fn(&World), end: impl Fn(&Objects) -> bool + Copy) {
+pub(crate) async fn at_every_write(begin: impl Fn(&World), end: impl Fn(&Objects) -> bool + Copy) {
     for lost_after in 1..=MOST {
         let world = World::new();
         begin(&world);
@@ -31,6 +32,7 @@ async fn at_every_write(begin: impl Fn(&World), end: impl Fn(&Objects) -> bool +
             .await;
         operator.stop().await.unwrap();
         never_two(&world);
+        never_without_a_slot(&world);
         if ended {
             assert!(lost_after > 2, "the way has more writes than that");
             return;

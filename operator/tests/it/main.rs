@@ -12,6 +12,7 @@ mod kept;
 mod leader;
 mod life;
 mod metrics;
+mod slots;
 mod sweep;
 mod uninstall;
 mod world;

@@ -147,6 +147,16 @@ impl World {
         self.until(&format!("{identity} leads"), met).await;
     }
 
+    /// A Provider, `panel`, that allows so many connections.
+    pub(crate) fn provider(&self, maximum_connections: i32) {
+        let spec = json!({
+            "type": "Xtream", "url": "http://panel.example", "secretName": "headend-source-panel",
+            "maximumConnections": maximum_connections,
+        });
+        let provider = json!({"metadata": {"name": "panel", "generation": 1}, "spec": spec});
+        self.api.with(|objects| objects.put("providers", provider));
+    }
+
     pub(crate) fn create(&self, name: &str, spec: &Value) {
         let spec = merged(
             &json!({"className": "default", "sources": [{"url": "http://source.example/one.ts"}]}),

@@ -8,8 +8,9 @@ use api::control::JobPhase;
 use api::live_stream::PodIntent;
 use k8s_openapi::jiff::Timestamp;
 
+use super::grants::{self, Grant};
 use super::order;
-use crate::class::Refusal;
+use crate::class::{Effective, Refusal};
 use crate::live_stream::backoff::{Failure, Failures};
 use crate::live_stream::observed::{Observed, UNREACHABLE_AFTER, age};
 use crate::live_stream::pods::{PodFacts, PodState};
@@ -23,10 +24,16 @@ pub(super) enum Course {
     Refused(Refusal),
     /// The named pod is on its way out: it is asked for its last numbers first.
     Finish(PodFacts),
-    /// A new pod is named and created.
-    Start { attempt: i32, cause: Cause },
-    /// The named pod was never created.
-    Create,
+    /// A new pod is named, and created if its connection is granted.
+    Start {
+        attempt: i32,
+        cause: Cause,
+        grant: Grant,
+    },
+    /// The named pod was never created: it is, with a connection of this Provider.
+    Create(Option<String>),
+    /// The named pod is not created yet.
+    Wait(String),
     /// The named pod failed; the next one waits.
     BackOff,
     /// The named pod failed, and a person wants it left as it is.
@@ -50,6 +57,8 @@ pub(super) enum Cause {
     Wanted,
     /// The pod before it failed.
     Failed,
+    /// The pod before it gave its sources up.
+    SourcesFailed,
     /// The pod before it is being deleted.
     HandOver,
     /// The pod before it has nothing to play yet, and was made from what has been changed since.
@@ -79,8 +88,10 @@ pub(super) fn decide(observed: &Observed, now: Timestamp) -> Decision {
         return after_failure(observed, intent, failure, now);
     }
     without_failure(match named {
-        None if observed.effective.is_ok() => Course::Create,
-        None => start(observed, Cause::Wanted),
+        None => match &observed.effective {
+            Ok(effective) => create(observed, effective, intent.attempt),
+            Err(refusal) => Course::Refused(refusal.clone()),
+        },
         Some(pod) if observed.stream.hold.is_some() => Course::Keep(pod.clone()),
         Some(pod) if pod.terminating => hand_over(observed, pod),
         Some(pod) if plays_nothing(observed, pod) && is_outdated(observed, pod) => {
@@ -103,12 +114,28 @@ fn rest(observed: &Observed) -> Option<Rest> {
 fn start(observed: &Observed, cause: Cause) -> Course {
     let status = &observed.stream.status;
     let named = status.pod.as_ref().map_or(0, |intent| intent.attempt);
-    match &observed.effective {
-        Err(refusal) => Course::Refused(refusal.clone()),
-        Ok(_) => Course::Start {
-            attempt: status.last_attempt.max(named).saturating_add(1),
+    let effective = match &observed.effective {
+        Err(refusal) => return Course::Refused(refusal.clone()),
+        Ok(effective) => effective,
+    };
+    let attempt = status.last_attempt.max(named).saturating_add(1);
+    match grants::choose(observed, effective, attempt, cause == Cause::SourcesFailed) {
+        Grant::Refused(refusal) => Course::Refused(refusal),
+        grant => Course::Start {
+            attempt,
             cause,
+            grant,
         },
+    }
+}
+
+fn create(observed: &Observed, effective: &Effective, attempt: i32) -> Course {
+    match grants::choose(observed, effective, attempt, false) {
+        Grant::Now(provider) => Course::Create(provider),
+        Grant::AfterOwn { provider, attempt } => Course::Wait(format!(
+            "attempt {attempt} of the stream is closing the connection of Provider {provider} that the next one needs"
+        )),
+        Grant::Refused(refusal) => Course::Refused(refusal),
     }
 }
 
@@ -133,10 +160,14 @@ fn after_failure(
     let failures = Failures::counting(before, intent.attempt, failure, live_for, now);
     let named = observed.pods.iter().find(|pod| pod.name == intent.name);
     let has_changed = named.is_some_and(|pod| is_outdated(observed, pod));
+    let cause = match failures.last.reason {
+        Reason::TranscoderFailed => Cause::SourcesFailed,
+        _ => Cause::Failed,
+    };
     let course = if observed.stream.hold.is_some() {
         Course::Held
     } else if has_changed || failures.left(now).is_zero() {
-        start(observed, Cause::Failed)
+        start(observed, cause)
     } else {
         Course::BackOff
     };
@@ -151,7 +182,8 @@ fn is_outdated(observed: &Observed, pod: &PodFacts) -> bool {
     let (Ok(effective), Some(hash)) = (&observed.effective, &pod.order_hash) else {
         return false;
     };
-    *hash != super::pod::hash(&observed.fleet, &order(observed, effective, pod.attempt))
+    let effective = effective.granted(pod.provider.as_deref());
+    *hash != super::pod::hash(&observed.fleet, &order(observed, &effective, pod.attempt))
 }
 
 /// Whether nobody loses anything when the pod goes: it does not run yet, or says that it has published nothing.

@@ -97,7 +97,7 @@ impl Case<'_> {
                     intent.endpoint = endpoint;
                 }
             }
-            Course::Refused(_) | Course::Create | Course::Finish(_) => {}
+            Course::Refused(_) | Course::Create(_) | Course::Wait(_) | Course::Finish(_) => {}
         }
         let runs = matches!(self.course, Course::Keep(pod) if pod.endpoint().is_some());
         status.replicas = i32::from(runs);

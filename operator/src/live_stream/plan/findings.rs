@@ -36,11 +36,12 @@ impl Case<'_> {
                 refusal.reason,
                 refusal.message.clone(),
             ),
-            Course::Start { .. } | Course::Create | Course::Finish(_) => (
+            Course::Start { .. } | Course::Create(_) | Course::Finish(_) => (
                 ConditionStatus::False,
                 Reason::PodPending,
                 "the pod is being started".to_owned(),
             ),
+            Course::Wait(message) => (ConditionStatus::False, Reason::PodPending, message.clone()),
             Course::BackOff => (ConditionStatus::False, Reason::PodFailed, self.waiting()),
             Course::Held => (
                 ConditionStatus::False,
@@ -100,9 +101,11 @@ impl Case<'_> {
                 refusal.reason,
                 refusal.message.clone(),
             ),
-            Course::BackOff | Course::Start { .. } | Course::Create | Course::Finish(_) => {
-                self.not_yet(fresh)
-            }
+            Course::BackOff
+            | Course::Start { .. }
+            | Course::Create(_)
+            | Course::Wait(_)
+            | Course::Finish(_) => self.not_yet(fresh),
             Course::Held => {
                 let (status, reason, message) = self.not_yet(fresh);
                 (status, reason, not_replaced(&message))

@@ -4,6 +4,7 @@
 mod course;
 mod describe;
 mod findings;
+mod grants;
 mod phase;
 
 use std::time::Duration;
@@ -15,6 +16,8 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 
 use self::course::{Cause, Course, Decision, Rest};
+use self::grants::Grant;
+pub(crate) use self::grants::{Claiming, Released};
 use super::backoff::Failures;
 use super::collect::{self, Collect, PresenceView, Spared};
 use super::observed::{MOUNTS_SUSPECT_AFTER, Observed, UNREACHABLE_AFTER, age};
@@ -27,6 +30,12 @@ const VIEWERS_RECHECK: Duration = Duration::from_secs(60);
 /// How soon the first viewer of a stream that runs is looked for: a read of the presence store, and two flushes of a gateway.
 const FIRST_VIEWER_RECHECK: Duration = Duration::from_secs(10);
 
+/// How long nobody must have asked for a stream that nobody watches before it gives its connection up to one that waits for it: longer
+/// than a gateway holds a request of somebody who is not counted yet.
+const YIELD_AFTER: Duration = Duration::from_secs(10);
+/// How soon a stream whose connection another one waits for is looked at again: one flush of a gateway.
+const WAITED_FOR_RECHECK: Duration = Duration::from_secs(5);
+
 /// What is to be done, one field per object. Applied by `apply`, told by `report`.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -36,6 +45,12 @@ pub(crate) struct Plan {
     pub(crate) names_pod: bool,
     /// Pods that go.
     pub(crate) dismiss: Vec<Dismissal>,
+    /// The connection that is entered before the pod is created.
+    pub(crate) claim: Option<Claiming>,
+    /// Connections that are given back.
+    pub(crate) release: Released,
+    /// Providers of which a connection is waited for.
+    pub(crate) waits_for: Vec<String>,
     /// The pod to create.
     pub(crate) create: Option<Box<Pod>>,
     /// The next step of the collection.
@@ -69,9 +84,13 @@ pub(crate) fn plan(observed: &Observed, now: Timestamp) -> Plan {
         Course::Finish(pod) => Some(pod.clone()),
         _ => None,
     };
+    let claim = grants::claiming(observed, &course);
     Plan {
         finish,
         names_pod: matches!(course, Course::Start { .. }),
+        release: grants::released(observed, &course, claim.as_ref()),
+        waits_for: grants::waits_for(observed, &course),
+        claim,
         dismiss: dismissals(observed, &course),
         create: create(observed, &course, &status),
         requeue: requeue(observed, &course, failures.as_ref(), &collect, now),
@@ -87,27 +106,26 @@ fn collection(observed: &Observed, course: &Course, now: Timestamp) -> Collect {
     if stream.idle.when_idle == WhenIdle::KeepRunning {
         return Collect::Nothing;
     }
+    let timeout = match yields(observed) {
+        true => stream.idle.timeout.min(YIELD_AFTER),
+        false => stream.idle.timeout,
+    };
     match course {
         Course::Start {
             cause: Cause::Wanted,
             ..
         } => Collect::Open,
-        Course::Rest(_) | Course::Start { .. } | Course::Create | Course::Finish(_) => {
+        Course::Rest(_) | Course::Start { .. } | Course::Create(_) | Course::Finish(_) => {
             Collect::Nothing
         }
-        Course::Refused(_) | Course::BackOff | Course::Held | Course::Keep(_) => {
+        Course::Refused(_) | Course::Wait(_) | Course::BackOff | Course::Held | Course::Keep(_) => {
             if let Some(spared) = spared(observed) {
                 return collect::spare(&observed.presence, spared);
             }
             let began = stream.status.started_time.as_ref();
             let began = began.map_or(stream.created, |time| time.0);
             let run_age = age(began, now);
-            collect::decide(
-                &observed.presence,
-                stream.idle.timeout,
-                run_age,
-                &observed.gateways,
-            )
+            collect::decide(&observed.presence, timeout, run_age, &observed.gateways)
         }
     }
 }
@@ -119,6 +137,19 @@ fn spared(observed: &Observed) -> Option<Spared> {
         (None, false) => Some(Spared::Off),
         (None, true) => None,
     }
+}
+
+/// Whether it is one that gives way to a stream that waits for its connection, once nobody watches it.
+fn may_yield(observed: &Observed) -> bool {
+    use api::live_stream::WhenIdle;
+    let is_kept = observed.stream.idle.when_idle == WhenIdle::KeepRunning;
+    observed.is_waited_for && !is_kept && spared(observed).is_none()
+}
+
+fn yields(observed: &Observed) -> bool {
+    let unwatched =
+        matches!(&observed.presence, PresenceView::Known(facts) if facts.stream.viewers == 0);
+    may_yield(observed) && unwatched
 }
 
 fn dismissals(observed: &Observed, course: &Course) -> Vec<Dismissal> {
@@ -150,7 +181,11 @@ fn dismissal(
         Course::Rest(_) | Course::Start { .. } => true,
         // What ended by itself is kept until it is replaced, so that its log can be read.
         Course::BackOff => !is_named || !pod.ended(),
-        Course::Create | Course::Held | Course::Keep(_) | Course::Refused(_) => !is_named,
+        Course::Create(_)
+        | Course::Wait(_)
+        | Course::Held
+        | Course::Keep(_)
+        | Course::Refused(_) => !is_named,
         Course::Finish(_) => false,
     };
     goes.then(|| Dismissal {
@@ -167,13 +202,22 @@ fn is_live(observed: &Observed, course: &Course) -> bool {
 }
 
 fn create(observed: &Observed, course: &Course, status: &LiveStreamStatus) -> Option<Box<Pod>> {
-    let wanted = matches!(course, Course::Start { .. } | Course::Create);
-    let (true, Ok(effective), Some(intent)) = (wanted, &observed.effective, &status.pod) else {
+    let provider = match course {
+        Course::Start {
+            grant: Grant::Now(provider),
+            ..
+        }
+        | Course::Create(provider) => provider.as_deref(),
+        _ => return None,
+    };
+    let (Ok(effective), Some(intent)) = (&observed.effective, &status.pod) else {
         return None;
     };
+    let effective = effective.granted(provider);
     let order = Order {
         resume: status.resume.unwrap_or_default(),
-        ..order(observed, effective, intent.attempt)
+        provider,
+        ..order(observed, &effective, intent.attempt)
     };
     Some(Box::new(pod::build(&observed.fleet, &order)))
 }
@@ -184,6 +228,7 @@ fn order<'a>(observed: &Observed, effective: &'a Effective, attempt: i32) -> Ord
         owner: observed.stream.owner.clone(),
         attempt,
         resume: ResumeFloor::default(),
+        provider: None,
         effective,
     }
 }
@@ -201,11 +246,21 @@ fn requeue(
         Course::Rest(Rest::Deleted | Rest::Suspended | Rest::NotWanted)
         | Course::Refused(_)
         | Course::Finish(_)
-        | Course::Start { .. }
+        | Course::Start {
+            grant: Grant::Now(_) | Grant::Refused(_),
+            ..
+        }
+        | Course::Wait(_)
         | Course::Held
-        | Course::Create => None,
+        | Course::Create(_) => None,
+        // Its connection may be closed by now.
+        Course::Start {
+            grant: Grant::AfterOwn { .. },
+            ..
+        } => Some(Duration::ZERO),
     };
-    [of_course, collect.recheck()]
+    let waited_for = may_yield(observed).then_some(WAITED_FOR_RECHECK);
+    [of_course, collect.recheck(), waited_for]
         .into_iter()
         .flatten()
         .fold(observed.resync, Duration::min)

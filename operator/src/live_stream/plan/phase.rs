@@ -42,6 +42,9 @@ pub(super) fn phase(conditions: &[Condition]) -> Phase {
     if somebody_must_act {
         return Phase::Failed;
     }
+    if because(ConditionType::Provisioned, Reason::ProviderSlotsExhausted) {
+        return Phase::Pending;
+    }
     match because(ConditionType::Ready, Reason::WaitingForFirstSegment) {
         true if provisioned => Phase::Starting,
         true => Phase::Pending,
@@ -157,6 +160,12 @@ mod tests {
                 (False, Reason::ReferenceNotFound),
                 Unknown,
                 Phase::Failed,
+            ),
+            (
+                (False, Reason::ProviderSlotsExhausted),
+                (False, Reason::ProviderSlotsExhausted),
+                Unknown,
+                Phase::Pending,
             ),
         ] {
             let source_reason = Reason::Receiving;

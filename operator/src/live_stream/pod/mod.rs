@@ -39,6 +39,8 @@ pub(crate) struct Order<'a> {
     pub(crate) owner: OwnerReference,
     pub(crate) attempt: i32,
     pub(crate) resume: ResumeFloor,
+    /// The Provider of whose connections it gets one.
+    pub(crate) provider: Option<&'a str>,
     pub(crate) effective: &'a Effective,
 }
 
@@ -47,9 +49,7 @@ pub(crate) fn build(fleet: &Fleet, order: &Order<'_>) -> Pod {
     let name = names::pod_name(&order.stream.name, &order.stream.uid, order.attempt);
     Pod {
         metadata: ObjectMeta {
-            annotations: Some(
-                [(names::ANNOTATION_ORDER_HASH.to_owned(), hash(fleet, order))].into(),
-            ),
+            annotations: Some(annotations(fleet, order)),
             labels: Some(labels(fleet, order)),
             namespace: Some(order.stream.namespace.clone()),
             owner_references: Some(vec![order.owner.clone()]),
@@ -77,6 +77,15 @@ fn named(name: &str) -> ObjectMeta {
         name: Some(name.to_owned()),
         ..ObjectMeta::default()
     }
+}
+
+fn annotations(fleet: &Fleet, order: &Order<'_>) -> BTreeMap<String, String> {
+    let hash = (names::ANNOTATION_ORDER_HASH.to_owned(), hash(fleet, order));
+    let provider = order.provider.map(|provider| {
+        let name = names::ANNOTATION_PROVIDER.to_owned();
+        (name, provider.to_owned())
+    });
+    [hash].into_iter().chain(provider).collect()
 }
 
 fn labels(fleet: &Fleet, order: &Order<'_>) -> BTreeMap<String, String> {

@@ -83,10 +83,16 @@ mod tests {
     use super::*;
     use crate::class::{ClassState, effective};
     use crate::live_stream::fixtures;
+    use crate::provider::Providers;
 
     fn of(class: StreamClassSpec) -> (Vec<String>, Vec<String>) {
         let spec: LiveStreamSpec = fixtures::spec();
-        let effective = effective(&spec, &ClassState::Found(Box::new(class))).unwrap();
+        let effective = effective(
+            &spec,
+            &ClassState::Found(Box::new(class)),
+            &Providers::new(),
+        )
+        .unwrap();
         let resources = resources(&effective);
         let flat = |quantities: Option<BTreeMap<String, Quantity>>| {
             let quantities = quantities.into_iter().flatten();

@@ -9,6 +9,7 @@ use api::live_stream::{SecretKeyReference, Source};
 use super::*;
 use crate::class::{ClassState, effective};
 use crate::live_stream::fixtures;
+use crate::provider::Providers;
 
 fn order(effective: &Effective) -> Order<'_> {
     Order {
@@ -26,6 +27,7 @@ fn order(effective: &Effective) -> Order<'_> {
             media_sequence: 1_790_000_000,
             discontinuity_sequence: 2,
         },
+        provider: None,
         effective,
     }
 }
@@ -41,7 +43,7 @@ fn with_secrets() -> Effective {
         headers_secret_ref: Some(key("headend-source-headers", "lines")),
         ..Source::default()
     });
-    effective(&spec, &ClassState::Found(Box::default())).unwrap()
+    effective(&spec, &ClassState::Found(Box::default()), &Providers::new()).unwrap()
 }
 
 #[test]
@@ -75,7 +77,7 @@ fn the_transcoder_can_read_the_job_it_is_given() {
 #[test]
 fn a_pod_without_secrets_has_no_volume_for_them() {
     let spec = fixtures::spec();
-    let effective = effective(&spec, &ClassState::Missing).unwrap();
+    let effective = effective(&spec, &ClassState::Missing, &Providers::new()).unwrap();
     let spec = build(&fixtures::fleet(), &order(&effective)).spec.unwrap();
     let volumes: Vec<_> = spec.volumes.unwrap().into_iter().map(|v| v.name).collect();
     assert_eq!(volumes, ["output", "scratch"]);
@@ -87,7 +89,7 @@ fn a_pod_without_secrets_has_no_volume_for_them() {
 fn dollars_in_an_address_survive_the_kubelet() {
     let mut spec = fixtures::spec();
     spec.sources[0].url = Some("http://source.example/$(HEADEND_LOG)/$$".to_owned());
-    let effective = effective(&spec, &ClassState::Missing).unwrap();
+    let effective = effective(&spec, &ClassState::Missing, &Providers::new()).unwrap();
     let pod = build(&fixtures::fleet(), &order(&effective));
     let container = &pod.spec.unwrap().containers[0];
     let document = container.env.as_ref().unwrap()[0].value.as_ref().unwrap();

@@ -79,7 +79,7 @@ fn sources(files: &[SecretFile]) -> Volume {
                 path: file.path.clone(),
                 ..KeyToPath::default()
             }]),
-            optional: None,
+            optional: file.optional.then_some(true),
         }),
         ..VolumeProjection::default()
     };

@@ -1,0 +1,429 @@
+//! Connections of providers: who gets one, who waits, who gives way, and that never a pod is created without one.
+
+use api::live_stream::{ProviderChannel, Source};
+use api::provider::ProviderSlot;
+use serde_json::json;
+
+use super::*;
+use crate::class::{ClassState, effective};
+use crate::live_stream::fixtures::{self, UID};
+use crate::live_stream::observed::Account;
+use crate::provider::Providers;
+
+fn channel(provider: &str) -> Source {
+    Source {
+        provider: Some(ProviderChannel {
+            name: provider.to_owned(),
+            channel: "101".to_owned(),
+        }),
+        ..Source::default()
+    }
+}
+
+fn address() -> Source {
+    Source {
+        url: Some("http://source.example/one.ts".to_owned()),
+        ..Source::default()
+    }
+}
+
+/// `me1 b1`: `me` is the stream that is planned.
+fn slots(text: &str) -> Vec<ProviderSlot> {
+    let words = text.split_whitespace();
+    let slots = words.map(|word| {
+        let (stream, attempt) = word.split_at(word.len() - 1);
+        let stream_uid = if stream == "me" { UID } else { stream };
+        ProviderSlot {
+            stream_uid: stream_uid.to_owned(),
+            attempt: attempt.parse().unwrap(),
+            stream: stream.to_owned(),
+        }
+    });
+    slots.collect()
+}
+
+/// A stream of these sources, with accounts `one` and `two` of one connection each.
+fn with(mut observed: Observed, sources: Vec<Source>, one: &str, two: &str) -> Observed {
+    let spec = json!({ "type": "Xtream", "url": "http://panel.example", "secretName": "headend-source-a" });
+    let provider = || Ok(serde_json::from_value(spec.clone()).unwrap());
+    let providers = Providers::from([
+        ("one".to_owned(), provider()),
+        ("two".to_owned(), provider()),
+    ]);
+    let mut stream = fixtures::spec();
+    stream.sources = sources;
+    observed.effective = effective(&stream, &ClassState::Missing, &providers);
+    let account = |text: &str| Account {
+        limit: 1,
+        slots: slots(text),
+    };
+    observed.accounts = [("one", one), ("two", two)]
+        .map(|(name, text)| (name.to_owned(), account(text)))
+        .into();
+    for pod in &mut observed.pods {
+        pod.provider = Some("one".to_owned());
+    }
+    observed
+}
+
+/// What a plan does about connections and pods, in one line.
+fn told(plan: &Plan) -> String {
+    let mut words = Vec::new();
+    for (provider, attempts) in &plan.release {
+        words.push(format!("release {provider}{attempts:?}"));
+    }
+    if let Some(claim) = &plan.claim {
+        let closed = match claim.closed.is_empty() {
+            true => String::new(),
+            false => format!(" for {:?}", claim.closed),
+        };
+        words.push(format!(
+            "claim {} {}{closed}",
+            claim.provider, claim.attempt
+        ));
+    }
+    words.push(summary(plan));
+    if !plan.waits_for.is_empty() {
+        words.push(format!("waits for {}", plan.waits_for.join(" ")));
+    }
+    words.join(", ")
+}
+
+fn sources_of(plan: &Plan) -> Vec<i32> {
+    let container = &plan
+        .create
+        .as_ref()
+        .unwrap()
+        .spec
+        .as_ref()
+        .unwrap()
+        .containers[0];
+    let document = container.env.as_ref().unwrap()[0].value.as_ref().unwrap();
+    let job = TranscodeJob::from_json(document).unwrap();
+    job.sources.iter().map(|source| source.index).collect()
+}
+
+#[test]
+fn a_start_takes_the_first_account_that_has_a_connection() {
+    let both = || vec![channel("one"), channel("two"), channel("one")];
+    let mixed = || vec![channel("one"), address()];
+    for (sources, one, two, expected, indices) in [
+        (
+            both(),
+            "",
+            "",
+            "claim one 1, name 1, create 1, open → Pending",
+            &[0, 2][..],
+        ),
+        (
+            both(),
+            "b1",
+            "",
+            "claim two 1, name 1, create 1, open → Pending",
+            &[1],
+        ),
+        (
+            mixed(),
+            "",
+            "",
+            "claim one 1, name 1, create 1, open → Pending",
+            &[0, 1],
+        ),
+        // What needs no connection is played without one.
+        (mixed(), "b1", "", "name 1, create 1, open → Pending", &[1]),
+        (
+            vec![address(), channel("one")],
+            "",
+            "",
+            "name 1, create 1, open → Pending",
+            &[0],
+        ),
+    ] {
+        let plan = plan(&with(observed(), sources, one, two), now());
+        assert_eq!(told(&plan), expected, "{one:?} {two:?}");
+        assert_eq!(sources_of(&plan), indices, "{one:?} {two:?}");
+    }
+}
+
+#[test]
+fn without_a_connection_nothing_is_named_and_the_condition_says_who_has_them() {
+    let observed = with(observed(), vec![channel("one"), channel("two")], "b1", "c4");
+    let plan = plan(&observed, now());
+    assert_eq!(told(&plan), "nothing → Pending, waits for one two");
+    for kind in [ConditionType::Provisioned, ConditionType::Ready] {
+        let condition = find_condition(&plan.status.conditions, kind).unwrap();
+        assert_eq!(condition.reason, "ProviderSlotsExhausted");
+        assert_eq!(
+            condition.message,
+            "1 of 1 connections of Provider one are in use, by b; 1 of 1 connections of Provider two are in use, by c; it starts as soon as one of them is given up"
+        );
+    }
+    assert!(plan.requeue >= Duration::from_secs(5), "{:?}", plan.requeue);
+}
+
+type Case = (&'static str, fn(&mut Observed), &'static str, &'static str);
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn an_attempt_that_is_named_goes_on_from_what_is_entered() {
+    let table: [Case; 9] = [
+        (
+            "nobody has it",
+            |_| {},
+            "",
+            "claim one 1, create 1 → Degraded",
+        ),
+        (
+            "it has it",
+            |_| {},
+            "me1",
+            "claim one 1, create 1 → Degraded",
+        ),
+        (
+            "another has it",
+            |_| {},
+            "b1",
+            "nothing → Pending, waits for one",
+        ),
+        (
+            "the attempt before has it, and is gone",
+            |observed| observed.stream.status.last_attempt = 2,
+            "me0",
+            "claim one 1 for {0}, create 1 → Degraded",
+        ),
+        (
+            "the attempt before has it, and may play",
+            |observed| observed.pods = vec![before()],
+            "me0",
+            "if unnamed stop delete 0 → Degraded",
+        ),
+        (
+            "the attempt before has it, and said that it closed it",
+            |observed| {
+                observed.pods = vec![before()];
+                observed.recollection.closed.insert(before().uid);
+            },
+            "me0",
+            "claim one 1 for {0}, if unnamed stop delete 0, create 1 → Degraded",
+        ),
+        (
+            "the attempt before has it, and has ended",
+            |observed| {
+                observed.pods = vec![before()];
+                observed.pods[0].state = PodState::Ended {
+                    message: "exit code 0".to_owned(),
+                };
+            },
+            "me0",
+            "claim one 1 for {0}, if unnamed delete 0, create 1 → Degraded",
+        ),
+        (
+            "a later attempt than the status knows of has it",
+            |_| {},
+            "me7",
+            "nothing → Degraded",
+        ),
+        (
+            "scaled to 0",
+            |observed| observed.stream.replicas = 0,
+            "me1",
+            "release one{1}, nothing → Idle",
+        ),
+    ];
+    for (case, change, one, expected) in table {
+        let mut observed = with(live(), vec![channel("one")], one, "");
+        observed.stream.status.pod = Some(intent(1, false));
+        observed.pods.clear();
+        observed.polled = Default::default();
+        change(&mut observed);
+        assert_eq!(told(&plan(&observed, now())), expected, "{case}");
+    }
+}
+
+fn before() -> PodFacts {
+    PodFacts {
+        provider: Some("one".to_owned()),
+        ..pod(0)
+    }
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn a_pod_keeps_its_connection_until_it_is_gone_or_says_that_it_has_none() {
+    let says = |phase, connected| {
+        let mut job = job(1, phase);
+        job.source.connected = connected;
+        Some(job)
+    };
+    for (case, change, expected) in [
+        (
+            "live",
+            Box::new(|_: &mut Observed| {}) as Box<dyn Fn(&mut Observed)>,
+            "nothing → Live",
+        ),
+        (
+            "its entry is lost",
+            Box::new(|observed: &mut Observed| {
+                observed.accounts.get_mut("one").unwrap().slots.clear();
+            }),
+            "claim one 1, nothing → Live",
+        ),
+        (
+            "its entry is lost, and another has it",
+            Box::new(|observed: &mut Observed| {
+                observed.accounts.get_mut("one").unwrap().slots = slots("b1");
+            }),
+            "nothing → Live",
+        ),
+        (
+            "being stopped",
+            Box::new(|observed: &mut Observed| {
+                observed.stream.replicas = 0;
+                observed.pods[0].terminating = true;
+            }),
+            "stop 1 → Stopping",
+        ),
+        (
+            "stopped",
+            Box::new(|observed: &mut Observed| {
+                observed.stream.replicas = 0;
+                observed.pods[0].terminating = true;
+                observed.recollection.stopped.insert("pod-uid-1".to_owned());
+                observed.recollection.closed.insert("pod-uid-1".to_owned());
+            }),
+            "release one{1}, nothing → Stopping",
+        ),
+        (
+            "gave up",
+            Box::new(move |observed: &mut Observed| {
+                observed.polled.status = says(JobPhase::Failed, false);
+            }),
+            "claim one 2 for {1}, name 2, stop delete 1, create 2 → Degraded",
+        ),
+        (
+            "gave up, and has not closed it yet",
+            Box::new(move |observed: &mut Observed| {
+                observed.polled.status = says(JobPhase::Failed, true);
+            }),
+            "name 2, stop delete 1 → Degraded",
+        ),
+        (
+            "silent and unready",
+            Box::new(|observed: &mut Observed| {
+                observed.pods[0].unready_since = Some(at(NOW - 60));
+                observed.polled.unreachable_for = Duration::from_secs(60);
+            }),
+            "name 2, stop delete 1 → Degraded",
+        ),
+        (
+            "ending, told to finish",
+            Box::new(|observed: &mut Observed| {
+                observed.pods[0].terminating = true;
+                let pod_uid = observed.pods[0].uid.clone();
+                observed.recollection.closed.insert(pod_uid.clone());
+                let next = Some(job(1, JobPhase::Live).next);
+                observed.recollection.finish = Some(Finish { pod_uid, next });
+            }),
+            "claim one 2 for {1}, name 2, create 2 → Degraded",
+        ),
+    ] {
+        let mut observed = with(live(), vec![channel("one")], "me1", "");
+        change(&mut observed);
+        assert_eq!(told(&plan(&observed, now())), expected, "{case}");
+    }
+}
+
+#[test]
+fn what_gave_its_sources_up_goes_on_with_the_next_account() {
+    let sources = || vec![channel("one"), channel("two"), address()];
+    let mut observed = with(live(), sources(), "me1", "");
+    let mut gave_up = job(1, JobPhase::Failed);
+    gave_up.source.connected = false;
+    observed.polled.status = Some(gave_up);
+    let first = plan(&observed, now());
+    assert_eq!(
+        told(&first),
+        "release one{1}, claim two 2, name 2, stop delete 1, create 2 → Degraded"
+    );
+    assert_eq!(sources_of(&first), [1, 2]);
+    // The other one is taken: what needs no connection is left.
+    let taken = with(observed, sources(), "me1", "b1");
+    let plan = plan(&taken, now());
+    assert_eq!(
+        told(&plan),
+        "release one{1}, name 2, stop delete 1, create 2 → Degraded"
+    );
+    assert_eq!(sources_of(&plan), [2]);
+}
+
+#[test]
+fn what_nobody_watches_gives_way_to_what_waits() {
+    let plan_of = |seconds_ago, viewers, waited_for| {
+        let mut observed = with(live(), vec![channel("one")], "me1", "");
+        observed.presence = watched(seconds_ago, viewers);
+        observed.is_waited_for = waited_for;
+        plan(&observed, now())
+    };
+    for (seconds_ago, viewers, waited_for, expected) in [
+        (20, 0, false, Collect::Wait(Duration::from_secs(280))),
+        (20, 1, true, Collect::Wait(Duration::from_secs(280))),
+        (4, 0, true, Collect::Wait(Duration::from_secs(6))),
+        (
+            10,
+            0,
+            true,
+            Collect::Begin {
+                timeout: YIELD_AFTER,
+            },
+        ),
+    ] {
+        let plan = plan_of(seconds_ago, viewers, waited_for);
+        assert_eq!(plan.collect, expected);
+        assert!(!waited_for || plan.requeue <= WAITED_FOR_RECHECK);
+    }
+    let mut kept = with(live(), vec![channel("one")], "me1", "");
+    kept.stream.idle.when_idle = WhenIdle::KeepRunning;
+    kept.presence = watched(100, 0);
+    kept.is_waited_for = true;
+    assert_eq!(plan(&kept, now()).collect, Collect::Nothing);
+}
+
+#[test]
+fn no_pod_is_created_without_an_entry_whatever_the_others_have() {
+    for one in ["", "me1", "me0", "b1", "me0 b1", "me7"] {
+        for (state, observed) in states() {
+            for (demand, observed) in demands(&observed) {
+                let mut observed = with(observed, vec![channel("one")], one, "");
+                if demand == "invalid" {
+                    observed.effective = Err(Refusal {
+                        reason: Reason::ClassNotFound,
+                        message: "no class".to_owned(),
+                    });
+                }
+                let plan = plan(&observed, now());
+                let claimed = plan.claim.as_ref().map(|claim| claim.attempt);
+                let created = plan.create.is_some();
+                let named = plan.status.pod.as_ref().map(|pod| pod.attempt);
+                assert!(!created || claimed == named, "{one}, {state}, {demand}");
+                assert!(!created || !one.contains('b'), "{one}, {state}, {demand}");
+                let released = plan.release.get("one").into_iter().flatten();
+                let mut released =
+                    released.chain(plan.claim.iter().flat_map(|claim| &claim.closed));
+                let open = |attempt: &&i32| {
+                    let mut pods = observed.pods.iter();
+                    pods.any(|pod| pod.attempt == **attempt && observed.owns(pod) && !pod.ended())
+                };
+                let says_closed = [
+                    "gave up",
+                    "finished by somebody",
+                    "terminating, told to finish",
+                ];
+                let lost = released.find(open);
+                assert!(
+                    lost.is_none() || says_closed.contains(&state),
+                    "{one}, {state}, {demand}: {lost:?}"
+                );
+            }
+        }
+    }
+}
