@@ -239,7 +239,7 @@ mod tests {
         };
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        let documented = testkit::metrics::documented(Some("gateway")).unwrap();
+        let documented = testkit::metrics::documented("gateway").unwrap();
         assert_eq!(testkit::metrics::exposed(&text), documented);
     }
 

@@ -334,7 +334,7 @@ mod tests {
         stream.first_segment(1, None);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        let documented = testkit::metrics::documented(Some("transcoder")).unwrap();
+        let documented = testkit::metrics::documented("transcoder").unwrap();
         assert_eq!(testkit::metrics::exposed(&text), documented);
     }
 

@@ -5,6 +5,7 @@ mod cluster;
 mod crds;
 mod demo;
 mod on_cluster;
+mod promtool;
 mod soak;
 mod steps;
 mod test;

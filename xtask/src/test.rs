@@ -7,11 +7,15 @@ use clap::Args;
 
 use crate::cluster::ensure_packages;
 use crate::on_cluster::Place;
+use crate::promtool;
 use crate::steps::{cargo, run};
 use crate::web;
 
 /// Programs that tests of crates run for real.
 const PACKAGES: &[&str] = &["ffmpeg", "redis-server", "ca-certificates"];
+
+/// What of the chart is off unless somebody wants it, and is to be sound all the same.
+const MONITORING: &str = "monitoring.podMonitor.enabled=true,monitoring.prometheusRule.enabled=true,monitoring.dashboard.enabled=true";
 
 /// Runs every test: format, lints, crates, chart, and the product on a real cluster
 #[derive(Args)]
@@ -27,6 +31,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run_all(arguments: &Arguments) -> Result<()> {
     ensure_packages(PACKAGES)?;
     if arguments.only.is_none() {
+        promtool::ensure_there()?;
         web::build()?;
         crates()?;
     }
@@ -37,7 +42,14 @@ pub(crate) fn run_all(arguments: &Arguments) -> Result<()> {
         return Ok(());
     }
     run(cargo(&["test", "--package", "e2e", "--no-run"]))?;
-    let lint = ["helm", "lint", "--strict", "charts/headend"];
+    let lint = [
+        "helm",
+        "lint",
+        "--strict",
+        "charts/headend",
+        "--set",
+        MONITORING,
+    ];
     arguments.place.run(end_to_end(arguments), Some(&lint))
 }
 

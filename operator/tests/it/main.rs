@@ -12,6 +12,7 @@ mod kept;
 mod leader;
 mod life;
 mod metrics;
+mod monitoring;
 mod slots;
 mod sweep;
 mod uninstall;

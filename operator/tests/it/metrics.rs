@@ -11,7 +11,7 @@ use crate::world::{World, metrics};
 async fn the_table_of_metrics_has_what_the_operator_exposes() {
     let (_world, operator) = World::running().await;
     let exposed = exposed(&metrics(operator.admin).await);
-    assert_eq!(exposed, documented(Some("operator")).unwrap());
+    assert_eq!(exposed, documented("operator").unwrap());
     operator.stop().await.unwrap();
 }
 
@@ -20,6 +20,6 @@ async fn the_table_of_metrics_has_what_the_sweeper_exposes() {
     let root = TempDir::new().unwrap();
     let sweeper = sweep::start(&ApiServer::new(), sweep::settings_of(root.path(), "600"));
     let exposed = exposed(&metrics(sweeper.admin).await);
-    assert_eq!(exposed, documented(Some("sweeper")).unwrap());
+    assert_eq!(exposed, documented("sweeper").unwrap());
     sweeper.stop().await;
 }
