@@ -80,12 +80,23 @@ pub struct Segment {
     pub range: Option<ByteRange>,
     /// How it is encrypted.
     pub encryption: Encryption,
-    /// It cannot be read without an initialization section (EXT-X-MAP): fragmented MP4.
-    pub has_map: bool,
+    /// What it cannot be read without: it is fragmented MP4.
+    pub map: Option<Arc<Map>>,
     /// Its media do not go on where those of the one before ended.
     pub discontinuity: bool,
     /// It is missing, and not to be fetched.
     pub gap: bool,
+}
+
+/// An initialization section (EXT-X-MAP).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Map {
+    /// Where it is, as it stands in the list.
+    pub uri: String,
+    /// Which part of the resource it is; all of it where there is none.
+    pub range: Option<ByteRange>,
+    /// How it is encrypted.
+    pub encryption: Encryption,
 }
 
 /// A part of a resource.

@@ -6,6 +6,7 @@ mod channel;
 mod client;
 mod elementary;
 mod faults;
+mod fragments;
 mod hls;
 mod http;
 mod http_hls;
@@ -31,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 pub use channel::ChannelStats;
 pub use elementary::ElementaryError;
 pub use faults::{Cut, Faults, Malformed};
-pub use hls::{HlsEncryption, HlsSettings};
+pub use hls::{HlsContainer, HlsEncryption, HlsSettings};
 pub use settings::{
     AccessIndicator, AccessPoints, AudioFormat, ChannelSettings, FrameRate, Mute, SettingsError,
     Size, SourceSettings, VideoFormat, default_cache, parse_channels,

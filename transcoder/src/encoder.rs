@@ -3,7 +3,7 @@
 
 mod feed;
 mod lines;
-mod pipes;
+pub(crate) mod pipes;
 mod supervise;
 
 use std::ffi::OsString;

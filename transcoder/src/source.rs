@@ -2,7 +2,10 @@
 //! Decides nothing: which source is next, and when, is said from outside.
 
 mod adapter;
+mod child;
+mod remux;
 mod request;
+mod words;
 
 use std::time::Duration;
 
@@ -13,7 +16,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument;
 use upstream::failure::SourceFailure;
 use upstream::foreign::{self, Protocol};
-use upstream::input::{Pace, Piece};
+use upstream::input::Pace;
 use upstream::milestones::Reached;
 use upstream::provider::{Playing, Target};
 use upstream::source::Opener;
@@ -21,6 +24,7 @@ use upstream::source::Opener;
 use crate::metrics::StreamMetrics;
 use crate::sandbox::Launcher;
 use adapter::Adapter;
+use remux::Remux;
 
 /// Sockets are ours to close, so they are gone at once, and a process is killed after a second; this only bounds what should not be.
 const CLOSING: Duration = Duration::from_secs(3);
@@ -38,15 +42,6 @@ pub(crate) enum SourceEvent {
     Failed(SourceFailure),
 }
 
-impl From<Piece> for SourceEvent {
-    fn from(piece: Piece) -> Self {
-        match piece {
-            Piece::Bytes(bytes) => Self::Bytes(bytes),
-            Piece::Pace(pace) => Self::Paced(pace),
-        }
-    }
-}
-
 /// Goes on whether anybody looks at it or not: the answer is on its way while everything else is made.
 type Opening = AbortOnDropHandle<Result<Open, SourceFailure>>;
 
@@ -59,16 +54,16 @@ enum State {
 /// A source that delivers.
 enum Open {
     /// Over HTTP, read by us.
-    Playing(Box<Playing>),
+    Playing(Box<Remux>),
     /// Over anything else, read by FFmpeg.
     Adapter(Box<Adapter>),
 }
 
 impl Open {
-    async fn next(&mut self) -> Result<Piece, SourceFailure> {
+    async fn next(&mut self) -> Result<SourceEvent, SourceFailure> {
         match self {
             Self::Playing(playing) => playing.next().await,
-            Self::Adapter(adapter) => adapter.next().await.map(Piece::Bytes),
+            Self::Adapter(adapter) => adapter.next().await.map(SourceEvent::Bytes),
         }
     }
 }
@@ -115,7 +110,8 @@ impl Means {
         }
         let opener = self.opener.under(terms)?;
         let playing = Playing::open(&opener, target, self.enough).await?;
-        Ok(Open::Playing(Box::new(playing)))
+        let whole = Remux::new(playing, &self.launcher, processes);
+        Ok(Open::Playing(Box::new(whole)))
     }
 }
 
@@ -183,7 +179,7 @@ impl Source {
     pub(crate) async fn next(&mut self) -> SourceEvent {
         let outcome = match &mut self.state {
             State::Closed => std::future::pending().await,
-            State::Open(open) => open.next().await.map(SourceEvent::from),
+            State::Open(open) => open.next().await,
             State::Opening(opening) => match opening.await {
                 Ok(Ok(open)) => {
                     self.means.metrics.source_resolved(true);

@@ -131,6 +131,25 @@ impl SourceFailure {
         }
     }
 
+    /// The same of a part of what the origin offers.
+    pub(crate) fn of_part(mut self, part: &str) -> Self {
+        match &mut self {
+            Self::InvalidRequest { .. } => {}
+            Self::EgressRefused { origin, .. }
+            | Self::EgressUnpinned { origin }
+            | Self::ConnectFailed { origin, .. }
+            | Self::HttpStatus { origin, .. }
+            | Self::AccountRefused { origin, .. }
+            | Self::NoFreeConnection { origin, .. }
+            | Self::BadAnswer { origin, .. }
+            | Self::Silent { origin, .. }
+            | Self::Stalled { origin, .. }
+            | Self::Unsupported { origin, .. }
+            | Self::EndOfStream { origin, .. } => *origin = format!("{origin} ({part})"),
+        }
+        self
+    }
+
     /// How long the source asks to be left alone.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {

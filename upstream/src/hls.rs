@@ -4,8 +4,12 @@
 mod cipher;
 mod fetch;
 mod follow;
+mod lane;
 mod run;
+mod segment;
 mod select;
+mod site;
+mod turn;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;

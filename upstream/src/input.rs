@@ -1,5 +1,5 @@
-//! A source as pieces of one transport stream, whether it is one endless body or a playlist of segments, which its first bytes
-//! tell: no source is asked twice to find out. Never looks at media.
+//! A source as pieces of one transport stream, or of tracks to be joined to one, whether it is one endless body or a playlist of
+//! segments, which its first bytes tell: no source is asked twice to find out. Never looks at media.
 
 use std::time::Duration;
 
@@ -17,6 +17,46 @@ pub enum Piece {
     Bytes(Bytes),
     /// What follows comes in segments, each at once. Comes before the bytes that it is about, and again after a jump.
     Pace(Pace),
+    /// What follows comes track by track, to be joined to one transport stream: nothing of what came before goes on in it.
+    Apart(Apart),
+    /// The next bytes of a track.
+    Part(Part),
+}
+
+/// Which tracks come by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Apart {
+    /// Sound does, besides the main track.
+    pub has_audio: bool,
+}
+
+/// Bytes of one track, never none. Those of one track follow each other without a break until there is another [`Piece::Apart`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Whose they are.
+    pub track: Track,
+    /// What they are.
+    pub format: Format,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+/// What comes by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Track {
+    /// Pictures, and sound unless that has a track of its own.
+    Main,
+    /// Sound.
+    Audio,
+}
+
+/// What the bytes of a track are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Fragmented MP4, from its initialization section on.
+    Mp4,
+    /// A transport stream.
+    TransportStream,
 }
 
 /// How the media of a playlist come.
@@ -91,6 +131,12 @@ impl Input {
                 }
             }
         }
+    }
+
+    /// Scheme, host and port of where the redirects ended.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        self.stream.origin()
     }
 
     /// Tells what it is by what has come; answers that where it is no playlist.

@@ -60,6 +60,12 @@ impl Playing {
         }
     }
 
+    /// Scheme, host and port of what is open.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        self.input.origin()
+    }
+
     /// Opens the link of a provider's channel and waits until something comes: providers say with status 200, and a web page or
     /// nothing at all, what others say with an error.
     pub(crate) async fn start(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::attributes::attributes;
 use super::{
-    AudioRendition, BYTES_MAXIMUM, ByteRange, ENTRIES_MAXIMUM, Encryption, MasterPlaylist,
+    AudioRendition, BYTES_MAXIMUM, ByteRange, ENTRIES_MAXIMUM, Encryption, Map, MasterPlaylist,
     MediaPlaylist, Playlist, PlaylistError, Segment, Variant,
 };
 
@@ -57,7 +57,7 @@ struct Reader {
     gap: bool,
     /// Of all segments that follow.
     encryption: Option<Encryption>,
-    has_map: bool,
+    map: Option<Arc<Map>>,
 }
 
 impl Reader {
@@ -78,7 +78,7 @@ impl Reader {
             "-X-GAP" => self.gap = true,
             "-X-ENDLIST" => self.ended = true,
             "-X-KEY" => self.encryption = Some(encryption(value)?),
-            "-X-MAP" => self.has_map = true,
+            "-X-MAP" => self.map = Some(Arc::new(self.map(value)?)),
             "-X-STREAM-INF" => self.variant = Some(variant(value)),
             "-X-MEDIA" => self.master.audio.extend(audio(value)),
             _ => {}
@@ -102,14 +102,18 @@ impl Reader {
         };
         let range = match self.range.take() {
             None => None,
-            Some((length, offset)) => Some(self.placed(&uri, length, offset)?),
+            Some((length, offset)) => {
+                let offset = offset.or_else(|| self.end_of_last(&uri));
+                let offset = offset.ok_or("names a part of a resource without its offset")?;
+                Some(part(length, offset)?)
+            }
         };
         self.segments.push(Segment {
             range,
             uri,
             duration,
             encryption: self.encryption.clone().unwrap_or(Encryption::None),
-            has_map: self.has_map,
+            map: self.map.clone(),
             discontinuity: std::mem::take(&mut self.discontinuity),
             gap: std::mem::take(&mut self.gap),
         });
@@ -117,21 +121,27 @@ impl Reader {
     }
 
     /// A range without an offset begins where that of the segment before ended, in the same resource.
-    fn placed(
-        &self,
-        uri: &str,
-        length: u64,
-        offset: Option<u64>,
-    ) -> Result<ByteRange, &'static str> {
-        let previous = || {
-            let before = self.segments.last().filter(|before| before.uri == uri)?;
-            before.range.map(|range| range.offset + range.length)
-        };
-        let offset = offset.or_else(previous);
-        let offset = offset.ok_or("names a part of a resource without its offset")?;
-        let fits = length > 0 && offset.checked_add(length).is_some();
-        fits.then_some(ByteRange { offset, length })
-            .ok_or("names a part of a resource that cannot be")
+    fn end_of_last(&self, uri: &str) -> Option<u64> {
+        let before = self.segments.last().filter(|before| before.uri == uri)?;
+        before.range.map(|range| range.offset + range.length)
+    }
+
+    /// What holds for segments holds for the section before them: it is encrypted as they are.
+    fn map(&self, value: &str) -> Result<Map, &'static str> {
+        let (mut uri, mut range) = (None, None);
+        for (name, value) in attributes(value) {
+            match name {
+                "URI" => uri = Some(value.to_owned()),
+                "BYTERANGE" => range = Some(self::range(value)?),
+                _ => {}
+            }
+        }
+        let range = range.map(|(length, offset)| part(length, offset.unwrap_or(0)));
+        Ok(Map {
+            uri: uri.ok_or("names no initialization section")?,
+            range: range.transpose()?,
+            encryption: self.encryption.clone().unwrap_or(Encryption::None),
+        })
     }
 
     fn finish(self) -> Result<Playlist, PlaylistError> {
@@ -179,6 +189,12 @@ fn range(value: &str) -> Result<(u64, Option<u64>), &'static str> {
         None => (value, None),
     };
     Ok((whole(length)?, offset))
+}
+
+fn part(length: u64, offset: u64) -> Result<ByteRange, &'static str> {
+    let fits = length > 0 && offset.checked_add(length).is_some();
+    fits.then_some(ByteRange { offset, length })
+        .ok_or("names a part of a resource that cannot be")
 }
 
 fn encryption(value: &str) -> Result<Encryption, &'static str> {

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{OnceCell, broadcast, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::carousel::{Carousel, Cursor, clock_ticks};
 use super::faults::{Cut, Faults};
+use super::fragments::{self, Tracks};
+use super::hls::HlsContainer;
 use super::settings::ChannelSettings;
 
 /// How often due packets are handed to the clients: the bound of the pacing error.
@@ -58,6 +60,8 @@ pub(crate) struct Channel {
     jumps: Mutex<Vec<(u64, i64)>>,
     /// Where the HLS playlist stopped, while it stands still.
     frozen: Mutex<Option<u64>>,
+    /// Initialization sections, of the main HLS playlist and of that of its audio.
+    inits: [OnceCell<Bytes>; 2],
     faults: watch::Sender<Faults>,
     cuts: watch::Sender<(u64, Option<Cut>)>,
     stats: Mutex<ChannelStats>,
@@ -96,6 +100,7 @@ impl Channel {
             offset: AtomicI64::new(FIRST_STAMP),
             jumps: Mutex::default(),
             frozen: Mutex::default(),
+            inits: Default::default(),
             edge: Mutex::new(edge),
             stats: Mutex::default(),
             bytes: AtomicU64::new(0),
@@ -179,8 +184,8 @@ impl Channel {
         jumps.iter().map(|(at, _)| at / length + 1).collect()
     }
 
-    /// An HLS segment as it is sent.
-    pub(crate) fn hls_segment(&self, number: u64) -> Bytes {
+    /// The transport stream of an HLS segment.
+    fn hls_media(&self, number: u64) -> Bytes {
         let length = self.settings.hls.length();
         let jumps = lock(&self.jumps);
         let to_come = jumps.iter().filter(|(at, _)| at / length + 1 > number);
@@ -190,7 +195,43 @@ impl Channel {
         let mut out = BytesMut::new();
         let until = (number + 1) * length;
         self.carousel.render(&mut cursor, until, offset, &mut out);
-        self.settings.hls.sealed(number, out)
+        out.freeze()
+    }
+
+    /// How long a whole HLS segment is, as it is sent.
+    pub(crate) fn hls_length(&self, number: u64) -> usize {
+        let hls = &self.settings.hls;
+        hls.sealed(number, self.hls_media(number)).len()
+    }
+
+    /// An HLS segment of these tracks as it is sent.
+    pub(crate) async fn hls_segment(&self, number: u64, tracks: Tracks) -> Option<Bytes> {
+        let (hls, media) = (&self.settings.hls, self.hls_media(number));
+        let media = match (hls.container, tracks) {
+            (HlsContainer::Ts, Tracks::All) => media,
+            (HlsContainer::Ts, _) => fragments::transport_stream(tracks, media).await?,
+            (HlsContainer::Fmp4, _) => {
+                fragments::mp4(tracks, self.settings.audio, media)
+                    .await?
+                    .media
+            }
+        };
+        Some(hls.sealed(number, media))
+    }
+
+    /// The initialization section of these tracks as it is sent: always the same.
+    pub(crate) async fn hls_init(&self, number: u64, tracks: Tracks) -> Option<Bytes> {
+        let init = match tracks {
+            Tracks::All | Tracks::Video => &self.inits[0],
+            Tracks::Audio => &self.inits[1],
+        };
+        let make = || async {
+            let made = fragments::mp4(tracks, self.settings.audio, self.hls_media(number))
+                .await
+                .ok_or(())?;
+            Ok::<_, ()>(self.settings.hls.sealed_init(made.init))
+        };
+        init.get_or_try_init(make).await.ok().cloned()
     }
 
     pub(crate) fn cut(&self, how: Cut) {

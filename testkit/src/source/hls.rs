@@ -22,11 +22,11 @@ pub struct HlsSettings {
     pub window: u32,
     /// How they are encrypted.
     pub encryption: HlsEncryption,
-    /// Each is a part of a resource, asked for by range.
+    /// Each is a part of a resource, asked for by range; of fragmented MP4 the initialization section is.
     pub byte_ranges: bool,
-    /// The list says that they are fragmented MP4, which they are not.
-    pub map: bool,
-    /// The master says that the audio has a playlist of its own, which it has not.
+    /// What they are.
+    pub container: HlsContainer,
+    /// Sound has a playlist of its own, and the other one has none.
     pub audio_apart: bool,
     /// Seconds for which the addresses that `/<name>/entry.m3u8` redirects to are good.
     pub token: Option<f64>,
@@ -39,11 +39,21 @@ impl Default for HlsSettings {
             window: 5,
             encryption: HlsEncryption::None,
             byte_ranges: false,
-            map: false,
+            container: HlsContainer::Ts,
             audio_apart: false,
             token: None,
         }
     }
+}
+
+/// What segments are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HlsContainer {
+    /// Transport streams.
+    Ts,
+    /// Fragmented MP4.
+    Fmp4,
 }
 
 /// How segments are encrypted.
@@ -52,7 +62,7 @@ impl Default for HlsSettings {
 pub enum HlsEncryption {
     /// Not at all.
     None,
-    /// AES-128, with the segment's number as its initialization vector.
+    /// AES-128, with the segment's number as its initialization vector; with a fixed one where there are initialization sections.
     Aes128,
     /// The list says SAMPLE-AES, which they are not.
     SampleAes,
@@ -60,6 +70,9 @@ pub enum HlsEncryption {
 
 /// Bytes of nothing before a segment that is a part of a resource.
 const BEFORE: usize = 7 * PACKET_SIZE;
+
+/// The initialization vector where there are initialization sections.
+const VECTOR: u64 = 0x42;
 
 /// The part of the timeline that is listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,17 +99,67 @@ impl HlsSettings {
     }
 
     /// A segment as it is sent.
-    pub(crate) fn sealed(&self, number: u64, mut media: BytesMut) -> Bytes {
-        if self.encryption == HlsEncryption::Aes128 {
-            encrypt(number, &mut media);
+    pub(crate) fn sealed(&self, number: u64, media: Bytes) -> Bytes {
+        match self.container {
+            HlsContainer::Ts => self.part(self.encrypted(number, media)),
+            HlsContainer::Fmp4 => self.encrypted(VECTOR, media),
         }
+    }
+
+    /// An initialization section as it is sent.
+    pub(crate) fn sealed_init(&self, init: Bytes) -> Bytes {
+        self.part(self.encrypted(VECTOR, init))
+    }
+
+    fn encrypted(&self, vector: u64, media: Bytes) -> Bytes {
+        match self.encryption {
+            HlsEncryption::Aes128 => encrypt(vector, &media),
+            HlsEncryption::None | HlsEncryption::SampleAes => media,
+        }
+    }
+
+    fn part(&self, media: Bytes) -> Bytes {
         if !self.byte_ranges {
-            return media.freeze();
+            return media;
         }
         let mut resource = BytesMut::zeroed(BEFORE);
         resource.extend_from_slice(&media);
         resource.freeze()
     }
+
+    /// What the name of a segment ends with.
+    pub(crate) fn extension(&self) -> &'static str {
+        match self.container {
+            HlsContainer::Ts => "ts",
+            HlsContainer::Fmp4 => "m4s",
+        }
+    }
+
+    fn key_line(&self, query: &str) -> String {
+        let vector = match self.container {
+            HlsContainer::Ts => String::new(),
+            HlsContainer::Fmp4 => format!(",IV=0x{VECTOR:x}"),
+        };
+        match self.encryption {
+            HlsEncryption::None => String::new(),
+            HlsEncryption::Aes128 => {
+                format!("#EXT-X-KEY:METHOD=AES-128,URI=\"key{query}\"{vector}\n")
+            }
+            HlsEncryption::SampleAes => {
+                "#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"skd://key\"\n".to_owned()
+            }
+        }
+    }
+}
+
+/// One playlist of a channel.
+pub(crate) struct Rendition<'a> {
+    /// What the names of its segments begin with.
+    pub(crate) prefix: &'a str,
+    /// Bytes of its initialization section as it is sent, if it has one.
+    pub(crate) init: Option<usize>,
+    /// How many bytes a segment is sent as, where that is asked for.
+    pub(crate) bytes: &'a dyn Fn(u64) -> usize,
 }
 
 /// The master playlist: the channel, and a poorer one that is not there.
@@ -106,9 +169,9 @@ pub(crate) fn master_playlist(channel: &ChannelSettings, query: &str) -> String 
     let mut list = "#EXTM3U\n#EXT-X-VERSION:4\n".to_owned();
     let mut group = "";
     if channel.hls.audio_apart {
-        list.push_str(
-            "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"a\",DEFAULT=YES,URI=\"audio.m3u8\"\n",
-        );
+        list.push_str(&format!(
+            "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"a\",LANGUAGE=\"en\",DEFAULT=YES,URI=\"audio.m3u8{query}\"\n",
+        ));
         group = ",AUDIO=\"a\"";
     }
     list.push_str(&format!(
@@ -120,13 +183,12 @@ pub(crate) fn master_playlist(channel: &ChannelSettings, query: &str) -> String 
     list
 }
 
-/// The media playlist. `jumps` are numbers of segments whose timestamps do not go on, `bytes` says how long one is, and
-/// `query` stands behind each address.
+/// A media playlist. `jumps` are numbers of segments whose timestamps do not go on, and `query` stands behind each address.
 pub(crate) fn media_playlist(
     settings: &HlsSettings,
     listed: Listed,
     jumps: &[u64],
-    bytes: impl Fn(u64) -> usize,
+    rendition: &Rendition<'_>,
     query: &str,
 ) -> String {
     let target = settings.segment.ceil();
@@ -135,39 +197,40 @@ pub(crate) fn media_playlist(
         "#EXTM3U\n#EXT-X-VERSION:4\n#EXT-X-TARGETDURATION:{target}\n#EXT-X-MEDIA-SEQUENCE:{}\n#EXT-X-DISCONTINUITY-SEQUENCE:{passed}\n",
         listed.first
     );
-    match settings.encryption {
-        HlsEncryption::None => {}
-        HlsEncryption::Aes128 => {
-            list.push_str(&format!("#EXT-X-KEY:METHOD=AES-128,URI=\"key{query}\"\n"));
+    list.push_str(&settings.key_line(query));
+    let prefix = rendition.prefix;
+    if let Some(length) = rendition.init {
+        list.push_str(&format!("#EXT-X-MAP:URI=\"{prefix}init.mp4{query}\""));
+        if settings.byte_ranges {
+            let length = length - BEFORE;
+            list.push_str(&format!(",BYTERANGE=\"{length}@{BEFORE}\""));
         }
-        HlsEncryption::SampleAes => {
-            list.push_str("#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"skd://key\"\n");
-        }
-    }
-    if settings.map {
-        list.push_str("#EXT-X-MAP:URI=\"init.mp4\"\n");
+        list.push('\n');
     }
     for number in listed.first..listed.end {
         if jumps.contains(&number) {
             list.push_str("#EXT-X-DISCONTINUITY\n");
         }
         list.push_str(&format!("#EXTINF:{:.3},\n", settings.segment));
-        if settings.byte_ranges {
-            let length = bytes(number) - BEFORE;
+        if settings.byte_ranges && settings.container == HlsContainer::Ts {
+            let length = (rendition.bytes)(number) - BEFORE;
             list.push_str(&format!("#EXT-X-BYTERANGE:{length}@{BEFORE}\n"));
         }
-        list.push_str(&format!("{number}.ts{query}\n"));
+        let extension = settings.extension();
+        list.push_str(&format!("{prefix}{number}.{extension}{query}\n"));
     }
     list
 }
 
-fn encrypt(number: u64, media: &mut BytesMut) {
+fn encrypt(vector: u64, media: &[u8]) -> Bytes {
     let padding = 16 - media.len() % 16;
+    let mut media = BytesMut::from(media);
     media.put_bytes(padding as u8, padding);
-    let vector = u128::from(number).to_be_bytes();
+    let vector = u128::from(vector).to_be_bytes();
     let mut encryptor = cbc::Encryptor::<aes::Aes128>::new(&KEY.into(), &vector.into());
-    let (blocks, _) = aes::Block::slice_as_chunks_mut(media);
+    let (blocks, _) = aes::Block::slice_as_chunks_mut(&mut media);
     encryptor.encrypt_blocks(blocks);
+    media.freeze()
 }
 
 #[cfg(test)]
@@ -188,7 +251,11 @@ mod tests {
             &settings,
             listed,
             &[1, 3],
-            |number| number as usize + BEFORE,
+            &Rendition {
+                prefix: "",
+                init: None,
+                bytes: &|number| number as usize + BEFORE,
+            },
             "?token=1",
         );
         let expected = "#EXTM3U\n#EXT-X-VERSION:4\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:2\n#EXT-X-DISCONTINUITY-SEQUENCE:1\n\

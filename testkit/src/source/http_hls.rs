@@ -11,7 +11,8 @@ use axum::response::{IntoResponse, Response};
 use super::channel::Channel;
 use super::client::duration;
 use super::faults::{Faults, Malformed};
-use super::hls::{self, KEY};
+use super::fragments::Tracks;
+use super::hls::{self, HlsContainer, KEY, Rendition};
 use super::http::{Shared, find, from_pairs};
 
 /// What a broken server answers instead of a playlist.
@@ -48,6 +49,7 @@ pub(crate) async fn file(
     let passing = admitted(&channel, token.as_deref())
         .ok_or_else(|| (StatusCode::FORBIDDEN, "the token has expired").into_response())?;
     answer(&channel, &file, &faults, &passing, &headers)
+        .await
         .ok_or_else(|| StatusCode::NOT_FOUND.into_response())
 }
 
@@ -61,7 +63,7 @@ fn admitted(channel: &Channel, token: Option<&str>) -> Option<String> {
     is_good.then(|| format!("?token={since:.3}"))
 }
 
-fn answer(
+async fn answer(
     channel: &Channel,
     file: &str,
     faults: &Faults,
@@ -85,23 +87,49 @@ fn answer(
     };
     match file {
         "master.m3u8" => Some(playlist(hls::master_playlist(&channel.settings, query))),
-        "index.m3u8" => {
-            let bytes = |number| channel.hls_segment(number).len();
+        "index.m3u8" | "audio.m3u8" => {
+            let (prefix, tracks) = tracks(channel, file);
+            let init = match settings.container {
+                HlsContainer::Ts => None,
+                HlsContainer::Fmp4 => Some(channel.hls_init(listed.first, tracks).await?.len()),
+            };
+            let rendition = Rendition {
+                prefix,
+                init,
+                bytes: &|number| channel.hls_length(number),
+            };
             let jumps = channel.hls_jumps();
-            let list = hls::media_playlist(settings, listed, &jumps, bytes, query);
+            let list = hls::media_playlist(settings, listed, &jumps, &rendition, query);
             Some(playlist(list))
         }
         "key" => Some(KEY.to_vec().into_response()),
         _ => {
-            let number = file.strip_suffix(".ts")?.parse::<u64>().ok()?;
+            let (prefix, tracks) = tracks(channel, file);
+            let bare = file.strip_prefix(prefix)?;
+            if bare == "init.mp4" {
+                let init = channel.hls_init(listed.first, tracks).await?;
+                return Some(part(init, headers));
+            }
+            let number = bare.strip_suffix(settings.extension())?.strip_suffix('.')?;
+            let number = number.parse::<u64>().ok()?;
             // What has left the list stays for as long as it was listed.
             let oldest = listed.first.saturating_sub(u64::from(settings.window));
-            let segment = (oldest..listed.end)
-                .contains(&number)
-                .then(|| channel.hls_segment(number))?;
+            if !(oldest..listed.end).contains(&number) {
+                return None;
+            }
+            let segment = channel.hls_segment(number, tracks).await?;
             channel.count_bytes(segment.len());
             Some(part(segment, headers))
         }
+    }
+}
+
+/// What a file's name begins with, and what of the channel it has.
+fn tracks(channel: &Channel, file: &str) -> (&'static str, Tracks) {
+    match (channel.settings.hls.audio_apart, file.starts_with("audio")) {
+        (false, _) => ("", Tracks::All),
+        (true, false) => ("", Tracks::Video),
+        (true, true) => ("audio-", Tracks::Audio),
     }
 }
 

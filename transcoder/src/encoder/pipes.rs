@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use bytes::BytesMut;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe::Receiver;
+use tokio::net::unix::pipe::{Receiver, Sender};
 
 use super::{EncoderEvent, Report};
 
@@ -24,6 +24,13 @@ pub(super) fn pair() -> io::Result<(Output, OwnedFd)> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
     widen(&read);
     Ok((Receiver::from_owned_fd(read)?, write))
+}
+
+/// The same the other way: our end for writing, the child's for reading.
+pub(crate) fn input_pair() -> io::Result<(Sender, OwnedFd)> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    widen(&read);
+    Ok((Sender::from_owned_fd(write)?, read))
 }
 
 /// Gives a pipe more room; one that the system keeps small works too, just less smoothly.

@@ -18,6 +18,7 @@ mod full;
 mod handover;
 mod hevc;
 mod hls;
+mod joined;
 mod killed;
 mod links;
 mod odd;

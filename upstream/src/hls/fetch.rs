@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use iptv::hls::ByteRange;
+use iptv::hls::{ByteRange, MediaPlaylist, Playlist, parse};
 use tokio::time::{Instant, timeout};
 use url::Url;
 
@@ -25,6 +25,11 @@ pub(super) struct Budget {
 impl Budget {
     pub(super) fn new(given: Duration) -> Self {
         Self { left: given, given }
+    }
+
+    /// All that was allowed.
+    pub(super) fn given(self) -> Duration {
+        self.given
     }
 
     pub(super) fn is_spent(self) -> bool {
@@ -55,6 +60,27 @@ pub(super) fn bad(url: &Url, detail: impl Into<String>) -> SourceFailure {
     SourceFailure::BadAnswer {
         origin: redirect::origin(url),
         detail: detail.into(),
+    }
+}
+
+/// What cannot be played, of what an address delivers.
+pub(super) fn unsupported(url: &Url, what: &impl ToString) -> SourceFailure {
+    SourceFailure::Unsupported {
+        origin: redirect::origin(url),
+        detail: what.to_string(),
+    }
+}
+
+/// The playlist that was loaded.
+pub(super) fn read(loaded: &Loaded) -> Result<Playlist, SourceFailure> {
+    parse(&loaded.text).map_err(|error| bad(&loaded.url, error.to_string()))
+}
+
+/// The playlist that was loaded, where it must be one of segments.
+pub(super) fn read_media(loaded: &Loaded) -> Result<MediaPlaylist, SourceFailure> {
+    match read(loaded)? {
+        Playlist::Media(list) => Ok(list),
+        Playlist::Master(_) => Err(bad(&loaded.url, "a master playlist names another one")),
     }
 }
 

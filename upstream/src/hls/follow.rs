@@ -29,6 +29,8 @@ pub(super) struct Listed {
     pub(super) segment: Segment,
     /// The playlist's address, which its own is relative to.
     pub(super) base: Arc<Url>,
+    /// It does not go on where the one that was taken before it ended, or nothing was.
+    pub(super) is_seam: bool,
 }
 
 impl fmt::Debug for Listed {
@@ -42,10 +44,10 @@ impl fmt::Debug for Listed {
 }
 
 /// What is to be done.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Fetch this segment.
-    Fetch(Box<Listed>),
+    /// Take a segment and fetch it.
+    Fetch,
     /// Load the playlist at that time.
     Reload(Duration),
     /// Nothing: the playlist says that it is over.
@@ -57,8 +59,8 @@ pub(super) enum Next {
 /// Why a playlist cannot be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unsupported {
-    #[error("its segments are fragmented MP4, which is not supported yet")]
-    FragmentedMp4,
+    #[error("its segments are fragmented MP4, and it names no initialization section for them")]
+    NoInitialization,
     #[error("its segments are sound without a transport stream, which is not supported yet")]
     PackedAudio,
     #[error("its segments are encrypted with {0}, which is not supported")]
@@ -72,16 +74,27 @@ pub(super) enum Run {
     Same,
     /// One that was resolved anew: what is listed no more cannot be asked for under the old one.
     Fresh,
-    /// Another variant: it numbers its segments as it likes.
-    Other,
+}
+
+/// A playlist was joined, or joined anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Joined {
+    /// How its media come.
+    pub(super) pace: Pace,
+    /// How far before its end.
+    pub(super) ahead: Duration,
 }
 
 /// What has been listed and fetched.
 #[derive(Debug)]
 pub(super) struct Follower {
+    /// How many target durations before the end of a list it is joined.
+    distance: u32,
     target: Duration,
     /// The number that is fetched next; absent until a list has segments.
     next: Option<u64>,
+    /// The number of the segment that goes on where the last one that was taken ended.
+    after: Option<u64>,
     waiting: BTreeMap<u64, Listed>,
     /// One more than the highest number listed.
     end: u64,
@@ -95,10 +108,12 @@ pub(super) struct Follower {
 
 impl Follower {
     /// Nothing is listed yet.
-    pub(super) fn new(now: Duration) -> Self {
+    pub(super) fn new(distance: u32, now: Duration) -> Self {
         Self {
+            distance,
             target: SHORTEST_TARGET,
             next: None,
+            after: None,
             waiting: BTreeMap::new(),
             end: 0,
             ended: false,
@@ -115,22 +130,28 @@ impl Follower {
     }
 
     /// What is to be done now.
-    pub(super) fn next(&mut self, now: Duration) -> Next {
+    pub(super) fn next(&self, now: Duration) -> Next {
         let silent_for = now.saturating_sub(self.grown_at);
         if self.waiting.is_empty() && !self.ended && self.is_stalled(now) {
-            return Next::Stalled(silent_for);
+            Next::Stalled(silent_for)
+        } else if !self.ended && self.reload_at <= now {
+            Next::Reload(now)
+        } else if !self.waiting.is_empty() {
+            Next::Fetch
+        } else if self.ended {
+            Next::Ended
+        } else {
+            Next::Reload(self.reload_at)
         }
-        if !self.ended && self.reload_at <= now {
-            return Next::Reload(now);
-        }
-        match self.waiting.pop_first() {
-            Some((sequence, listed)) => {
-                self.next = Some(sequence + 1);
-                Next::Fetch(Box::new(listed))
-            }
-            None if self.ended => Next::Ended,
-            None => Next::Reload(self.reload_at),
-        }
+    }
+
+    /// The segment that is fetched now.
+    pub(super) fn take(&mut self) -> Option<Listed> {
+        let (sequence, mut listed) = self.waiting.pop_first()?;
+        listed.is_seam |= listed.segment.discontinuity || self.after != Some(sequence);
+        self.next = Some(sequence + 1);
+        self.after = self.next;
+        Some(listed)
     }
 
     /// The playlist could not be loaded; it is tried again soon. Answers whether it is too late for that.
@@ -143,7 +164,13 @@ impl Follower {
     /// A segment could not be fetched and is wanted all the same.
     pub(super) fn put_back(&mut self, listed: Listed) {
         self.next = Some(listed.sequence);
+        self.after = self.next.filter(|_| !listed.is_seam);
         self.waiting.insert(listed.sequence, listed);
+    }
+
+    /// What was taken last is not there to be continued.
+    pub(super) fn break_off(&mut self) {
+        self.after = None;
     }
 
     /// A slow reader is not to be taken for a playlist that does not grow: it must have been looked at twice.
@@ -158,7 +185,7 @@ impl Follower {
         base: &Url,
         run: Run,
         began: Duration,
-    ) -> Result<Option<Pace>, Unsupported> {
+    ) -> Result<Option<Joined>, Unsupported> {
         self.target = playlist
             .target_duration
             .clamp(SHORTEST_TARGET, LONGEST_TARGET);
@@ -167,10 +194,10 @@ impl Follower {
         }
         let first = playlist.media_sequence;
         let end = first + playlist.segments.len() as u64;
-        if run == Run::Other || self.began_anew(&playlist, end) {
+        if self.began_anew(&playlist, end) {
             *self = Self {
                 target: self.target,
-                ..Self::new(began)
+                ..Self::new(self.distance, began)
             };
         }
         let grows = end > self.end || self.next.is_none() && !playlist.segments.is_empty();
@@ -187,13 +214,13 @@ impl Follower {
         let oldest = first.saturating_sub(end - first);
         self.waiting.retain(|&sequence, _| sequence >= oldest);
         self.remember(&playlist);
-        let pace = self.join(&playlist);
+        let joined = self.join(&playlist);
         self.list(playlist, base)?;
-        Ok(pace)
+        Ok(joined)
     }
 
     /// Decides where to begin, or to go on where what is next is listed no more.
-    fn join(&mut self, playlist: &MediaPlaylist) -> Option<Pace> {
+    fn join(&mut self, playlist: &MediaPlaylist) -> Option<Joined> {
         let first = playlist.media_sequence;
         let is_joined = |next| next >= first || !self.waiting.is_empty();
         if playlist.segments.is_empty() || self.next.is_some_and(is_joined) {
@@ -201,7 +228,7 @@ impl Follower {
         }
         let (mut index, mut ahead) = (playlist.segments.len(), Duration::ZERO);
         // Not closer to the end than this (RFC 8216, 6.3.3). What is over is played from its start.
-        while index > 0 && (ahead < self.target * 3 || playlist.ended) {
+        while index > 0 && (ahead < self.target * self.distance || playlist.ended) {
             index -= 1;
             ahead += playlist.segments[index].duration;
         }
@@ -209,11 +236,12 @@ impl Follower {
         // From one segment to the next it takes a target duration, half of one more where a reload came too early, and
         // the time of the transfer. So much is kept back at least, so that ours goes on meanwhile.
         let reserve = self.target * 3 / 2 + Duration::from_secs(1);
-        Some(Pace {
+        let pace = Pace {
             target: self.target,
             burst: ahead.saturating_sub(reserve).clamp(LEAST_BURST, MOST_BURST),
             is_live: !playlist.ended,
-        })
+        };
+        Some(Joined { pace, ahead })
     }
 
     fn list(&mut self, playlist: MediaPlaylist, base: &Url) -> Result<(), Unsupported> {
@@ -223,9 +251,6 @@ impl Follower {
             if sequence < next || segment.gap {
                 continue;
             }
-            if segment.has_map {
-                return Err(Unsupported::FragmentedMp4);
-            }
             if let Encryption::Other(method) = &segment.encryption {
                 return Err(Unsupported::Encryption(method.clone()));
             }
@@ -234,6 +259,7 @@ impl Follower {
                 sequence,
                 segment,
                 base,
+                is_seam: false,
             };
             self.waiting.insert(sequence, listed);
         }

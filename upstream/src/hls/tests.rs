@@ -128,6 +128,8 @@ async fn read(request: SourceRequest) -> (String, SourceFailure) {
         loop {
             match input.next().await {
                 Ok(Piece::Bytes(bytes)) => text.extend_from_slice(&bytes),
+                Ok(Piece::Part(part)) => text.extend_from_slice(&part.bytes),
+                Ok(Piece::Apart(_)) => text.extend_from_slice(b"|"),
                 Ok(Piece::Pace(_)) => {}
                 Err(failure) => return failure,
             }
@@ -244,6 +246,30 @@ async fn segments_are_decrypted_with_keys_that_are_asked_for_once() {
 }
 
 #[tokio::test]
+async fn fragments_come_behind_their_initialization_section_and_begin_anew_where_that_changes() {
+    let site = Site::start(|path, _, _| match path {
+        "/list.m3u8" => ok(list(
+            "#EXT-X-MAP:URI=\"i?t=1\"\n#EXTINF:2,\na\n#EXT-X-MAP:URI=\"i?t=2\"\n#EXTINF:2,\nb\n\
+             #EXT-X-KEY:METHOD=AES-128,URI=\"key\",IV=0x7\n#EXT-X-MAP:URI=\"sealed\",BYTERANGE=\"16@3\"\n#EXTINF:2,\nc\n\
+             #EXT-X-KEY:METHOD=NONE\n#EXT-X-DISCONTINUITY\n#EXTINF:2,\nd\n#EXTINF:2,\nbroken\n#EXTINF:2,\ne\n",
+        )),
+        "/i?t=1" | "/i?t=2" => ok("[init]"),
+        "/key" => ok([1; 16]),
+        "/sealed" => ok([&b"..."[..], &encrypted([1; 16], 7, "[other init]"), b"."].concat()),
+        "/c" => ok(encrypted([1; 16], 7, "c")),
+        "/broken" => b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nbroken".to_vec(),
+        path => ok(&path[1..]),
+    })
+    .await;
+    let (text, failure) = read(request(site.url("/list.m3u8"))).await;
+    assert_eq!(
+        text,
+        "|[init]ab|[other init]c|[other init]dbroken|[other init]e"
+    );
+    assert!(is_over(&failure), "{failure}");
+}
+
+#[tokio::test]
 async fn parts_of_a_resource_are_cut_out_where_the_server_does_not() {
     let site = Site::start(|path, _, _| match path {
         "/list.m3u8" => ok(list(
@@ -350,7 +376,9 @@ async fn no_address_that_a_playlist_names_is_connected_to_where_the_policy_refus
 async fn what_cannot_be_followed_is_named() {
     let long = format!("#EXTM3U\n{}", "#\n".repeat(1 << 20));
     for (text, expected) in [
-        (list("#EXT-X-MAP:URI=\"i.mp4\"\n#EXTINF:2,\na.m4s\n"), "fragmented MP4"),
+        (list("#EXT-X-KEY:METHOD=AES-128,URI=\"key\"\n#EXT-X-MAP:URI=\"i.mp4\"\n#EXTINF:2,\na\n"), "without its vector"),
+        (list("#EXT-X-MAP:URI=\"page\"\n#EXTINF:2,\na\n#EXTINF:2,\na\n#EXTINF:2,\na\n"), "an initialization section is none"),
+        (list("#EXT-X-MAP:URI=\"endless\"\n#EXTINF:2,\na\n#EXTINF:2,\na\n#EXTINF:2,\na\n"), "longer than 1048576 bytes"),
         (list("#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"k\"\n#EXTINF:2,\na\n"), "SAMPLE-AES"),
         ("#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",URI=\"a\"\n#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO=\"a\"\nv\n".to_owned(), "playlists of its own"),
         ("#EXTM3U\n#EXTINF:-1,News\nhttp://a.example/1.ts\n".to_owned(), "line 2"),
@@ -364,6 +392,9 @@ async fn what_cannot_be_followed_is_named() {
             "/list.m3u8" => ok(&served),
             "/short" => ok("key"),
             "/long" => ok([0; 1000]),
+            "/key" => ok([0; 16]),
+            "/page" => ok("<html>"),
+            "/endless" => ok(vec![0; 2 << 20]),
             _ => ok("media"),
         })
         .await;
@@ -377,7 +408,7 @@ async fn what_cannot_be_followed_is_named() {
 #[tokio::test]
 async fn a_segment_that_is_no_transport_stream_is_named_before_it_is_handed_on() {
     let cases: [(&[u8], &str); 4] = [
-        (b"\0\0\0\x18stypmsdh", "fragmented MP4"),
+        (b"\0\0\0\x18stypmsdh", "no initialization section"),
         (b"ID3\x04\0\0", "sound without a transport stream"),
         (b"\xFF\xF1\x50\x80", "sound without a transport stream"),
         (b"\n<!DOCTYPE html>", "a segment is a web page"),
@@ -408,7 +439,7 @@ async fn whoever_stops_waiting_loses_nothing() {
     loop {
         match timeout(Duration::from_micros(50), input.next()).await {
             Ok(Ok(Piece::Bytes(bytes))) => text.extend_from_slice(&bytes),
-            Ok(Ok(Piece::Pace(_))) | Err(_) => {}
+            Ok(Ok(_)) | Err(_) => {}
             Ok(Err(failure)) => {
                 assert!(is_over(&failure), "{failure}");
                 break;

@@ -26,7 +26,7 @@ fn segment(uri: &str, milliseconds: u64) -> Segment {
         duration: Duration::from_millis(milliseconds),
         range: None,
         encryption: Encryption::None,
-        has_map: false,
+        map: None,
         discontinuity: false,
         gap: false,
     }
@@ -111,10 +111,42 @@ fn parts_of_a_resource_follow_each_other() {
 }
 
 #[test]
-fn an_initialization_section_says_that_what_follows_is_no_transport_stream() {
-    let list = media("#EXTM3U\n#EXTINF:2,\na.ts\n#EXT-X-MAP:URI=\"init.mp4\"\n#EXTINF:2,\na.m4s");
-    let maps: Vec<_> = list.segments.iter().map(|one| one.has_map).collect();
-    assert_eq!(maps, [false, true]);
+fn an_initialization_section_holds_until_the_next_one_and_is_encrypted_as_what_follows_it() {
+    let list = media(
+        "#EXTM3U\n#EXTINF:2,\na.ts\n#EXT-X-MAP:URI=\"init.mp4?a=1\"\n#EXTINF:2,\na.m4s\n#EXTINF:2,\nb.m4s\n\
+         #EXT-X-KEY:METHOD=AES-128,URI=\"k\",IV=0x1\n#EXT-X-MAP:URI=\"all.mp4\",BYTERANGE=\"700@20\"\n#EXTINF:2,\nc.m4s\n\
+         #EXT-X-MAP:URI=\"all.mp4\",BYTERANGE=\"600\"\n#EXT-X-KEY:METHOD=NONE\n#EXTINF:2,\nd.m4s",
+    );
+    let maps: Vec<_> = list.segments.into_iter().map(|one| one.map).collect();
+    let map = |uri: &str, range, encryption| {
+        let uri = uri.to_owned();
+        Some(Arc::new(Map {
+            uri,
+            range,
+            encryption,
+        }))
+    };
+    let mut vector = [0; 16];
+    vector[15] = 1;
+    let key = Encryption::Aes128 {
+        uri: Arc::from("k"),
+        iv: Some(vector),
+    };
+    let range = |offset, length| Some(ByteRange { offset, length });
+    let first = map("init.mp4?a=1", None, Encryption::None);
+    let parts = [range(20, 700), range(0, 600)].map(|range| map("all.mp4", range, key.clone()));
+    assert_eq!(
+        maps,
+        [&None, &first, &first, &parts[0], &parts[1]].map(Clone::clone)
+    );
+    for (attributes, problem) in [
+        ("BYTERANGE=\"1@2\"", "names no initialization section"),
+        ("URI=\"a\",BYTERANGE=\"0@2\"", "cannot be"),
+        ("URI=\"a\",BYTERANGE=\"x\"", "no whole number"),
+    ] {
+        let told = refused(&format!("#EXTM3U\n#EXT-X-MAP:{attributes}\n"));
+        assert!(told.contains(problem), "{told}");
+    }
 }
 
 #[test]

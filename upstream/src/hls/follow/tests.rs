@@ -16,7 +16,7 @@ fn segment(uri: String, duration: Duration) -> Segment {
         duration,
         range: None,
         encryption: Encryption::None,
-        has_map: false,
+        map: None,
         discontinuity: false,
         gap: false,
     }
@@ -36,9 +36,8 @@ fn list(target: u64, first: u64, count: u64) -> MediaPlaylist {
 }
 
 fn learn(follower: &mut Follower, list: MediaPlaylist, at: u64) -> Option<Pace> {
-    follower
-        .learn(list, &base(), Run::Same, seconds(at))
-        .unwrap()
+    let joined = follower.learn(list, &base(), Run::Same, seconds(at));
+    joined.unwrap().map(|joined| joined.pace)
 }
 
 /// The numbers that are fetched until something else is to be done, and what that is.
@@ -46,7 +45,7 @@ fn fetched(follower: &mut Follower, now: u64) -> (Vec<u64>, Next) {
     let mut numbers = Vec::new();
     loop {
         match follower.next(seconds(now)) {
-            Next::Fetch(listed) => numbers.push(listed.sequence),
+            Next::Fetch => numbers.push(follower.take().unwrap().sequence),
             other => return (numbers, other),
         }
     }
@@ -60,7 +59,7 @@ fn a_list_is_joined_three_targets_before_its_end_and_a_segment_and_a_half_is_kep
         (10, 3, vec![100, 101, 102], 4),
         (10, 1, vec![100], 2),
     ] {
-        let mut follower = Follower::new(seconds(0));
+        let mut follower = Follower::new(3, seconds(0));
         let pace = learn(&mut follower, list(target, 100, listed), 0);
         let (target, burst) = (seconds(target), seconds(burst));
         let is_live = true;
@@ -76,7 +75,7 @@ fn a_list_is_joined_three_targets_before_its_end_and_a_segment_and_a_half_is_kep
 
 #[test]
 fn a_list_is_loaded_again_after_a_target_and_sooner_when_it_did_not_grow() {
-    let mut follower = Follower::new(seconds(0));
+    let mut follower = Follower::new(3, seconds(0));
     learn(&mut follower, list(6, 100, 3), 0);
     assert_eq!(fetched(&mut follower, 1).1, Next::Reload(seconds(6)));
     learn(&mut follower, list(6, 100, 3), 6);
@@ -95,9 +94,9 @@ fn a_list_is_loaded_again_after_a_target_and_sooner_when_it_did_not_grow() {
 
 #[test]
 fn a_list_that_moved_on_meanwhile_is_joined_anew_once_what_was_listed_is_gone() {
-    let mut follower = Follower::new(seconds(0));
+    let mut follower = Follower::new(3, seconds(0));
     learn(&mut follower, list(2, 100, 5), 0);
-    assert!(matches!(follower.next(seconds(0)), Next::Fetch(_)));
+    assert_eq!(follower.take().unwrap().sequence, 102);
     // 103 and 104 have left the list, and are there for as long as it was.
     learn(&mut follower, list(2, 106, 5), 12);
     assert_eq!(
@@ -111,7 +110,7 @@ fn a_list_that_moved_on_meanwhile_is_joined_anew_once_what_was_listed_is_gone() 
 
 #[test]
 fn an_older_copy_is_told_from_a_server_that_began_anew() {
-    let mut follower = Follower::new(seconds(0));
+    let mut follower = Follower::new(3, seconds(0));
     learn(&mut follower, list(2, 100, 5), 0);
     assert_eq!(fetched(&mut follower, 0).0, [102, 103, 104]);
     learn(&mut follower, list(2, 98, 5), 2);
@@ -132,7 +131,7 @@ fn an_older_copy_is_told_from_a_server_that_began_anew() {
 #[test]
 fn a_list_that_does_not_grow_is_silence_after_three_targets_and_not_before_ten_seconds() {
     for (target, silent_at) in [(2, 10), (6, 18)] {
-        let mut follower = Follower::new(seconds(0));
+        let mut follower = Follower::new(3, seconds(0));
         learn(&mut follower, list(target, 100, 3), 0);
         fetched(&mut follower, 0);
         learn(&mut follower, list(target, 100, 3), target);
@@ -148,7 +147,7 @@ fn a_list_that_does_not_grow_is_silence_after_three_targets_and_not_before_ten_s
 
 #[test]
 fn who_reads_slowly_is_not_told_that_the_source_is_silent() {
-    let mut follower = Follower::new(seconds(0));
+    let mut follower = Follower::new(3, seconds(0));
     learn(&mut follower, list(2, 100, 3), 0);
     fetched(&mut follower, 0);
     assert_eq!(follower.next(seconds(60)), Next::Reload(seconds(60)));
@@ -159,7 +158,7 @@ fn who_reads_slowly_is_not_told_that_the_source_is_silent() {
 
 #[test]
 fn what_is_over_is_played_from_its_start_to_its_end() {
-    let mut follower = Follower::new(seconds(0));
+    let mut follower = Follower::new(3, seconds(0));
     let mut film = list(6, 0, 100);
     film.ended = true;
     let pace = learn(&mut follower, film, 0).unwrap();
@@ -170,7 +169,7 @@ fn what_is_over_is_played_from_its_start_to_its_end() {
 
 #[test]
 fn a_list_without_segments_is_waited_for_and_given_up() {
-    let mut follower = Follower::new(seconds(0));
+    let mut follower = Follower::new(3, seconds(0));
     for at in [0, 5, 9] {
         assert_eq!(learn(&mut follower, list(2, 0, 0), at), None);
         assert_eq!(
@@ -185,7 +184,7 @@ fn a_list_without_segments_is_waited_for_and_given_up() {
 
 #[test]
 fn a_segment_that_is_missing_is_passed_over() {
-    let mut follower = Follower::new(seconds(0));
+    let mut follower = Follower::new(3, seconds(0));
     let mut gap = list(2, 100, 5);
     gap.segments[3].gap = true;
     learn(&mut follower, gap, 0);
@@ -193,44 +192,72 @@ fn a_segment_that_is_missing_is_passed_over() {
 }
 
 #[test]
+fn what_does_not_go_on_where_the_last_one_ended_is_a_seam() {
+    let mut follower = Follower::new(3, seconds(0));
+    let mut odd = list(2, 100, 9);
+    odd.segments[7].gap = true;
+    odd.ended = true;
+    odd.segments[3].discontinuity = true;
+    learn(&mut follower, odd, 0);
+    let seams = |follower: &mut Follower| {
+        let taken = std::iter::from_fn(|| follower.take());
+        let seams = taken.filter(|listed| listed.is_seam);
+        seams.map(|listed| listed.sequence).collect::<Vec<_>>()
+    };
+    let mut again = Follower::new(3, seconds(0));
+    learn(&mut again, list(2, 100, 9), 0);
+    assert_eq!(seams(&mut follower), [100, 103, 108]);
+    assert_eq!(seams(&mut again), [106]);
+    learn(&mut again, list(2, 101, 9), 2);
+    assert_eq!(seams(&mut again), [0; 0]);
+    learn(&mut again, list(2, 300, 9), 400);
+    let first = again.take().unwrap();
+    assert!(first.is_seam);
+    again.put_back(first);
+    assert_eq!(seams(&mut again), [306]);
+}
+
+#[test]
+fn sound_that_has_a_list_of_its_own_is_joined_earlier() {
+    let mut follower = Follower::new(4, seconds(0));
+    let joined = follower.learn(list(2, 100, 9), &base(), Run::Same, seconds(0));
+    assert_eq!(joined.unwrap().unwrap().ahead, seconds(8));
+    assert_eq!(follower.take().unwrap().sequence, 105);
+}
+
+#[test]
 fn what_cannot_be_played_is_named_where_it_would_be_fetched() {
     let unsupported = |change: fn(&mut Segment), index: usize| {
-        let mut follower = Follower::new(seconds(0));
+        let mut follower = Follower::new(3, seconds(0));
         let mut list = list(2, 100, 5);
         change(&mut list.segments[index]);
         follower.learn(list, &base(), Run::Same, seconds(0)).err()
     };
-    let map = |segment: &mut Segment| segment.has_map = true;
     let sample = |segment: &mut Segment| {
         segment.encryption = Encryption::Other("SAMPLE-AES".to_owned());
     };
-    assert_eq!(unsupported(map, 1), None);
-    assert_eq!(unsupported(map, 4), Some(Unsupported::FragmentedMp4));
+    assert_eq!(unsupported(sample, 1), None);
     let expected = Unsupported::Encryption("SAMPLE-AES".to_owned());
     assert_eq!(unsupported(sample, 2), Some(expected));
 }
 
 #[test]
 fn what_could_not_be_fetched_is_asked_for_at_its_new_address() {
-    let mut follower = Follower::new(seconds(0));
+    let mut follower = Follower::new(3, seconds(0));
     learn(&mut follower, list(2, 100, 5), 0);
-    let Next::Fetch(listed) = follower.next(seconds(0)) else {
-        panic!("nothing to fetch");
-    };
-    follower.put_back(*listed);
+    let listed = follower.take().unwrap();
+    follower.put_back(listed);
     let elsewhere = Url::parse("http://b.example/index.m3u8").unwrap();
     let fresh = follower.learn(list(2, 101, 5), &elsewhere, Run::Fresh, seconds(1));
     assert_eq!(fresh, Ok(None));
-    let Next::Fetch(listed) = follower.next(seconds(1)) else {
-        panic!("nothing to fetch");
-    };
+    let listed = follower.take().unwrap();
     assert_eq!((listed.sequence, &*listed.base), (102, &elsewhere));
     assert_eq!(listed.segment.uri, "102.ts?token=101");
 }
 
 #[test]
 fn no_list_however_odd_breaks_anything() {
-    let mut follower = Follower::new(seconds(0));
+    let mut follower = Follower::new(3, seconds(0));
     for (target, first, count) in [
         (0, u64::MAX >> 1, 3),
         (u64::MAX, 0, 0),

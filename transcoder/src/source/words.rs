@@ -21,7 +21,7 @@ pub(super) enum Cause {
 }
 
 /// What is looked for, the more telling first, and what it means.
-const CAUSES: [(&str, Cause); 23] = [
+const CAUSES: [(&str, Cause); 24] = [
     ("401 Unauthorized", Cause::Status(401)),
     ("403 Forbidden", Cause::Status(403)),
     ("404 Not Found", Cause::Status(404)),
@@ -61,6 +61,10 @@ const CAUSES: [(&str, Cause); 23] = [
     (
         "Could not find codec parameters",
         Cause::Unplayable("its tracks cannot be told"),
+    ),
+    (
+        "Could not write header",
+        Cause::Unplayable("its tracks fit into no transport stream"),
     ),
     (
         "Invalid data found",
@@ -122,6 +126,21 @@ impl Words {
         SourceFailure::EndOfStream {
             origin: origin.to_owned(),
             detail,
+        }
+    }
+
+    /// Why tracks that FFmpeg was given cannot be joined, or are no more.
+    pub(super) fn joining(self, origin: &str) -> SourceFailure {
+        let origin = origin.to_owned();
+        match self.cause() {
+            Some(Cause::Unplayable(detail)) => SourceFailure::BadAnswer {
+                origin,
+                detail: detail.to_owned(),
+            },
+            _ => SourceFailure::EndOfStream {
+                origin,
+                detail: Some("the FFmpeg that joins its tracks is gone".to_owned()),
+            },
         }
     }
 }

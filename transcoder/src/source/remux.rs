@@ -1,0 +1,222 @@
+//! Makes one transport stream of what a source delivers track by track, or as fragmented MP4: a confined FFmpeg copies what it reads
+//! from pipes, with the timestamps that it has. What comes as a transport stream passes by. Never opens anything by itself.
+
+mod arguments;
+mod inputs;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
+use upstream::failure::SourceFailure;
+use upstream::input::{Apart, Part, Piece};
+use upstream::provider::Playing;
+
+use super::SourceEvent;
+use super::child::{Child, Start};
+use crate::sandbox::Launcher;
+use inputs::{Inputs, Room};
+
+/// Bytes that FFmpeg is given without an answer at most: more than it holds back for a track that was announced and does not come.
+const UNANSWERED_MAXIMUM: usize = 32 << 20;
+/// An FFmpeg that takes nothing, or has been given all and says nothing, for so long does not go on.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// A source, as one transport stream.
+pub(super) struct Remux {
+    playing: Playing,
+    launcher: Launcher,
+    processes: TaskTracker,
+    joining: Option<Joining>,
+    /// What comes after everything that is being joined is out.
+    after: Option<After>,
+}
+
+enum After {
+    Piece(Piece),
+    Failure(SourceFailure),
+}
+
+/// Tracks on their way through one FFmpeg.
+struct Joining {
+    inputs: Inputs,
+    /// Absent until every track has begun.
+    child: Option<Child>,
+    /// Bytes that it was given since it said something.
+    unanswered: usize,
+    /// Since when something is expected of it without which nothing goes on.
+    waiting_since: Option<Instant>,
+}
+
+/// What happens to tracks.
+enum Event {
+    Output(Option<Bytes>),
+    Piece(Result<Piece, SourceFailure>),
+    Room,
+    Stuck,
+}
+
+impl Remux {
+    /// Nothing has come yet. Processes count as tasks until they are reaped.
+    pub(super) fn new(playing: Playing, launcher: &Launcher, processes: &TaskTracker) -> Self {
+        Self {
+            playing,
+            launcher: launcher.clone(),
+            processes: processes.clone(),
+            joining: None,
+            after: None,
+        }
+    }
+
+    /// What comes next: bytes or a pace. May be cancelled and called again without losing anything.
+    ///
+    /// # Errors
+    /// The source ended or failed, or FFmpeg cannot make anything of it.
+    pub(super) async fn next(&mut self) -> Result<SourceEvent, SourceFailure> {
+        loop {
+            let Some(joining) = &mut self.joining else {
+                let piece = match self.after.take() {
+                    Some(After::Failure(failure)) => return Err(failure),
+                    Some(After::Piece(piece)) => piece,
+                    None => self.playing.next().await?,
+                };
+                match piece {
+                    Piece::Apart(apart) => self.joining = Some(self.begin(apart)?),
+                    // Of something that is over.
+                    Piece::Part(_) => {}
+                    Piece::Bytes(bytes) => return Ok(SourceEvent::Bytes(bytes)),
+                    Piece::Pace(pace) => return Ok(SourceEvent::Paced(pace)),
+                }
+                continue;
+            };
+            let is_closing = self.after.is_some();
+            match joining.event(&mut self.playing, is_closing).await {
+                Event::Room => {}
+                Event::Output(Some(bytes)) => return Ok(SourceEvent::Bytes(bytes)),
+                Event::Output(None) | Event::Stuck if is_closing => self.joining = None,
+                Event::Output(None) => return Err(self.ended().await),
+                Event::Stuck => {
+                    return Err(self.useless("the FFmpeg that joins its tracks takes nothing"));
+                }
+                Event::Piece(Ok(Piece::Part(part))) => self.feed(part)?,
+                // What it is about follows behind what is being joined, which keeps its time.
+                Event::Piece(Ok(Piece::Pace(pace))) => return Ok(SourceEvent::Paced(pace)),
+                Event::Piece(Ok(piece)) => self.close(After::Piece(piece)),
+                Event::Piece(Err(failure)) => self.close(After::Failure(failure)),
+            }
+        }
+    }
+
+    fn begin(&self, apart: Apart) -> Result<Joining, SourceFailure> {
+        Ok(Joining {
+            inputs: Inputs::new(apart).map_err(|error| not_started(&error))?,
+            child: None,
+            unanswered: 0,
+            waiting_since: None,
+        })
+    }
+
+    /// Nothing more follows of what is being joined.
+    fn close(&mut self, after: After) {
+        self.after = Some(after);
+        match &mut self.joining {
+            Some(joining) if joining.child.is_some() => joining.inputs.close(),
+            // A track that never began: there is nothing to join.
+            _ => self.joining = None,
+        }
+    }
+
+    fn feed(&mut self, part: Part) -> Result<(), SourceFailure> {
+        let Some(joining) = &mut self.joining else {
+            return Ok(());
+        };
+        joining.unanswered += part.bytes.len();
+        joining.inputs.push(part);
+        if joining.inputs.room() == Room::TooFar {
+            return Err(self.useless("one of its tracks is too far behind the other"));
+        }
+        if joining.unanswered > UNANSWERED_MAXIMUM && joining.child.is_some() {
+            return Err(self.useless("FFmpeg makes nothing of its tracks"));
+        }
+        if joining.child.is_none()
+            && let Some((formats, inputs)) = joining.inputs.all_begun()
+        {
+            let start = Start {
+                command: self.launcher.command(arguments::arguments(&formats)),
+                script: String::new(),
+                inputs,
+            };
+            let child = Child::start(start, &self.processes);
+            joining.child = Some(child.map_err(|error| not_started(&error))?);
+        }
+        Ok(())
+    }
+
+    async fn ended(&mut self) -> SourceFailure {
+        let origin = self.playing.origin().to_owned();
+        let child = self
+            .joining
+            .as_mut()
+            .and_then(|joining| joining.child.as_mut());
+        match child {
+            Some(child) => child.last_words().await.joining(&origin),
+            None => self.useless("its tracks cannot be joined"),
+        }
+    }
+
+    fn useless(&self, detail: &str) -> SourceFailure {
+        SourceFailure::BadAnswer {
+            origin: self.playing.origin().to_owned(),
+            detail: detail.to_owned(),
+        }
+    }
+}
+
+impl Joining {
+    /// What happens next. What came out is handed on before more is taken in.
+    async fn event(&mut self, playing: &mut Playing, is_closing: bool) -> Event {
+        let has_room = !is_closing && self.inputs.room() == Room::Some;
+        if has_room {
+            self.waiting_since = None;
+        }
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        let waiting = async {
+            if timeout_at(since + PATIENCE, self.inputs.room_changes())
+                .await
+                .is_ok()
+                && !is_closing
+            {
+                Event::Room
+            } else {
+                Event::Stuck
+            }
+        };
+        let child = self.child.as_mut();
+        let reading = async {
+            match child {
+                Some(child) => child.read().await,
+                None => std::future::pending().await,
+            }
+        };
+        let event = tokio::select! {
+            biased;
+            bytes = reading => Event::Output(bytes),
+            piece = playing.next(), if has_room => Event::Piece(piece),
+            event = waiting, if !has_room => event,
+        };
+        if let Event::Output(Some(_)) | Event::Room = event {
+            self.waiting_since = None;
+        }
+        if let Event::Output(Some(_)) = event {
+            self.unanswered = 0;
+        }
+        event
+    }
+}
+
+fn not_started(error: &std::io::Error) -> SourceFailure {
+    SourceFailure::InvalidRequest {
+        detail: format!("FFmpeg cannot be started: {error}"),
+    }
+}
