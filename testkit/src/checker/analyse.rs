@@ -165,7 +165,9 @@ async fn decode_joined(
         if analysed.measured.size.is_none() {
             analysed.measured.size = decode::size(&file).await?;
         }
-        let decoded = decode::measure(&file, directory).await?;
+        let video = facts[from].video.as_ref();
+        let first = video.map_or(FirstPicture::Independent, |video| video.first);
+        let decoded = decode::measure(&file, directory, first).await?;
         let number = followed.fetched[from].segment.number;
         if !decoded.complaints.is_empty() {
             analysed

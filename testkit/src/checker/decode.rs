@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::process::Command;
 
+use super::segment::FirstPicture;
 use super::sync::{Sample, samples};
 
 /// Longest time one decoding may take.
@@ -43,15 +44,24 @@ pub enum DecodeError {
     Timeout(Duration),
 }
 
+/// What FFmpeg says where it starts at a recovery point: the pictures behind that take those before it off the list of references, and
+/// a decoder that has just started has none of them. It says so where numbers of frames happen to begin at that point (a healthy
+/// stream with open groups, cut at each of its keys, shows it at one in sixteen), and every picture is whole.
+const AT_RECOVERY_POINT: &str = "mmco: unref short failure";
+
 /// Decodes a file and throws the result away; returns the complaints.
 pub(crate) async fn complaints(file: &Path) -> Result<String, DecodeError> {
     let mut command = ffmpeg(file);
     command.args(["-map", "0", "-f", "null", "-"]);
-    run(command).await
+    run(command, FirstPicture::Independent).await
 }
 
-/// Decodes a file and measures every picture and every 2.5 ms of sound.
-pub(crate) async fn measure(file: &Path, directory: &Path) -> Result<Decoded, DecodeError> {
+/// Decodes a file that starts with such a picture, and measures every picture and every 2.5 ms of sound.
+pub(crate) async fn measure(
+    file: &Path,
+    directory: &Path,
+    first: FirstPicture,
+) -> Result<Decoded, DecodeError> {
     let (pictures, sounds) = (directory.join("pictures"), directory.join("sounds"));
     for stale in [&pictures, &sounds] {
         let _ = tokio::fs::remove_file(stale).await;
@@ -70,7 +80,7 @@ pub(crate) async fn measure(file: &Path, directory: &Path) -> Result<Decoded, De
     command.args([
         "-map", "0:v?", "-map", "0:a?", "-vf", &video, "-af", &audio, "-f", "null", "-",
     ]);
-    let complaints = run(command).await?;
+    let complaints = run(command, first).await?;
     let read = |path| async move { tokio::fs::read_to_string(path).await.unwrap_or_default() };
     Ok(Decoded {
         complaints,
@@ -121,7 +131,7 @@ fn ffmpeg(file: &Path) -> Command {
     command
 }
 
-async fn run(mut command: Command) -> Result<String, DecodeError> {
+async fn run(mut command: Command, first: FirstPicture) -> Result<String, DecodeError> {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -133,16 +143,38 @@ async fn run(mut command: Command) -> Result<String, DecodeError> {
         source,
     })?;
     let text = String::from_utf8_lossy(&output.stderr);
-    let mut complaints = text.lines().take(3).collect::<Vec<_>>().join("; ");
+    let mut complaints = first_lines(&text, first);
     if complaints.is_empty() && !output.status.success() {
         complaints = format!("ffmpeg ended with {}", output.status);
     }
     Ok(complaints)
 }
 
+/// The first lines of complaints, without what is said at the very start of a stream that begins with such a picture.
+fn first_lines(text: &str, first: FirstPicture) -> String {
+    let belongs_to_start = |line: &&str| {
+        let is_told = line.ends_with(AT_RECOVERY_POINT) || line.contains("Last message repeated");
+        first == FirstPicture::Recovery && is_told
+    };
+    let lines = text.lines().skip_while(belongs_to_start).take(3);
+    lines.collect::<Vec<_>>().join("; ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_start_at_a_recovery_point_may_lack_references() {
+        let start = "[h264 @ 0x1] mmco: unref short failure\n    Last message repeated 1 times\n";
+        let broken = "[h264 @ 0x1] error while decoding MB 14 7\n";
+        let both = [start, broken].concat();
+        assert_eq!(first_lines(start, FirstPicture::Recovery), "");
+        assert!(!first_lines(start, FirstPicture::Independent).is_empty());
+        assert_eq!(first_lines(&both, FirstPicture::Recovery), broken.trim());
+        let later = [broken, start].concat();
+        assert!(first_lines(&later, FirstPicture::Recovery).contains("mmco"));
+    }
 
     #[tokio::test]
     async fn a_segment_of_a_few_packets_is_no_riddle() {
@@ -160,7 +192,9 @@ mod tests {
         assert!(packets < 10, "{packets}");
         assert_eq!(complaints(&file).await.unwrap(), "");
         assert_eq!(size(&file).await.unwrap(), Some((320, 180)));
-        let measured = measure(&file, directory.path()).await.unwrap();
+        let measured = measure(&file, directory.path(), FirstPicture::Independent)
+            .await
+            .unwrap();
         assert_eq!(measured.complaints, "");
     }
 }
