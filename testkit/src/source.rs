@@ -16,6 +16,7 @@ mod settings;
 mod synthesis;
 #[cfg(test)]
 pub(crate) mod test_media;
+mod turn;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -38,6 +39,7 @@ pub use settings::{
     Size, SourceSettings, VideoFormat, default_cache, parse_channels,
 };
 pub use synthesis::SynthesisError;
+pub use turn::Tables;
 
 use channel::Channel;
 use http::Channels;
@@ -215,11 +217,19 @@ async fn prepare(settings: &SourceSettings, media: &Prepared) -> Result<(), Sour
         if channels.contains_key(&name) {
             return Err(SourceError::Duplicate(name));
         }
-        let carousel = carousel(channel, &settings.cache).await?;
-        channels.insert(
-            name,
-            Arc::new(Channel::new(channel.clone(), Arc::new(carousel))),
-        );
+        let made = carousel(channel, &settings.cache).await?;
+        let resized = match channel.resized {
+            Some(size) => {
+                let resized = ChannelSettings {
+                    size,
+                    ..channel.clone()
+                };
+                Some(Arc::new(carousel(&resized, &settings.cache).await?))
+            }
+            None => None,
+        };
+        let channel = Channel::new(channel.clone(), Arc::new(made), resized);
+        channels.insert(name, Arc::new(channel));
     }
     media.0.send_replace(Some(Arc::new(channels)));
     Ok(())

@@ -136,6 +136,16 @@ impl Carousel {
             .unwrap_or(position)
     }
 
+    /// The first position from `position` on at which a key picture begins.
+    pub(crate) fn key_from(&self, position: u64) -> Option<u64> {
+        let lap = position / self.length;
+        let keys = (lap..=lap + 1).flat_map(|lap| {
+            let start = lap * self.length;
+            self.keys.iter().map(move |key| start + key)
+        });
+        keys.filter(|key| *key >= position).min()
+    }
+
     /// Appends the packets due before `until` to `out` and moves the cursor behind them. `offset` is added to all timestamps (90 kHz).
     pub(crate) fn render(&self, cursor: &mut Cursor, until: u64, offset: i64, out: &mut BytesMut) {
         while let Some(slot) = self.slots.get(cursor.index) {

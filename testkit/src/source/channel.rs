@@ -1,6 +1,7 @@
 //! One channel at run time: its one shared timeline, the ring its clients read from, its faults and its counts.
 //! Between two clients nothing runs; the timeline goes on all the same, because it is a function of the time.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use super::faults::{Cut, Faults};
 use super::fragments::{self, Tracks};
 use super::hls::HlsContainer;
 use super::settings::ChannelSettings;
+use crate::ts::packet::PACKET_SIZE;
 
 /// How often due packets are handed to the clients: the bound of the pacing error.
 pub(crate) const TICK: Duration = Duration::from_millis(5);
@@ -51,6 +53,8 @@ pub struct ChannelStats {
 pub(crate) struct Channel {
     pub(crate) settings: ChannelSettings,
     carousel: Arc<Carousel>,
+    /// The same in another size, where the settings name one.
+    resized: Option<Arc<Carousel>>,
     started: Instant,
     /// 27 MHz position of the timeline when the channel started: some laps, so that there is always a past to burst.
     first: u64,
@@ -70,7 +74,11 @@ pub(crate) struct Channel {
 
 #[derive(Debug)]
 struct Edge {
+    /// What is played, and where it is.
+    carousel: Arc<Carousel>,
     cursor: Cursor,
+    /// Continuity counters, where two sizes share them.
+    counters: HashMap<u16, u8>,
     position: u64,
     running: bool,
     wrapped: bool,
@@ -84,10 +92,16 @@ pub(crate) struct Joined {
 }
 
 impl Channel {
-    pub(crate) fn new(settings: ChannelSettings, carousel: Arc<Carousel>) -> Self {
+    pub(crate) fn new(
+        settings: ChannelSettings,
+        carousel: Arc<Carousel>,
+        resized: Option<Arc<Carousel>>,
+    ) -> Self {
         let first = carousel.length() * (1 + clock_ticks(MAX_BURST) / carousel.length());
         let edge = Edge {
             cursor: carousel.cursor(first),
+            carousel: Arc::clone(&carousel),
+            counters: HashMap::new(),
             position: first,
             running: false,
             wrapped: settings.wrap.is_none(),
@@ -106,6 +120,7 @@ impl Channel {
             bytes: AtomicU64::new(0),
             settings,
             carousel,
+            resized,
             first,
         }
     }
@@ -116,7 +131,8 @@ impl Channel {
         self.settle_wrap(&mut edge);
         if !edge.running {
             edge.position = self.position(Instant::now());
-            edge.cursor = self.carousel.cursor(edge.position);
+            edge.carousel = Arc::clone(self.wanted());
+            edge.cursor = edge.carousel.cursor(edge.position);
             edge.running = true;
             tokio::spawn(run(Arc::clone(self)));
         }
@@ -142,6 +158,39 @@ impl Channel {
     pub(crate) fn position(&self, now: Instant) -> u64 {
         let elapsed = now.saturating_duration_since(self.started).as_nanos() * 27 / 1000;
         self.first + u64::try_from(elapsed).unwrap_or(u64::MAX)
+    }
+
+    /// What is to be played from the next key on.
+    fn wanted(&self) -> &Arc<Carousel> {
+        let is_resized = self.faults.borrow().resized == Some(true);
+        self.resized
+            .as_ref()
+            .filter(|_| is_resized)
+            .unwrap_or(&self.carousel)
+    }
+
+    /// Moves the edge to `position` and returns what is due until then.
+    fn advance(&self, edge: &mut Edge, position: u64) -> Bytes {
+        let offset = self.offset.load(Ordering::Relaxed);
+        let mut out = BytesMut::new();
+        let Edge {
+            carousel, cursor, ..
+        } = edge;
+        if !Arc::ptr_eq(carousel, self.wanted())
+            && let Some(key) = carousel
+                .key_from(edge.position)
+                .filter(|key| *key < position)
+        {
+            carousel.render(cursor, key, offset, &mut out);
+            *carousel = Arc::clone(self.wanted());
+            *cursor = carousel.cursor(key);
+        }
+        carousel.render(cursor, position, offset, &mut out);
+        edge.position = position;
+        if self.resized.is_some() {
+            count_on(&mut edge.counters, &mut out);
+        }
+        out.freeze()
     }
 
     pub(crate) fn render(&self, cursor: &mut Cursor, until: u64, out: &mut BytesMut) {
@@ -303,13 +352,20 @@ async fn run(channel: Arc<Channel>) {
             edge.running = false;
             return;
         }
-        let mut out = BytesMut::new();
-        let position = channel.position(Instant::now());
-        channel.render(&mut edge.cursor, position, &mut out);
-        edge.position = position;
+        let out = channel.advance(&mut edge, channel.position(Instant::now()));
         if !out.is_empty() {
-            let _ = edge.ring.send(out.freeze());
+            let _ = edge.ring.send(out);
         }
+    }
+}
+
+/// Lets continuity counters run on where one loop of packets follows another.
+fn count_on(counters: &mut HashMap<u16, u8>, out: &mut BytesMut) {
+    for packet in out.chunks_mut(PACKET_SIZE) {
+        let pid = u16::from_be_bytes([packet[1] & 0x1f, packet[2]]);
+        let last = counters.entry(pid).or_default();
+        *last = (*last + (packet[3] >> 4 & 1)) % 16;
+        packet[3] = packet[3] & 0xf0 | *last;
     }
 }
 
@@ -320,9 +376,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::carousel::VIDEO;
     use crate::source::elementary::{Elementary, Unit};
     use crate::source::multiplex::multiplex;
-    use crate::ts::packet::{PACKET_SIZE, Packet};
+    use crate::source::settings::Size;
+    use crate::ts::demux::demux;
+    use crate::ts::packet::Packet;
 
     /// Two seconds of pictures without sound.
     fn channel(change: fn(&mut ChannelSettings)) -> Arc<Channel> {
@@ -341,7 +400,17 @@ mod tests {
         let mut settings = ChannelSettings::small("a");
         change(&mut settings);
         let carousel = multiplex(&media, &settings);
-        Arc::new(Channel::new(settings, Arc::new(carousel)))
+        let larger = |unit: &Unit| Unit {
+            data: Bytes::from(vec![1; 5000]),
+            ..unit.clone()
+        };
+        let resized = Elementary {
+            video: media.video.iter().map(larger).collect(),
+            ..media
+        };
+        let resized = settings.resized.map(|_| multiplex(&resized, &settings));
+        let resized = resized.map(Arc::new);
+        Arc::new(Channel::new(settings, Arc::new(carousel), resized))
     }
 
     fn clocks(bytes: &[u8]) -> Vec<u64> {
@@ -411,6 +480,38 @@ mod tests {
             }
         };
         assert_eq!((wrapped_at.as_millis() + 20) / 100, 50);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_size_begins_with_a_key_and_the_counters_run_on() {
+        let channel = channel(|settings| settings.resized = Some(Size(640, 360)));
+        let mut joined = channel.join(0.0);
+        joined.live.recv().await.unwrap();
+        channel.set_faults(Faults {
+            resized: Some(true),
+            ..Faults::default()
+        });
+        let mut bytes = Vec::new();
+        while clocks(&bytes).len() < 60 {
+            bytes.extend(joined.live.recv().await.unwrap());
+        }
+        let demuxed = demux(&bytes);
+        let pictures: Vec<_> = demuxed.pes.values().flatten().collect();
+        // What was in progress at either end is not whole.
+        let whole = &pictures[1..pictures.len() - 1];
+        let resized = whole.iter().position(|pes| pes.data.len() == 5000).unwrap();
+        assert!(whole[resized].random_access && resized > 0);
+        let (before, after) = whole.split_at(resized);
+        assert!(before.iter().all(|pes| pes.data.len() == 2000));
+        assert!(after.iter().all(|pes| pes.data.len() == 5000));
+        let steps = whole
+            .windows(2)
+            .map(|pair| pair[1].pts.unwrap() - pair[0].pts.unwrap());
+        assert!(steps.into_iter().all(|step| step == 3600));
+        let video = demuxed.headers.iter().filter(|header| header.pid == VIDEO);
+        let counts = video.filter(|header| header.has_payload);
+        let counts: Vec<_> = counts.map(|header| header.continuity).collect();
+        assert!(counts.windows(2).all(|pair| pair[1] == (pair[0] + 1) % 16));
     }
 
     #[tokio::test(start_paused = true)]

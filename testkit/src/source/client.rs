@@ -14,6 +14,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::carousel::Cursor;
 use super::channel::{Channel, ClientGuard, TICK};
 use super::faults::{Cut, Faults, Malformed};
+use super::settings::Mute;
+use super::turn::turned;
 use crate::ts::packet::PACKET_SIZE;
 
 /// One client's place in a channel.
@@ -28,6 +30,8 @@ pub(crate) struct Client {
     /// When this connection is to be closed.
     end: Option<Instant>,
     packets: u64,
+    /// The track that is left out.
+    mute: Option<Mute>,
     ended: bool,
 }
 
@@ -79,6 +83,7 @@ impl Client {
             faults,
             end,
             packets: 0,
+            mute: now.mute,
             ended: false,
         }
     }
@@ -108,6 +113,10 @@ impl Client {
             };
             let faults = self.faults.borrow().overlaid(&self.query);
             if faults.silence == Some(true) || chunk.is_empty() {
+                continue;
+            }
+            let chunk = turned(chunk, &faults, &mut self.mute);
+            if chunk.is_empty() {
                 continue;
             }
             let chunk = self.damaged(chunk, &faults);

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::settings::Mute;
+use super::turn::Tables;
+
 /// Misbehaviour of a channel; every field that is absent is normal.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -42,6 +45,15 @@ pub struct Faults {
     /// Overwrite every n-th packet with noise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub corrupt: Option<u32>,
+    /// Stop a track, from the next key picture on, that goes on being announced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mute: Option<Mute>,
+    /// Change the tables, and what they say of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tables: Option<Tables>,
+    /// Send pictures of the channel's other size, from the next key on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resized: Option<bool>,
 }
 
 /// Bodies that are no transport stream.
@@ -83,6 +95,9 @@ impl Faults {
             burst: over.burst.or(self.burst),
             phase: over.phase.or(self.phase),
             corrupt: over.corrupt.or(self.corrupt),
+            mute: over.mute.or(self.mute),
+            tables: over.tables.or(self.tables),
+            resized: over.resized.or(self.resized),
         }
     }
 }

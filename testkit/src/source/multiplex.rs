@@ -86,8 +86,8 @@ fn programme(channel: &ChannelSettings) -> ProgrammeMap {
 }
 
 fn tables(duration: i64, programme: &ProgrammeMap) -> Vec<Draft> {
-    let pat = section_packet(PAT, &pat_section(PMT));
-    let pmt = section_packet(PMT, &pmt_section(programme));
+    let pat = section_packet(PAT, &pat_section(PMT, 0));
+    let pmt = section_packet(PMT, &pmt_section(programme, 0));
     let table = |time: i64, pid, bytes| Draft {
         time: time * CLOCK_RATIO.cast_signed(),
         pid,

@@ -54,6 +54,8 @@ pub struct ChannelSettings {
     pub codec: VideoFormat,
     /// Picture size, `<width>x<height>`.
     pub size: Size,
+    /// Another picture size, which a fault changes to in mid-stream.
+    pub resized: Option<Size>,
     /// Frames per second, `25` or `30000/1001`; frames, not fields, when interlaced.
     pub fps: FrameRate,
     /// Seconds between random access points.
@@ -92,6 +94,7 @@ impl Default for ChannelSettings {
             name: "test".to_owned(),
             codec: VideoFormat::H264,
             size: Size(640, 360),
+            resized: None,
             fps: FrameRate(25, 1),
             gop: 2.0,
             access: AccessPoints::Idr,

@@ -18,13 +18,13 @@ pub(crate) struct ProgrammeMap {
 }
 
 /// The section of a PAT with the one programme 1.
-pub(crate) fn pat_section(pmt_pid: u16) -> Vec<u8> {
+pub(crate) fn pat_section(pmt_pid: u16, version: u8) -> Vec<u8> {
     let [high, low] = pmt_pid.to_be_bytes();
-    section(0x00, 1, &[0, 1, 0xe0 | high, low])
+    section(0x00, version, &[0, 1, 0xe0 | high, low])
 }
 
 /// The section of programme 1's map.
-pub(crate) fn pmt_section(map: &ProgrammeMap) -> Vec<u8> {
+pub(crate) fn pmt_section(map: &ProgrammeMap, version: u8) -> Vec<u8> {
     let [high, low] = map.pcr_pid.to_be_bytes();
     let mut body = vec![0xe0 | high, low, 0xf0, 0];
     for stream in &map.streams {
@@ -33,14 +33,13 @@ pub(crate) fn pmt_section(map: &ProgrammeMap) -> Vec<u8> {
         body.push(stream.descriptors.len() as u8);
         body.extend(&stream.descriptors);
     }
-    section(0x02, 1, &body)
+    section(0x02, version, &body)
 }
 
-fn section(table: u8, id: u16, body: &[u8]) -> Vec<u8> {
+fn section(table: u8, version: u8, body: &[u8]) -> Vec<u8> {
     let [high, low] = ((body.len() + 9) as u16).to_be_bytes();
     let mut section = vec![table, 0xb0 | high, low];
-    section.extend(id.to_be_bytes());
-    section.extend([0xc1, 0, 0]);
+    section.extend([0, 1, 0xc1 | version << 1, 0, 0]);
     section.extend(body);
     let crc = crc32(&section);
     section.extend(crc.to_be_bytes());
@@ -131,15 +130,15 @@ mod tests {
 
     #[test]
     fn tables_survive_writing_and_reading() {
-        let pat = section_packet(0, &pat_section(0x1000));
+        let pat = section_packet(0, &pat_section(0x1000, 0));
         assert_eq!(parse_pat(&pat[4..]), Some(0x1000));
-        let pmt = section_packet(0x1000, &pmt_section(&map()));
+        let pmt = section_packet(0x1000, &pmt_section(&map(), 0));
         assert_eq!(parse_pmt(&pmt[4..]), Some(map()));
     }
 
     #[test]
     fn a_table_with_a_flipped_bit_is_refused() {
-        let mut pmt = section_packet(0x1000, &pmt_section(&map()));
+        let mut pmt = section_packet(0x1000, &pmt_section(&map(), 0));
         pmt[20] ^= 1;
         assert_eq!(parse_pmt(&pmt[4..]), None);
     }
