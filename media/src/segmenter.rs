@@ -40,6 +40,7 @@ mod lead;
 mod place;
 mod plan;
 mod publish;
+mod silence;
 mod source;
 mod timeline;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::io::{GenerationId, Origin};
 use super::plan::{Ended, Moment, Planned};
+use super::silence::Silence;
 use crate::time::Ticks;
 use crate::unit::AccessUnit;
 
@@ -18,6 +19,8 @@ const MARGIN: Ticks = Ticks::from_milliseconds(200);
 const LONGEST_WAIT: Ticks = Ticks::from_milliseconds(3000);
 /// Announced audio that does not start within this time is left out.
 const START_WAIT: Ticks = Ticks::from_milliseconds(1500);
+/// Sound that ended so long before its segment has stopped, and the segment is silent from there on.
+pub(super) const STOPPED: Ticks = Ticks::from_milliseconds(1000);
 /// An encoder may take this long in the caller's time.
 const ENCODER_WAIT: Duration = Duration::from_secs(3);
 /// An encoder that is given audio may take this long to bring the first of it: on a busy node it starts slowly.
@@ -34,8 +37,24 @@ const LONGEST_UNIT: Ticks = Ticks::from_milliseconds(700);
 pub(super) struct Prospect {
     /// No more of it can come.
     pub(super) is_over: bool,
-    /// The source has sent some of its own.
-    pub(super) source_has_audio: bool,
+    /// When the last of what the source has sent of its own sounds.
+    pub(super) source_audio: Option<Ticks>,
+    /// Where the source had none for a while, and has again.
+    pub(super) source_pause: Option<Pause>,
+}
+
+/// A hole in the sound, from its last unit before to its first one after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pause {
+    pub(super) from: Ticks,
+    pub(super) to: Ticks,
+}
+
+/// Whether sound that is missing at the end of a segment may come yet.
+#[derive(Debug, Clone, Copy)]
+struct Expectation {
+    has_stopped: bool,
+    may_be_late: bool,
 }
 
 /// The answer to a segment that asks for its audio.
@@ -62,6 +81,7 @@ pub(super) struct AudioQueue {
     lead: Option<Ticks>,
     /// Wire time of the last unit in a segment: after a seam audio must not go back.
     written: Option<Ticks>,
+    silence: Silence,
 }
 
 impl AudioQueue {
@@ -130,11 +150,23 @@ impl AudioQueue {
             .iter()
             .any(|(generation, unit)| *generation == planned.generation && unit.pts < end.at);
         if planned.opens && !starts_within && !is_over {
-            let waits_for_source = origin == Origin::Source || !prospect.source_has_audio;
+            let waits_for_source = origin == Origin::Source || prospect.source_audio.is_none();
             return self.decide_first(planned, waits_for_source, moment);
         }
         if is_over || self.reaches(end.at - TAIL) || self.is_overdue(end, origin, moment) {
-            return Answer::Take(self.take(planned, end));
+            let own = self.last.filter(|_| self.generation == planned.generation);
+            let heard = match (origin, prospect.source_pause) {
+                (Origin::Source, _) => own,
+                // What an encoder owes is waited for so long that the source may have sound again.
+                (Origin::Encoded, Some(pause)) if pause.to >= end.at => Some(pause.from),
+                (Origin::Encoded, _) => prospect.source_audio,
+            };
+            let expects = Expectation {
+                has_stopped: heard.is_some_and(|heard| heard + STOPPED < end.at),
+                // An encoder that is being replaced brings later what it owes.
+                may_be_late: origin == Origin::Encoded && !is_over,
+            };
+            return Answer::Take(self.take(planned, end, expects));
         }
         Answer::Wait
     }
@@ -158,7 +190,8 @@ impl AudioQueue {
             if let Some(unit) = &unit {
                 self.written = Some(unit.pts + planned.offset);
             }
-            return Answer::Take(unit.into_iter().collect());
+            let first = unit.into_iter().collect();
+            return Answer::Take(self.silence.fill(planned.generation, first, None));
         }
         let is_absent = if waits_for_source {
             moment.clock >= planned.began.clock + START_WAIT
@@ -187,7 +220,7 @@ impl AudioQueue {
         }
     }
 
-    fn take(&mut self, planned: &Planned, end: Ended) -> Vec<AccessUnit> {
+    fn take(&mut self, planned: &Planned, end: Ended, expects: Expectation) -> Vec<AccessUnit> {
         let mut taken = Vec::new();
         while let Some((generation, unit)) = self.units.front() {
             let is_older = *generation < planned.generation;
@@ -195,11 +228,8 @@ impl AudioQueue {
             if !is_older && !belongs {
                 break;
             }
-            let wire = unit.pts + planned.offset;
-            let goes_back = self.written.is_some_and(|written| wire <= written);
             if let Some(unit) = self.pop()
                 && belongs
-                && !goes_back
             {
                 taken.push(unit);
             }
@@ -212,6 +242,11 @@ impl AudioQueue {
                 .retain(|(generation, _)| *generation > planned.generation);
             self.count();
         }
+        let is_silent = expects.has_stopped || taken.is_empty() && !expects.may_be_late;
+        let to = is_silent.then_some(end.at);
+        let mut taken = self.silence.fill(planned.generation, taken, to);
+        let written = self.written;
+        taken.retain(|unit| written.is_none_or(|written| unit.pts + planned.offset > written));
         if let Some(last) = taken.last() {
             self.written = Some(last.pts + planned.offset);
         }

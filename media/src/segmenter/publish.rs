@@ -88,7 +88,8 @@ impl Segmenter {
                 Some(Origin::Encoded) => self.encoders_ended >= Some(planned.generation),
                 _ => self.generation_is_over(planned.generation),
             },
-            source_has_audio: self.source.has_audio(),
+            source_audio: self.source.latest_audio(),
+            source_pause: self.source.audio_pause(),
         }
     }
 

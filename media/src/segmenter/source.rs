@@ -1,6 +1,7 @@
 //! The source's side of the clock: drops what lies in the past or cannot be decoded, and notices a jump that nobody announced.
 //! The front end does this first and better; what passes here wrongly would break every rendition.
 
+use super::audio::{Pause, STOPPED};
 use crate::time::Ticks;
 use crate::unit::{AccessUnit, RandomAccess, Track};
 
@@ -30,6 +31,7 @@ pub(super) struct SourceTimeline {
     longest_step: Ticks,
     video: Option<Ticks>,
     audio: Option<Ticks>,
+    audio_pause: Option<Pause>,
     step: Option<Ticks>,
     stale: u32,
     /// Pictures shown before this one cannot be decoded.
@@ -43,6 +45,7 @@ impl SourceTimeline {
             longest_step,
             video: None,
             audio: None,
+            audio_pause: None,
             step: None,
             stale: 0,
             floor: None,
@@ -63,8 +66,15 @@ impl SourceTimeline {
             if leads && step > self.longest_step {
                 return Admission::Jump;
             }
-            if unit.track == Track::Video {
-                self.see_step(unit, step);
+            match unit.track {
+                Track::Video => self.see_step(unit, step),
+                Track::Audio if step > STOPPED => {
+                    self.audio_pause = Some(Pause {
+                        from: unit.dts - step,
+                        to: unit.dts,
+                    });
+                }
+                Track::Audio => {}
             }
         }
         match unit.track {
@@ -107,9 +117,14 @@ impl SourceTimeline {
             .is_none_or(|last| dts <= last || dts - last > self.longest_step)
     }
 
-    /// Whether audio has come.
-    pub(super) fn has_audio(&self) -> bool {
-        self.audio.is_some()
+    /// When the last audio sounds that has come.
+    pub(super) fn latest_audio(&self) -> Option<Ticks> {
+        self.audio
+    }
+
+    /// Where audio was missing the last time.
+    pub(super) fn audio_pause(&self) -> Option<Pause> {
+        self.audio_pause
     }
 
     /// The latest time seen.

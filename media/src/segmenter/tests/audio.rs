@@ -1,5 +1,7 @@
 //! Which audio lies in which segment, and how long is waited for it.
 
+use bytes::Bytes;
+
 use super::stream::{AUDIO_FRAME, FRAME, Run, Source, aac, contents, joined, pass_through};
 use crate::segmenter::io::{
     GenerationId, Input, Opening, Origin, Output, RenditionId, RenditionPlan,
@@ -85,6 +87,36 @@ fn audio_that_stops_holds_segments_up_for_a_bounded_time_and_not_more_and_more()
         "{waits:?}"
     );
     assert!(waits.len() >= 9);
+}
+
+/// The same with payloads that are frames of AAC.
+fn with_frames(mut units: Vec<AccessUnit>) -> Vec<AccessUnit> {
+    let frame = [0xFF, 0xF1, 0x4C, 0x80, 0x01, 0x5F, 0xFC, 1, 2, 3];
+    for unit in units.iter_mut().filter(|unit| unit.track == Track::Audio) {
+        unit.payload = Bytes::from(frame.repeat(8));
+    }
+    units
+}
+
+#[test]
+fn sound_that_stops_is_silence_until_it_comes_again() {
+    let mut units = with_frames(Source::PLAIN.units());
+    let stop = Ticks(Source::PLAIN.start + 5 * SECOND);
+    let again = Ticks(Source::PLAIN.start + 13 * SECOND);
+    units.retain(|unit| unit.track == Track::Video || unit.pts < stop || unit.pts >= again);
+    let mut run = run(&units);
+    run.finish();
+    let segments = run.segments();
+    assert!(segments.iter().all(|segment| !segment.discontinuity));
+    for segment in segments.iter().copied() {
+        assert!(!contents(segment, "source").audio.is_empty());
+    }
+    let wire = joined(&segments, "source").audio;
+    let longest = wire.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+    // Eight frames of the source and as many of ours in one PES packet.
+    assert!(longest <= 16 * AUDIO_FRAME, "{longest}");
+    let last = Source::PLAIN.frames * FRAME + 900_000;
+    assert!(last - wire.last().unwrap() <= 16 * AUDIO_FRAME);
 }
 
 #[test]
