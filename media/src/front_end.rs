@@ -14,6 +14,7 @@
 //!         FrontEvent::FeedStart(_) => { /* start a fresh FFmpeg, write these tables to its stdin */ }
 //!         FrontEvent::Feed(_) => { /* write to its stdin */ }
 //!         FrontEvent::Jump { .. } => { /* another generation, from the next random access point on */ }
+//!         FrontEvent::OtherTracks => { /* the same, and it is to be decided anew what is played */ }
 //!         FrontEvent::Malformed(malformed) => assert_eq!(malformed.to_string(), "source sends an HTML page instead of an MPEG transport stream"),
 //!         FrontEvent::Facts(_) => {}
 //!     }
@@ -278,7 +279,8 @@ impl FrontEnd {
         }
     }
 
-    /// Goes over to another selection; video that stays the same goes on without a break.
+    /// Goes over to another selection. Video that stays the same goes on without a break while audio comes, goes or moves; other
+    /// video, and audio of another format, are other tracks.
     fn select(&mut self, run: &Bytes, selection: Selection) {
         let (video, audio) = (
             VideoTrack::select(&selection),
@@ -293,24 +295,29 @@ impl FrontEnd {
         if let Some(pes) = self.audio.as_mut().and_then(|track| track.assembler.take()) {
             self.end_audio(run, pes);
         }
-        if !same_video {
+        let is_other_audio =
+            matches!((&audio, &self.audio), (Some(next), Some(last)) if next.codec != last.codec);
+        if same_video && !is_other_audio {
+            if let Some(facts) = &mut self.facts {
+                facts.select_audio(&selection);
+            }
+            self.feed.renew(&selection);
+        } else {
             self.replace_video(run, video, &selection);
-        } else if let Some(facts) = &mut self.facts {
-            facts.select_audio(&selection);
         }
         self.audio = audio;
-        self.end_feed(run);
-        self.feed.restart(&selection);
         self.selection = Some(selection);
     }
 
     fn replace_video(&mut self, run: &Bytes, video: Option<VideoTrack>, selection: &Selection) {
-        if let Some(pes) = self.video.as_mut().and_then(|track| track.assembler.take()) {
-            self.end_picture(run, pes);
-        }
+        // The picture in progress may lack its end, as at a new connection.
         self.video = video;
-        self.facts = Some(FactsKeeper::new(selection));
+        self.end_feed(run);
+        self.feed.restart(selection);
         self.gate.close();
+        if self.facts.replace(FactsKeeper::new(selection)).is_some() {
+            self.events.push(FrontEvent::OtherTracks);
+        }
         self.timeline.lead_with(self.leader());
     }
 

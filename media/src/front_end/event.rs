@@ -36,6 +36,9 @@ pub enum FrontEvent {
         /// Decoding time that came instead of its continuation.
         to: Ticks,
     },
+    /// Other tracks were chosen, because the tables say so: what was known of the source holds no more, and what follows, from its
+    /// next random access point on, is another generation.
+    OtherTracks,
     /// The encoder's input begins anew, with these tables: a fresh encoder is needed.
     FeedStart(Bytes),
     /// The encoder's input goes on.

@@ -146,16 +146,20 @@ impl FactsKeeper {
         &self.facts
     }
 
-    /// A random access point has come, with the parameters then in force.
-    pub(super) fn see_key(&mut self, pts: Ticks, parameters: Option<&VideoParameters>) {
+    /// A random access point has come, with the parameters then in force. Whether pictures are of another kind from there on.
+    pub(super) fn see_key(&mut self, pts: Ticks, parameters: Option<&VideoParameters>) -> bool {
+        let mut is_other = false;
         if let (Some(video), Some(parameters)) = (&mut self.facts.video, parameters) {
+            let before = video.codecs.clone().zip(video.dimensions);
             self.stated_rate = parameters.frame_rate;
             read_video(video, parameters, &self.rate);
+            is_other = before.is_some() && before != video.codecs.clone().zip(video.dimensions);
         }
         if let Some(last) = self.last_key.replace(pts) {
             let longest = self.facts.keyframe_interval.max(Some(pts - last));
             self.facts.keyframe_interval = longest.filter(|span| span.0 > 0);
         }
+        is_other
     }
 
     /// A picture starts `step` after the one before.

@@ -52,6 +52,8 @@ pub(super) struct Feed {
     gathered: Vec<Bytes>,
     /// The input was open when the connection broke; it may go on.
     resumes: bool,
+    /// What it is made of has changed: it ends at the next random access point, where a new one begins.
+    renews: bool,
 }
 
 impl Feed {
@@ -64,6 +66,7 @@ impl Feed {
             held_bytes: 0,
             gathered: Vec::new(),
             resumes: false,
+            renews: false,
         }
     }
 
@@ -93,9 +96,20 @@ impl Feed {
         if self.is_on() {
             self.clear();
             self.state = State::Waiting;
-            self.resumes = false;
+            (self.resumes, self.renews) = (false, false);
         }
         self.tables = tables(selection);
+    }
+
+    /// A new input begins at the next random access point, from these tracks; until then the one before goes on.
+    pub(super) fn renew(&mut self, selection: &Selection) {
+        self.tables = tables(selection);
+        self.renew_as_it_is();
+    }
+
+    /// A new input begins at the next random access point, because pictures are of another kind from there on.
+    pub(super) fn renew_as_it_is(&mut self) {
+        self.renews |= self.is_on();
     }
 
     /// The connection broke: the input goes on at the next random access point, if that is of the same time line. Answers what
@@ -164,17 +178,21 @@ impl Feed {
 
     /// The picture in progress is a random access point: the input begins with it, or goes on where it `continues` one.
     pub(super) fn open(&mut self, run: &Bytes, continues: bool) -> Option<FeedPart> {
-        self.settle();
-        if !matches!(self.state, State::Holding) {
+        if !self.renews {
+            self.settle();
+        }
+        if !matches!(self.state, State::Holding | State::Judging) {
             return None;
         }
         self.end_run(run);
-        if !matches!(self.state, State::Holding) {
+        if !matches!(self.state, State::Holding | State::Judging) {
             return None;
         }
         self.state = State::Open;
         self.gathered = std::mem::take(&mut self.held);
-        let goes_on = std::mem::take(&mut self.resumes) && continues;
+        self.held_bytes = 0;
+        let is_renewed = std::mem::take(&mut self.renews);
+        let goes_on = std::mem::take(&mut self.resumes) && continues && !is_renewed;
         (!goes_on).then(|| FeedPart::Start(self.tables.clone()))
     }
 
@@ -330,6 +348,37 @@ mod tests {
         let rest = run.slice(3 * PACKET_BYTES..7 * PACKET_BYTES);
         assert_eq!(feed.flush(), Some(FeedPart::More(rest)));
         assert_eq!(feed.flush(), None);
+    }
+
+    #[test]
+    fn an_input_of_other_tracks_begins_with_a_key_and_the_one_before_lacks_nothing() {
+        let mut feed = Feed::new(true);
+        let run = run(8);
+        feed.restart(&selection(0x1000));
+        feed.begin_picture(&run);
+        feed.open(&run, false);
+        take(&mut feed, &run, &[0]);
+        let silent = Selection {
+            audio: None,
+            ..selection(0x1000)
+        };
+        feed.renew(&silent);
+        feed.begin_picture(&run);
+        take(&mut feed, &run, &[1]);
+        feed.reject_picture();
+        feed.begin_picture(&run);
+        take(&mut feed, &run, &[2]);
+        let before = run.slice(..2 * PACKET_BYTES);
+        assert_eq!(feed.flush(), Some(FeedPart::More(before)));
+        let start = FeedPart::Start(tables(&silent));
+        assert_eq!(feed.open(&run, false), Some(start));
+        take(&mut feed, &run, &[3]);
+        feed.begin_picture(&run);
+        take(&mut feed, &run, &[4]);
+        assert_eq!(feed.open(&run, false), None);
+        feed.end_run(&run);
+        let after = run.slice(2 * PACKET_BYTES..5 * PACKET_BYTES);
+        assert_eq!(feed.flush(), Some(FeedPart::More(after)));
     }
 
     #[test]

@@ -72,8 +72,9 @@ impl FrontEnd {
         let decodable = parameters.is_some() || matches!(track.reader, VideoReader::Opaque);
         match track.current {
             Some(current) if decodable && random_access != RandomAccess::None => {
-                if let Some(facts) = &mut self.facts {
-                    facts.see_key(current.pts, parameters);
+                let facts = self.facts.as_mut();
+                if facts.is_some_and(|facts| facts.see_key(current.pts, parameters)) {
+                    self.feed.renew_as_it_is();
                 }
                 let key = RandomAccessPoint {
                     pts: current.pts,

@@ -142,7 +142,9 @@ impl Way {
     fn take(&mut self, event: FrontEvent) {
         match event {
             FrontEvent::Clock(clock) => self.handle(Input::Clock(clock)),
-            FrontEvent::Jump { .. } => self.handle(Input::Begin(opening(self.has_audio))),
+            FrontEvent::Jump { .. } | FrontEvent::OtherTracks => {
+                self.handle(Input::Begin(opening(self.has_audio)));
+            }
             FrontEvent::Facts(facts)
                 if facts.complete && facts.audio.is_some() != self.has_audio =>
             {

@@ -145,13 +145,18 @@ impl Flow {
         self.release(now);
         self.encoders.close(&mut self.effects);
         self.front = front_end(&self.class);
+        self.forget();
+        self.delivers = false;
+        self.effects()
+    }
+
+    /// What was known of the source holds no more.
+    fn forget(&mut self) {
         self.facts = None;
         self.plan = None;
         self.waiting.clear();
         self.begins = true;
-        self.delivers = false;
         (self.demoted, self.forced_cut) = (false, None);
-        self.effects()
     }
 
     /// Nothing of the source follows: closes what is open. Encoders may still bring what they have.
@@ -178,6 +183,10 @@ impl Flow {
         match event {
             FrontEvent::Malformed(malformed) => self.malformed(&malformed),
             FrontEvent::Facts(facts) => self.learn(facts, now),
+            FrontEvent::OtherTracks => {
+                self.encoders.close(&mut self.effects);
+                self.forget();
+            }
             event if self.plan.is_none() => {
                 self.waiting.push(event);
                 if self.waiting.len() > WAITING_MAXIMUM {
@@ -282,7 +291,7 @@ impl Flow {
                 }
             }
             FrontEvent::Feed(bytes) => self.encoders.feed(&bytes),
-            FrontEvent::Facts(_) | FrontEvent::Malformed(_) => {}
+            FrontEvent::Facts(_) | FrontEvent::OtherTracks | FrontEvent::Malformed(_) => {}
         }
     }
 

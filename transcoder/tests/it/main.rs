@@ -29,3 +29,4 @@ mod providers;
 mod sandbox;
 mod slate;
 mod soak;
+mod turns;

@@ -64,7 +64,7 @@ fn segments(events: Vec<FrontEvent>) -> Vec<FinishedSegment> {
                 dts,
                 random_access,
             },
-            FrontEvent::Jump { .. } => Input::Begin(opening()),
+            FrontEvent::Jump { .. } | FrontEvent::OtherTracks => Input::Begin(opening()),
             _ => continue,
         };
         outputs.extend(segmenter.handle(input, now));

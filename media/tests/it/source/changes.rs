@@ -5,7 +5,7 @@ use media::front_end::{FrontEvent, SourceFacts};
 use media::time::Ticks;
 use media::ts::section::Section;
 use media::ts::tables::Pmt;
-use media::unit::{Track, VideoCodec};
+use media::unit::{AccessUnit, Track, VideoCodec};
 
 use crate::source::stream::{
     PACKET, each_packet, events_of, pid, television, units, usual, usual_with,
@@ -29,6 +29,13 @@ fn all_facts(events: &[FrontEvent]) -> Vec<SourceFacts> {
 fn jumps(events: &[FrontEvent]) -> usize {
     let is_jump = |event: &&FrontEvent| matches!(event, FrontEvent::Jump { .. });
     events.iter().filter(is_jump).count()
+}
+
+/// Where other tracks were chosen.
+fn choices(events: &[FrontEvent]) -> Vec<usize> {
+    let numbered = events.iter().enumerate();
+    let choices = numbered.filter(|(_, event)| matches!(event, FrontEvent::OtherTracks));
+    choices.map(|(index, _)| index).collect()
 }
 
 fn packets_of(bytes: &[u8]) -> impl Iterator<Item = &[u8; PACKET]> {
@@ -86,7 +93,8 @@ fn another_programme_map_brings_other_facts() {
     let codecs = "-c:v mpeg2video -g 10 -c:a mp2 -mpegts_start_pid 0x300 -output_ts_offset 11";
     let second = television("320x180", "25", 1.0, codecs);
     let events = events_of(&[first, second].concat(), 1316);
-    assert_eq!(units(&events, Track::Video).len(), 50);
+    // The last picture of the first part was in progress.
+    assert_eq!(units(&events, Track::Video).len(), 49);
     let codecs: Vec<_> = all_facts(&events)
         .into_iter()
         .map(|facts| facts.video.unwrap().codec)
@@ -97,6 +105,27 @@ fn another_programme_map_brings_other_facts() {
         .iter()
         .filter(|event| matches!(event, FrontEvent::FeedStart(_)));
     assert_eq!(starts.count(), 2);
+    let [choice] = choices(&events)[..] else {
+        panic!("{:?}", choices(&events));
+    };
+    assert_eq!(units(&events[..choice], Track::Video).len(), 24);
+}
+
+#[test]
+fn audio_of_another_format_is_another_track_and_goes_to_no_one_who_expects_the_first() {
+    let first = usual_with(1.0, "-output_ts_offset 10");
+    let codecs = "-c:v libx264 -preset ultrafast -bf 2 -g 10 -sc_threshold 0 -pix_fmt yuv420p \
+                  -c:a mp2 -output_ts_offset 11";
+    let second = television("160x96", "25", 1.0, codecs);
+    let events = events_of(&[first, second].concat(), 1316);
+    let [choice] = choices(&events)[..] else {
+        panic!("{:?}", choices(&events));
+    };
+    let is_aac = |unit: &AccessUnit| unit.payload[1] & 0xF6 == 0xF0;
+    let (before, after) = events.split_at(choice);
+    assert!(units(before, Track::Audio).iter().all(is_aac));
+    let after = units(after, Track::Audio);
+    assert!(!after.is_empty() && !after.iter().any(is_aac));
 }
 
 #[test]
@@ -107,6 +136,10 @@ fn another_size_is_told_before_its_first_picture() {
     let second = television("320x180", "25", 1.0, codecs);
     let events = events_of(&[first, second].concat(), 1316);
     assert_eq!(jumps(&events), 0);
+    let starts = events
+        .iter()
+        .filter(|event| matches!(event, FrontEvent::FeedStart(_)));
+    assert_eq!(starts.count(), 2);
     let larger = Dimensions::new(320, 180);
     let told = events.iter().position(|event| match event {
         FrontEvent::Facts(facts) => facts.video.as_ref().unwrap().dimensions == larger,
@@ -124,6 +157,7 @@ fn other_audio_does_not_disturb_the_video() {
     let events = events_of(&[first.clone(), second].concat(), 1316);
     assert_eq!(jumps(&events), 0);
     assert_eq!(units(&events, Track::Video).len(), 50);
+    assert!(choices(&events).is_empty());
     let first_audio = units(&events_of(&first, 1316), Track::Audio);
     assert!(units(&events, Track::Audio).len() > first_audio.len());
     assert!(all_facts(&events).last().unwrap().complete);
