@@ -186,6 +186,16 @@ fn that_somebody_keeps_a_stream_is_said_with_the_reason() {
     });
     let failed = "False PodFailed: pod news-one-0f9c2a41-1 ended: OOMKilled; not replaced while the annotation headend.dev/hold is set";
     assert_eq!([ready, provisioned], [failed, failed]);
+    // A pod that is silent may come back; had its attempt failed, it could not.
+    let [_, ready, _] = told(&|observed| {
+        hold(observed);
+        observed.polled.unreachable_for = Duration::from_secs(60);
+        observed.pods[0].unready_since = Some(at(NOW - 60));
+    });
+    assert!(
+        ready.starts_with("Unknown TranscoderUnreachable"),
+        "{ready}"
+    );
     let [idle, ..] = told(&|observed| observed.collects = false);
     assert_eq!(
         idle,
