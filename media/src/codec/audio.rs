@@ -13,6 +13,9 @@ const MAX_FRAME: usize = 8192;
 /// Bytes that surely hold a header of any format.
 const MAX_HEADER: usize = 8;
 
+/// RFC 6381 name of HE-AAC.
+const HIGH_EFFICIENCY: &str = "mp4a.40.5";
+
 /// What a frame header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameHeader {
@@ -71,10 +74,21 @@ pub fn frames_from(
     Some((start, payload.slice(skipped..), at))
 }
 
-/// RFC 6381 name of the format.
+/// The highest rate, in Hz, at which frames of AAC-LC are taken for the lower half of HE-AAC.
+const HALF_RATE: u32 = 24_000;
+
+/// RFC 6381 name of the format. ADTS cannot say that frames carry spectral band replication (ISO/IEC 14496-3 §1.6.5: it is signalled
+/// implicitly): what states low complexity at half of the usual rates is named HE-AAC, whose decoders play both.
 #[must_use]
 pub fn codecs(codec: AudioCodec, header: Option<&FrameHeader>) -> Option<String> {
     match codec {
+        AudioCodec::Aac
+            if header.is_some_and(|header| {
+                header.sample_rate <= HALF_RATE && header.object_type == Some(aac::LOW_COMPLEXITY)
+            }) =>
+        {
+            Some(HIGH_EFFICIENCY.to_owned())
+        }
         AudioCodec::Aac | AudioCodec::Mpeg => header?
             .object_type
             .map(|object_type| format!("mp4a.40.{object_type}")),
@@ -239,6 +253,27 @@ mod tests {
 
     fn stream(count: u8) -> Vec<u8> {
         (0..count).flat_map(frame).collect()
+    }
+
+    #[test]
+    fn low_complexity_at_half_the_usual_rate_is_named_high_efficiency() {
+        for (object_type, sample_rate, expected) in [
+            (2, 48_000, "mp4a.40.2"),
+            (2, 32_000, "mp4a.40.2"),
+            (2, 24_000, "mp4a.40.5"),
+            (2, 22_050, "mp4a.40.5"),
+            (1, 24_000, "mp4a.40.1"),
+        ] {
+            let header = FrameHeader {
+                length: 100,
+                samples: 1024,
+                sample_rate,
+                channels: Some(2),
+                object_type: Some(object_type),
+            };
+            let named = codecs(AudioCodec::Aac, Some(&header));
+            assert_eq!(named.as_deref(), Some(expected), "{sample_rate}");
+        }
     }
 
     #[test]

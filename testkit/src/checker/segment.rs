@@ -200,8 +200,13 @@ fn audio_facts(stream_type: u8, pes: &[Pes]) -> Option<AudioFacts> {
 }
 
 fn adts_codec(data: &[u8]) -> Option<String> {
-    let profile = data.get(2)? >> 6;
-    (data.starts_with(&[0xff])).then(|| format!("mp4a.40.{}", profile + 1))
+    let (profile, rate) = (data.get(2)? >> 6, data.get(2)? >> 2 & 0x0f);
+    // Low complexity at 24 kHz and below is HE-AAC, which ADTS has no way to say.
+    let kind = match (profile, rate) {
+        (1, 6..) => 5,
+        _ => profile + 1,
+    };
+    (data.starts_with(&[0xff])).then(|| format!("mp4a.40.{kind}"))
 }
 
 const SAMPLE_RATES: [i64; 13] = [
@@ -272,5 +277,7 @@ mod tests {
         let data = Bytes::from([frame, frame].concat());
         assert_eq!(adts_duration(&data), (3840, 1920));
         assert_eq!(adts_codec(&data), Some("mp4a.40.2".to_owned()));
+        let half_rate = [0xff, 0xf1, 0x58, 0x80];
+        assert_eq!(adts_codec(&half_rate), Some("mp4a.40.5".to_owned()));
     }
 }

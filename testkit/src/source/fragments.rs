@@ -31,7 +31,7 @@ pub(crate) struct Fragmented {
 /// A segment as fragmented MP4; nothing where FFmpeg cannot make one of it.
 pub(crate) async fn mp4(tracks: Tracks, audio: AudioFormat, stream: Bytes) -> Option<Fragmented> {
     let filter = match audio {
-        AudioFormat::Aac => "-bsf:a aac_adtstoasc ",
+        AudioFormat::Aac | AudioFormat::HeAac => "-bsf:a aac_adtstoasc ",
         _ => "",
     };
     let options = "-fflags +bitexact -use_editlist 0 -f mp4 \

@@ -66,7 +66,7 @@ fn programme(channel: &ChannelSettings) -> ProgrammeMap {
         VideoFormat::None => {}
     }
     match channel.audio {
-        AudioFormat::Aac => streams.push(entry(0x0f, AUDIO, language)),
+        AudioFormat::Aac | AudioFormat::HeAac => streams.push(entry(0x0f, AUDIO, language)),
         AudioFormat::Latm => streams.push(entry(0x11, AUDIO, language)),
         AudioFormat::Eac3 => streams.push(entry(0x87, AUDIO, language)),
         AudioFormat::Mp2 => streams.push(entry(0x03, AUDIO, language)),

@@ -222,6 +222,8 @@ pub enum VideoFormat {
 pub enum AudioFormat {
     /// AAC-LC in ADTS.
     Aac,
+    /// AAC at 24 kHz: all that ADTS says of HE-AAC. There is no band replication in it, which nothing but a decoder would notice.
+    HeAac,
     /// MPEG audio layer II.
     Mp2,
     /// AC-3.

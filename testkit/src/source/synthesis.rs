@@ -83,10 +83,11 @@ pub(crate) fn plan(channel: &ChannelSettings) -> Plan {
     }
 }
 
-/// Samples of one audio frame.
+/// Samples of one audio frame, at the rate of all synthetic audio.
 pub(crate) fn frame_samples(audio: AudioFormat) -> u64 {
     match audio {
         AudioFormat::Aac | AudioFormat::Latm => 1024,
+        AudioFormat::HeAac => 2048,
         AudioFormat::Mp2 => 1152,
         AudioFormat::Ac3 | AudioFormat::Eac3 => 1536,
         AudioFormat::None => 1,
@@ -161,6 +162,7 @@ fn arguments(channel: &ChannelSettings) -> Vec<String> {
     arguments.extend(video_arguments(channel, &plan));
     arguments.extend(words(match channel.audio {
         AudioFormat::Aac | AudioFormat::Latm => "-c:a aac -b:a 128k",
+        AudioFormat::HeAac => "-c:a aac -ar 24000 -b:a 64k",
         AudioFormat::Mp2 => "-c:a mp2 -b:a 192k",
         AudioFormat::Ac3 => "-c:a ac3 -b:a 192k",
         AudioFormat::Eac3 => "-c:a eac3 -b:a 192k",

@@ -13,7 +13,10 @@ use crate::attempt::{Setup, told};
 type Oddity = (&'static str, fn(&mut ChannelSettings));
 
 /// What is passed through.
-const PASSED: [Oddity; 5] = [
+const PASSED: [Oddity; 6] = [
+    ("sound in HE-AAC", |channel| {
+        channel.audio = AudioFormat::HeAac;
+    }),
     ("references that come too early and too late", |channel| {
         channel.pcr_jitter = 60;
     }),
@@ -40,7 +43,10 @@ const PASSED: [Oddity; 5] = [
 ];
 
 /// What has to be encoded, in part or whole.
-const ENCODED: [Oddity; 3] = [
+const ENCODED: [Oddity; 4] = [
+    ("sound in HE-AAC", |channel| {
+        channel.audio = AudioFormat::HeAac;
+    }),
     ("sound in LATM", |channel| channel.audio = AudioFormat::Latm),
     ("sound in E-AC-3", |channel| {
         channel.audio = AudioFormat::Eac3;
