@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testkit::source::{Cut, Faults, LiveSource, Malformed};
+use testkit::source::{Cut, Faults, LiveSource, Malformed, Mute, Tables};
 use tokio::time::{Instant, sleep};
 
 use crate::attempt::Attempt;
@@ -49,11 +49,15 @@ pub(super) async fn disturb(attempt: &Attempt, stream: usize, mut random: Random
     }
 }
 
-/// What a source does wrong from now on, and how it ends its connections first. Nothing that sends other pictures under times that go
+/// What a source does wrong, or otherwise, from now on, and how it ends its connections first. Nothing that sends other pictures under times that go
 /// on: such a source cannot be told from one that goes on.
 type Wrong = (fn(&mut Faults), Option<Cut>);
 
-const WRONGS: [Wrong; 8] = [
+const WRONGS: [Wrong; 12] = [
+    (|faults| faults.mute = Some(Mute::Audio), None),
+    (|faults| faults.tables = Some(Tables::Moved), None),
+    (|faults| faults.tables = Some(Tables::AudioMoved), None),
+    (|faults| faults.tables = Some(Tables::WithoutAudio), None),
     (|_| {}, Some(Cut::Clean)),
     (|_| {}, Some(Cut::Abort)),
     (|faults| faults.silence = Some(true), None),
