@@ -223,6 +223,10 @@ pub struct LiveStreamStatus {
     /// The pod that is meant to run the stream: named here before it is created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodIntent>,
+    /// The pod that takes over from `pod`, which is being deleted: named here before it is created, and publishing nothing until it is
+    /// `pod`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub successor: Option<PodIntent>,
     /// The last attempt that was ever named; the next one is greater.
     #[serde(default)]
     pub last_attempt: i32,

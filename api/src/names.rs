@@ -27,6 +27,8 @@ pub const ANNOTATION_CHANNEL_REVISION: &str = "headend.dev/channel-revision";
 pub const ANNOTATION_HOLD: &str = "headend.dev/hold";
 /// Annotation on a transcoder pod: hash of everything in it that does not differ from attempt to attempt.
 pub const ANNOTATION_ORDER_HASH: &str = "headend.dev/order-hash";
+/// Annotation on a transcoder pod: hash of what people wrote of its sources and class. A pod with another one than its stream is replaced.
+pub const ANNOTATION_REVISION: &str = "headend.dev/revision";
 /// Port of a transcoder pod's control HTTP.
 pub const CONTROL_PORT: u16 = 8080;
 /// Name of the environment variable with the job document in a transcoder pod.

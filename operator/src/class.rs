@@ -1,6 +1,8 @@
 //! What a LiveStream's spec and its class come to together: the one validated form that everything behind it works with.
 //! Never looks at pods, status or time.
 
+mod revision;
+
 use std::time::Duration;
 
 use api::condition::Reason;
@@ -33,6 +35,8 @@ pub(crate) struct Effective {
     pub(crate) files: Vec<SecretFile>,
     pub(crate) byte_limit: u64,
     pub(crate) pod: PodSettings,
+    /// Changes with what people write of class and sources.
+    pub(crate) revision: String,
 }
 
 impl Effective {
@@ -123,6 +127,7 @@ pub(crate) fn effective(
         sources,
         files,
         byte_limit,
+        revision: revision::revision(spec, &class),
         pod: class.pod,
     })
 }

@@ -148,6 +148,7 @@ fn event(notice: &Notice, stream: &ObjectReference) -> Event {
 pub(crate) fn notices(old: &LiveStreamStatus, new: &LiveStreamStatus) -> Vec<Notice> {
     let mut notices = Vec::new();
     notices.extend(of_pod(old, new));
+    notices.extend(of_successor(old, new));
     for condition in &new.conditions {
         let before = old
             .conditions
@@ -171,7 +172,12 @@ fn of_pod(old: &LiveStreamStatus, new: &LiveStreamStatus) -> Option<Notice> {
     if attempt(old) == attempt(new) {
         return None;
     }
+    let took_over = old.successor.as_ref().map(|pod| pod.attempt) == attempt(new);
     let (reason, note) = match (&old.pod, &new.pod) {
+        (Some(before), Some(pod)) if took_over => (
+            "TookOver",
+            format!("pod {} goes on from {}", pod.name, before.name),
+        ),
         (_, Some(pod)) => (
             "Starting",
             format!("attempt {} is pod {}", pod.attempt, pod.name),
@@ -185,6 +191,22 @@ fn of_pod(old: &LiveStreamStatus, new: &LiveStreamStatus) -> Option<Notice> {
         action: "Run",
         note,
         pod: new.pod.as_ref().map(|pod| pod.name.clone()),
+    })
+}
+
+/// A pod is being deleted, and another is made to go on from it.
+fn of_successor(old: &LiveStreamStatus, new: &LiveStreamStatus) -> Option<Notice> {
+    let (pod, next) = (new.pod.as_ref()?, new.successor.as_ref()?);
+    let is_news = old.successor.as_ref() != Some(next);
+    is_news.then(|| Notice {
+        warning: false,
+        reason: "HandingOver".to_owned(),
+        action: "Run",
+        note: format!(
+            "pod {} is being deleted; {} takes over once it is ready",
+            pod.name, next.name
+        ),
+        pod: Some(next.name.clone()),
     })
 }
 
@@ -311,6 +333,30 @@ mod tests {
             }]
         );
         assert_eq!(notices(&new, &new), []);
+    }
+
+    #[test]
+    fn a_hand_over_is_told_when_it_begins_and_when_it_has_happened() {
+        let plays = status(Some(1), &[]);
+        let mut hands_over = plays.clone();
+        hands_over.successor = status(Some(2), &[]).pod;
+        let after = status(Some(2), &[]);
+        let told = |old, new| {
+            let notices = notices(old, new).into_iter();
+            let told: Vec<_> = notices.map(|notice| (notice.reason, notice.note)).collect();
+            told
+        };
+        let begun = "pod news-one-1 is being deleted; news-one-2 takes over once it is ready";
+        assert_eq!(
+            told(&plays, &hands_over),
+            [("HandingOver".to_owned(), begun.to_owned())]
+        );
+        assert_eq!(told(&hands_over, &hands_over), []);
+        let done = "pod news-one-2 goes on from news-one-1";
+        assert_eq!(
+            told(&hands_over, &after),
+            [("TookOver".to_owned(), done.to_owned())]
+        );
     }
 
     #[test]

@@ -181,7 +181,11 @@ async fn a_stream_that_its_class_refuses_starts_when_the_class_is_corrected() ->
     starts_by_class(&suite, "refused", "strict", corrected).await
 }
 
-async fn apply_class(suite: &Suite, name: &str, spec: Value) -> Result<Api<StreamClass>> {
+pub(crate) async fn apply_class(
+    suite: &Suite,
+    name: &str,
+    spec: Value,
+) -> Result<Api<StreamClass>> {
     let classes: Api<StreamClass> = Api::namespaced(suite.client.clone(), NAMESPACE);
     let class = json!({ "apiVersion": "headend.dev/v1alpha1", "kind": "StreamClass", "metadata": { "name": name }, "spec": spec });
     let parameters = PatchParams::apply("e2e");

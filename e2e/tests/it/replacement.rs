@@ -1,16 +1,21 @@
 //! Pods and the operator die; viewers go on.
 
 use anyhow::{Context, Result, ensure};
+use api::live_stream::Phase;
+use api::{LiveStream, StreamClass};
 use e2e::fence::Fence;
 use e2e::suite::{NAMESPACE, RELEASE, Suite};
 use e2e::viewer::{Look, Viewer};
 use e2e::wait::{Seen, until};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, ListParams};
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::api::{DeleteParams, EvictParams, ListParams};
 use kube::{Api, ResourceExt};
+use serde_json::json;
 use url::Url;
 
+use crate::refusals::apply_class;
+use crate::sources::{follow, played_cleanly};
 use crate::{SOON, START};
 
 /// Plays on until another pod's segments are listed; numbers must never go back meanwhile.
@@ -63,6 +68,87 @@ async fn a_killed_pod_is_replaced_behind_the_same_address() -> Result<()> {
         Ok(())
     })
     .await
+}
+
+/// What a drain does to each pod.
+#[tokio::test]
+async fn an_evicted_pod_plays_on_until_another_takes_over() -> Result<()> {
+    let suite = Suite::start().await?;
+    let pods = suite.pods();
+    hands_over_after(&suite, "plain", |pod| async move {
+        pods.evict(&pod, &EvictParams::default()).await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_class_that_changes_reaches_a_stream_that_plays() -> Result<()> {
+    let suite = Suite::start().await?;
+    let egress = json!({ "allowPrivateAddresses": true });
+    apply_class(&suite, "rolled", json!({ "egress": egress })).await?;
+    let url = suite.source_url("plain")?;
+    let spec = json!({ "className": "rolled", "sources": [{ "url": url }] });
+    suite.apply_stream("rolled", spec).await?;
+    hands_over_after(&suite, "rolled", |_| async {
+        let changed = json!({ "egress": egress, "startDeadlineSeconds": 25 });
+        apply_class(&suite, "rolled", changed).await?;
+        Ok(())
+    })
+    .await?;
+    let one = DeleteParams::default();
+    suite.streams().delete("rolled", &one).await?;
+    let classes: Api<StreamClass> = Api::namespaced(suite.client.clone(), NAMESPACE);
+    classes.delete("rolled", &one).await?;
+    Ok(())
+}
+
+/// Something happens to the pod of a channel that somebody watches: no rule of a playlist is broken by it, nor does one stand still.
+async fn hands_over_after<Happens>(
+    suite: &Suite,
+    channel: &str,
+    happens: impl FnOnce(String) -> Happens,
+) -> Result<()>
+where
+    Happens: Future<Output = Result<()>>,
+{
+    let happens = async {
+        let is_live = |stream: &LiveStream| {
+            let status = stream.status.as_ref();
+            status.is_some_and(|status| status.phase == Some(Phase::Live))
+        };
+        let stream = suite
+            .stream_when(channel, "is live", START, is_live)
+            .await?;
+        let pod = stream.status.as_ref().and_then(|status| status.pod.clone());
+        let before = pod.context("no pod")?.name;
+        happens(before.clone()).await?;
+        until("another pod alone", START, || async {
+            let pods = suite.transcoders(Some(channel)).await?;
+            let names: Vec<String> = pods.iter().map(ResourceExt::name_any).collect();
+            Ok(Seen::when(names.len() == 1 && names[0] != before, names))
+        })
+        .await?;
+        told(suite, &stream).await
+    };
+    let (report, told) = tokio::join!(follow(suite, channel, 40, 1), happens);
+    let told = told?;
+    played_cleanly(channel, &report?)?;
+    for reason in ["HandingOver", "TookOver"] {
+        ensure!(told.iter().any(|one| one == reason), "{told:?}");
+    }
+    Ok(())
+}
+
+/// The reasons of a stream's events.
+async fn told(suite: &Suite, stream: &LiveStream) -> Result<Vec<String>> {
+    let events: Api<Event> = Api::namespaced(suite.client.clone(), NAMESPACE);
+    let of_stream = format!("involvedObject.uid={}", stream.uid().unwrap_or_default());
+    let events = events
+        .list(&ListParams::default().fields(&of_stream))
+        .await?;
+    let reasons = events.items.into_iter().filter_map(|event| event.reason);
+    Ok(reasons.collect())
 }
 
 async fn replaced_after<Ends>(end: impl FnOnce(Api<Pod>, String) -> Ends) -> Result<()>

@@ -11,8 +11,13 @@ use url::Url;
 
 use crate::{SOON, START};
 
-/// Follows a channel through every gateway.
-async fn follow(suite: &Suite, channel: &str, seconds: u64) -> Result<Report> {
+/// Follows a channel through every gateway, over so many discontinuities.
+pub(crate) async fn follow(
+    suite: &Suite,
+    channel: &str,
+    seconds: u64,
+    discontinuities: u64,
+) -> Result<Report> {
     let gateways = suite.gateways().await?;
     ensure!(
         gateways.len() == 2,
@@ -27,7 +32,7 @@ async fn follow(suite: &Suite, channel: &str, seconds: u64) -> Result<Report> {
         urls: gateways.iter().map(master).collect::<Result<_, _>>()?,
         duration: Duration::from_secs(seconds),
         start_timeout: START,
-        discontinuities: Some(0),
+        discontinuities: Some(discontinuities),
         stale: None,
         decode: true,
         user_agent: Some("headend-e2e".to_owned()),
@@ -42,22 +47,25 @@ async fn clean(suite: &Suite, channels: &[&str], seconds: u64) -> Result<Vec<Rep
     let reports = try_join_all(
         channels
             .iter()
-            .map(|channel| follow(suite, channel, seconds)),
+            .map(|channel| follow(suite, channel, seconds, 0)),
     )
     .await?;
     for (channel, report) in channels.iter().zip(&reports) {
-        let violations: Vec<String> = report.violations.iter().map(ToString::to_string).collect();
-        ensure!(report.is_clean(), "{channel}:\n{}", violations.join("\n"));
-        ensure!(
-            report
-                .renditions
-                .iter()
-                .all(|rendition| rendition.segments > 4),
-            "{channel} hardly played: {:?}",
-            report.renditions
-        );
+        played_cleanly(channel, report)?;
     }
     Ok(reports)
+}
+
+pub(crate) fn played_cleanly(channel: &str, report: &Report) -> Result<()> {
+    let violations: Vec<String> = report.violations.iter().map(ToString::to_string).collect();
+    ensure!(report.is_clean(), "{channel}:\n{}", violations.join("\n"));
+    let mut renditions = report.renditions.iter();
+    ensure!(
+        renditions.all(|rendition| rendition.segments > 4),
+        "{channel} hardly played: {:?}",
+        report.renditions
+    );
+    Ok(())
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use e2e::helm;
 use e2e::suite::{NAMESPACE, RELEASE, Suite};
+use e2e::wait::{Seen, until};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DynamicObject, ListParams};
@@ -34,7 +35,12 @@ async fn uninstall_leaves_only_crds_hand_made_objects_and_the_claim_of_redis() -
     suite.viewer("by-hand").start(START).await?;
     helm::uninstall(NAMESPACE, RELEASE).await?;
 
-    assert_eq!(leftovers(&suite).await?, Vec::<String>::new());
+    // Helm does not wait for pods that are still ending.
+    until("nothing of the release", SOON, || async {
+        let left = leftovers(&suite).await?;
+        Ok(Seen::when(left.is_empty(), left))
+    })
+    .await?;
     let streams = suite.streams().list(&ListParams::default()).await?.items;
     assert_eq!(
         streams

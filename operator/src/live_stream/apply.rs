@@ -1,8 +1,8 @@
 //! Does what a plan says, in the one order that is safe at every moment a process can die:
-//! the old pod is told to finish, the status names the new pod, old pods go, connections of providers are given back and entered (see
-//! `slots` for why in this place), the new pod is created, an idle stream is removed.
+//! the old pod is told to finish, the status names the new pod, which is told to publish if it waits for that, old pods go, connections of
+//! providers are given back and entered (see `slots` for why in this place), the new pod is created, an idle stream is removed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::LiveStream;
 use api::live_stream::WhenIdle;
@@ -18,7 +18,7 @@ use super::connections;
 use super::control::Target;
 use super::memory::Finish;
 use super::observed::{Account, Observed, StreamFacts};
-use super::plan::{Dismissal, Plan};
+use super::plan::{Dismissal, Plan, Publication};
 use super::pods::PodFacts;
 use super::{Context, Error, slots};
 
@@ -51,6 +51,8 @@ pub(crate) async fn apply(
     let Plan {
         finish,
         names_pod,
+        publish,
+        stand,
         dismiss,
         release,
         claim,
@@ -68,6 +70,9 @@ pub(crate) async fn apply(
     if *names_pod {
         name_pod(context, observed, plan, now).await?;
     }
+    if let Some(publication) = publish {
+        tell_to_publish(context, &observed.stream, publication).await;
+    }
     remember(context, observed, failures.as_ref(), *names_pod);
     let mut closes = false;
     for dismissal in dismiss {
@@ -82,19 +87,17 @@ pub(crate) async fn apply(
     if let Some(pod) = create {
         create_pod(context, stream, pod, now).await?;
     }
+    let turn = context
+        .rollout
+        .tell(&stream.identity, *stand, Instant::now(), &context.triggers);
     let collected = step(context, observed, collect).await?;
     // What has just been closed is given back at once.
-    let holds =
-        |account: &Account| !slots::attempts(&account.slots, &stream.identity.uid).is_empty();
-    let soonest = match closes && observed.accounts.values().any(holds) {
-        true => AT_ONCE,
-        false => *requeue,
-    };
-    let requeue = &soonest;
+    let gives_back = (closes && holds_connection(observed)).then_some(AT_ONCE);
     Ok(match collected {
         Collected::Removed => Applied::Collected,
         Collected::Waits(soon) => {
-            let requeue = soon.map_or(*requeue, |soon| soon.min(*requeue));
+            let sooner = [soon, turn, gives_back].into_iter().flatten();
+            let requeue = sooner.fold(*requeue, Duration::min);
             if *names_pod {
                 Applied::Told { requeue }
             } else {
@@ -102,6 +105,12 @@ pub(crate) async fn apply(
             }
         }
     })
+}
+
+fn holds_connection(observed: &Observed) -> bool {
+    let uid = &observed.stream.identity.uid;
+    let holds = |account: &Account| !slots::attempts(&account.slots, uid).is_empty();
+    observed.accounts.values().any(holds)
 }
 
 fn target(stream: &StreamFacts, pod: &PodFacts) -> Option<Target> {
@@ -115,24 +124,44 @@ fn target(stream: &StreamFacts, pod: &PodFacts) -> Option<Target> {
 
 /// Asked once, whatever comes of it: a pod that does not answer must not hold its successor up.
 async fn tell_to_finish(context: &Context, stream: &StreamFacts, pod: &PodFacts) {
-    let next = match target(stream, pod) {
+    let answer = match target(stream, pod) {
         Some(target) => context.control.finish(&target).await,
         None => return,
     };
-    if let Err(error) = &next {
+    if let Err(error) = &answer {
         tracing::info!(stream.name = stream.identity.name, pod.name = pod.name, %error, "pod did not finish");
     }
     let finish = Finish {
         pod_uid: pod.uid.clone(),
-        next: next.ok(),
+        answer: answer.ok(),
     };
     let uid = &stream.identity.uid;
     context.memory.update(uid, |stream| {
-        if finish.next.is_some() {
+        if finish.answer.is_some() {
             stream.closed.insert(pod.uid.clone());
         }
         stream.finish = Some(finish);
     });
+}
+
+/// Asked until it says that it does: what is lost on the way is said again.
+async fn tell_to_publish(context: &Context, stream: &StreamFacts, publication: &Publication) {
+    let Publication { pod, request } = publication;
+    let Some(target) = target(stream, pod) else {
+        return;
+    };
+    match context.control.publish(&target, request).await {
+        Ok(()) => {
+            tracing::info!(
+                stream.name = stream.identity.name,
+                pod.name = pod.name,
+                "pod takes over"
+            );
+        }
+        Err(error) => {
+            tracing::info!(stream.name = stream.identity.name, pod.name = pod.name, %error, "pod did not take over yet");
+        }
+    }
 }
 
 /// The intent: from here on every operator knows which pod is meant.
@@ -173,6 +202,7 @@ fn remember(context: &Context, observed: &Observed, failures: Option<&Failures>,
     context.memory.update(uid, |stream| {
         stream.stopped.retain(known);
         stream.closed.retain(known);
+        stream.finish.take_if(|finish| !known(&finish.pod_uid));
         match failures {
             Some(failures) => stream.failures = Some(failures.clone()),
             // A run that starts for another reason than a failure owes nothing to those before it.
@@ -226,8 +256,9 @@ async fn names(context: &Context, stream: &StreamFacts, pod: &PodFacts) -> Resul
     let current = context.cluster.stream(&stream.identity.name).await?;
     let same = |current: &LiveStream| current.uid().as_ref() == Some(&stream.identity.uid);
     let status = current.filter(same).and_then(|current| current.status);
-    let intent = status.and_then(|status| status.pod);
-    Ok(intent.is_some_and(|intent| intent.name == pod.name))
+    let intents = status.map(|status| [status.pod, status.successor]);
+    let mut intents = intents.into_iter().flatten().flatten();
+    Ok(intents.any(|intent| intent.name == pod.name))
 }
 
 /// A pod of this name may be there already: a create whose answer was lost. Anybody else's is a failure of the attempt.

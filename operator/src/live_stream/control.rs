@@ -3,18 +3,20 @@
 
 use std::time::Duration;
 
-use api::control::{FinishAnswer, JobStatus, POLL_SECONDS, stream_path};
-use api::job::ResumeFloor;
-use reqwest::{Client, Method, Response, StatusCode};
+use api::control::{FinishAnswer, JobStatus, POLL_SECONDS, PublishRequest, stream_path};
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 
-/// How long `finish` and `stop` may take.
+/// How long `finish`, `publish` and `stop` may take.
 const TELL_LIMIT: Duration = Duration::from_secs(2);
 /// How long a connection may take to come about.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 /// How long a long poll may take beyond the time in which it is answered at the latest.
 const POLL_SLACK: Duration = Duration::from_secs(5);
-/// Longest answer read.
-const ANSWER_BYTES: usize = 64 * 1024;
+/// Longest status read.
+const STATUS_BYTES: usize = 64 << 10;
+/// Longest answer to `finish` read: the list of a window of hours is in it.
+const FINISH_BYTES: usize = 4 << 20;
 
 /// Whom to ask.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -74,8 +76,9 @@ impl Control {
     ) -> Result<JobStatus, ControlError> {
         let limit = Duration::from_secs(POLL_SECONDS) + POLL_SLACK;
         let path = format!("status?after={after}");
-        let answer = self.call(Method::GET, target, &path, limit).await?;
-        let status: JobStatus = read(target, answer).await?;
+        let answer = self.send(self.request(Method::GET, target, &path), target, limit);
+        let answer = answer.await?;
+        let status: JobStatus = read(target, answer, STATUS_BYTES).await?;
         if status.stream_uid != target.stream_uid || status.attempt != target.attempt {
             let endpoint = target.endpoint.clone();
             return Err(ControlError::Misdirected { endpoint });
@@ -83,33 +86,47 @@ impl Control {
         Ok(status)
     }
 
-    /// Ends the attempt's publishing; answers the numbers with which the next goes on.
-    pub(crate) async fn finish(&self, target: &Target) -> Result<ResumeFloor, ControlError> {
-        let answer = self
-            .call(Method::POST, target, "finish", TELL_LIMIT)
-            .await?;
-        let answer: FinishAnswer = read(target, answer).await?;
-        Ok(answer.next)
+    /// Ends the attempt's publishing; answers with what the next goes on.
+    pub(crate) async fn finish(&self, target: &Target) -> Result<FinishAnswer, ControlError> {
+        let request = self.request(Method::POST, target, "finish");
+        let answer = self.send(request, target, TELL_LIMIT).await?;
+        read(target, answer, FINISH_BYTES).await
+    }
+
+    /// It is the standby's turn. An attempt that publishes already does so anyway.
+    pub(crate) async fn publish(
+        &self,
+        target: &Target,
+        body: &PublishRequest,
+    ) -> Result<(), ControlError> {
+        let body = serde_json::to_vec(body).map_err(|error| malformed(&target.endpoint, &error))?;
+        let request = self.request(Method::POST, target, "publish");
+        let request = request.header(CONTENT_TYPE, "application/json").body(body);
+        self.send(request, target, TELL_LIMIT).await?;
+        Ok(())
     }
 
     /// Ends the attempt; its upstream is closed when this returns.
     pub(crate) async fn stop(&self, target: &Target) -> Result<(), ControlError> {
-        self.call(Method::POST, target, "stop", TELL_LIMIT).await?;
+        let request = self.request(Method::POST, target, "stop");
+        self.send(request, target, TELL_LIMIT).await?;
         Ok(())
     }
 
-    async fn call(
+    fn request(&self, method: Method, target: &Target, what: &str) -> RequestBuilder {
+        let path = stream_path(&target.stream_uid, target.attempt);
+        let url = format!("http://{}{path}/{what}", target.endpoint);
+        self.client.request(method, url)
+    }
+
+    async fn send(
         &self,
-        method: Method,
+        request: RequestBuilder,
         target: &Target,
-        what: &str,
         limit: Duration,
     ) -> Result<Response, ControlError> {
         let endpoint = target.endpoint.clone();
-        let path = stream_path(&target.stream_uid, target.attempt);
-        let url = format!("http://{endpoint}{path}/{what}");
-        let request = self.client.request(method, url).timeout(limit);
-        match request.send().await {
+        match request.timeout(limit).send().await {
             Ok(answer) if answer.status().is_success() => Ok(answer),
             Ok(answer) if answer.status() == StatusCode::MISDIRECTED_REQUEST => {
                 Err(ControlError::Misdirected { endpoint })
@@ -129,6 +146,7 @@ impl Control {
 async fn read<T: serde::de::DeserializeOwned>(
     target: &Target,
     mut answer: Response,
+    limit: usize,
 ) -> Result<T, ControlError> {
     let endpoint = &target.endpoint;
     let mut bytes = Vec::new();
@@ -139,7 +157,7 @@ async fn read<T: serde::de::DeserializeOwned>(
             source: source.without_url(),
         })?;
         let Some(chunk) = chunk else { break };
-        if bytes.len() + chunk.len() > ANSWER_BYTES {
+        if bytes.len() + chunk.len() > limit {
             return Err(malformed(endpoint, &"it is too long"));
         }
         bytes.extend_from_slice(&chunk);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use api::job::ResumeFloor;
+use api::control::FinishAnswer;
 use k8s_openapi::jiff::Timestamp;
 
 use super::backoff::Failures;
@@ -29,11 +29,11 @@ pub(crate) struct Recollection {
 }
 
 /// A pod that was told to finish.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Finish {
     pub(crate) pod_uid: String,
-    /// The numbers with which its successor goes on, if it said so.
-    pub(crate) next: Option<ResumeFloor>,
+    /// What its successor goes on with, if it said so.
+    pub(crate) answer: Option<FinishAnswer>,
 }
 
 /// What is remembered, by uid of the stream.

@@ -22,6 +22,7 @@ mod pods;
 mod poller;
 mod providers;
 mod report;
+mod rollout;
 mod slots;
 mod takeover;
 mod watches;
@@ -48,6 +49,7 @@ use self::pod::Fleet;
 use self::pods::PodIndex;
 use self::poller::Polls;
 use self::providers::ProviderIndex;
+use self::rollout::Rollout;
 use crate::events::Events;
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
@@ -71,6 +73,7 @@ pub(crate) struct Context {
     pub(crate) triggers: Triggers,
     pub(crate) polls: Polls,
     pub(crate) memory: Memory,
+    pub(crate) rollout: Rollout,
     pub(crate) events: Events,
     pub(crate) metrics: Metrics,
     pub(crate) fleet: Arc<Fleet>,
@@ -100,6 +103,7 @@ impl Context {
             providers: ProviderIndex::default(),
             triggers,
             memory: Memory::default(),
+            rollout: Rollout::default(),
             events,
             metrics,
             fleet: Arc::new(fleet),
@@ -213,7 +217,7 @@ async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Actio
     let started = Instant::now();
     let outcome = match &guarded.0 {
         Ok(stream) => {
-            let reconciling = reconcile_stream(stream, &context);
+            let reconciling = Box::pin(reconcile_stream(stream, &context));
             let Some(outcome) = context.leadership.while_leading(reconciling).await else {
                 return Ok(Action::await_change());
             };

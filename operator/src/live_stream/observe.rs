@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use api::LiveStream;
 use api::condition::Reason;
+use api::control::JobStatus;
 use api::job::StreamIdentity;
+use api::live_stream::PodIntent;
 use api::names::ANNOTATION_HOLD;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
@@ -33,19 +35,21 @@ pub(crate) async fn observe(context: &Context, stream: &LiveStream) -> Result<Ob
     let stream_facts = facts(stream, class::idle_rule(&stream.spec, &class))?;
     let uid = &stream_facts.identity.uid;
     let pods = pods(context, &stream_facts).await?;
-    let named = named(&stream_facts, &pods);
-    let mount_trouble = match named {
+    let intent = stream_facts.status.pod.as_ref();
+    let mount_trouble = match intent.and_then(|intent| named(intent, &pods)) {
         Some(pod) => mount_trouble(&context.cluster, pod).await,
         None => None,
     };
-    let polled = polled(context, &stream_facts, named);
+    let (polled, successor) = polled(context, &stream_facts, &pods);
     Ok(Observed {
         effective: class::effective(&stream.spec, &class, &named_providers),
         accounts: connections::accounts(&context.providers, &named_providers, uid),
         is_waited_for: context.providers.is_waited_for(uid),
         // It looks at every pod, so it is asked only where something follows from it.
         blind: polled.unreachable_for >= UNREACHABLE_AFTER && context.polls.is_blind(),
+        has_turn: context.rollout.has_turn(uid),
         polled,
+        successor,
         mount_trouble,
         presence: presence(context, &stream_facts).await,
         gateways: context.pods.gateways(),
@@ -96,26 +100,44 @@ async fn pods(context: &Context, stream: &StreamFacts) -> Result<Vec<PodFacts>, 
     let Some(intent) = &stream.status.pod else {
         return Ok(pods);
     };
-    if pods.iter().all(|pod| pod.name != intent.name) {
-        let unseen = context.cluster.pod(&intent.name).await?;
-        pods.extend(unseen.as_ref().and_then(PodFacts::of));
+    for intent in std::iter::once(intent).chain(&stream.status.successor) {
+        if named(intent, &pods).is_none() {
+            let unseen = context.cluster.pod(&intent.name).await?;
+            pods.extend(unseen.as_ref().and_then(PodFacts::of));
+        }
     }
     Ok(pods)
 }
 
-fn named<'a>(stream: &StreamFacts, pods: &'a [PodFacts]) -> Option<&'a PodFacts> {
-    let intent = stream.status.pod.as_ref()?;
+fn named<'a>(intent: &PodIntent, pods: &'a [PodFacts]) -> Option<&'a PodFacts> {
     pods.iter().find(|pod| pod.name == intent.name)
 }
 
-fn polled(context: &Context, stream: &StreamFacts, named: Option<&PodFacts>) -> Polled {
+/// What the named pod says of itself, and the one that takes over from it.
+fn polled(
+    context: &Context,
+    stream: &StreamFacts,
+    pods: &[PodFacts],
+) -> (Polled, Option<JobStatus>) {
     let uid = &stream.identity.uid;
     let Some(intent) = &stream.status.pod else {
         context.polls.leave(uid);
-        return Polled::default();
+        return Default::default();
     };
-    // A pod that has ended, or is gone, is asked no more; its last word stands.
-    let endpoint = named
+    let successor = stream.status.successor.as_ref();
+    let attempts = [Some(intent), successor].into_iter().flatten();
+    let attempts: Vec<i32> = attempts.map(|intent| intent.attempt).collect();
+    context.polls.keep(uid, &attempts);
+    (
+        ask(context, stream, intent, pods),
+        successor.and_then(|intent| ask(context, stream, intent, pods).status),
+    )
+}
+
+/// A pod that has ended, or is gone, is asked no more; its last word stands.
+fn ask(context: &Context, stream: &StreamFacts, intent: &PodIntent, pods: &[PodFacts]) -> Polled {
+    let uid = &stream.identity.uid;
+    let endpoint = named(intent, pods)
         .filter(|pod| pod.listens())
         .and_then(PodFacts::endpoint);
     match endpoint {

@@ -38,6 +38,10 @@ pub(crate) struct Observed {
     pub(crate) pods: Vec<PodFacts>,
     /// What the named pod says of itself.
     pub(crate) polled: Polled,
+    /// What the pod that is to take over says of itself.
+    pub(crate) successor: Option<JobStatus>,
+    /// Its pod is the one to be replaced now, where class or sources have changed.
+    pub(crate) has_turn: bool,
     /// So many pods are silent at once that the fault is not theirs.
     pub(crate) blind: bool,
     /// Why the named pod's volumes cannot be mounted.

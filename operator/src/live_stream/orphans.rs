@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 use api::job::StreamIdentity;
 use kube::ResourceExt;
@@ -15,6 +16,7 @@ use super::connections;
 use super::control::Target;
 use super::memory::Recollection;
 use super::pods::{Belongs, PodFacts};
+use super::rollout::Stand;
 use super::{Context, Error, Guarded, watches};
 
 /// How often pods are compared with LiveStreams, for deletions that the watch did not see.
@@ -140,6 +142,10 @@ async fn clear(context: &Context, stream: &Gone) {
         tracing::warn!(stream.name = stream.name, %error, "failed to forget who watched");
     }
     context.memory.forget(&stream.uid);
+    let (now, triggers) = (Instant::now(), &context.triggers);
+    context
+        .rollout
+        .tell(&identity, Stand::Settled, now, triggers);
     tracing::info!(
         stream.name = stream.name,
         stream.uid = stream.uid,

@@ -30,6 +30,8 @@ pub(crate) struct PodFacts {
     pub(crate) order_hash: Option<String>,
     /// The Provider of whose connections it has one.
     pub(crate) provider: Option<String>,
+    /// Of what people wrote of its stream; `None` when a version made it that said nothing of that.
+    pub(crate) revision: Option<String>,
     /// It has been deleted and is ending.
     pub(crate) terminating: bool,
     pub(crate) address: Option<IpAddr>,
@@ -74,6 +76,7 @@ impl PodFacts {
             attempt: label(names::LABEL_ATTEMPT)?.parse().ok()?,
             order_hash: pod.annotations().get(names::ANNOTATION_ORDER_HASH).cloned(),
             provider: pod.annotations().get(names::ANNOTATION_PROVIDER).cloned(),
+            revision: pod.annotations().get(names::ANNOTATION_REVISION).cloned(),
             terminating: pod.metadata.deletion_timestamp.is_some(),
             address: address.and_then(|address| address.parse().ok()),
             state: state(pod),
@@ -411,6 +414,7 @@ mod tests {
                 attempt: 2,
                 order_hash: None,
                 provider: None,
+                revision: None,
                 terminating: false,
                 address: Some("10.1.2.3".parse().unwrap()),
                 state: PodState::Running,

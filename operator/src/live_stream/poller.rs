@@ -23,12 +23,12 @@ const SILENT_AFTER: Duration = Duration::from_secs(5);
 /// Fewer silent pods than this are theirs to answer for.
 const SILENT_TOGETHER: usize = 3;
 
-/// The pods that are followed, by uid of their stream.
+/// The pods that are followed, by uid of their stream: the one that plays it, and while that is being deleted the one that takes over.
 pub(crate) struct Polls {
     control: Control,
     triggers: Triggers,
     metrics: Metrics,
-    followed: Mutex<HashMap<String, Followed>>,
+    followed: Mutex<HashMap<String, Vec<Followed>>>,
 }
 
 struct Followed {
@@ -58,15 +58,15 @@ impl Polls {
         }
     }
 
-    /// Follows this pod, and no other of its stream; answers what it has said so far.
+    /// Follows this pod; answers what it has said so far.
     pub(crate) fn follow(&self, target: Target) -> Polled {
         let mut followed = self.lock();
-        if let Some(entry) = followed.get(&target.stream_uid)
-            && entry.target == target
-            && entry.task.is_some()
-        {
+        let pods = followed.entry(target.stream_uid.clone()).or_default();
+        let same = |entry: &&Followed| entry.target == target && entry.task.is_some();
+        if let Some(entry) = pods.iter().find(same) {
             return entry.said.polled();
         }
+        pods.retain(|entry| entry.target.attempt != target.attempt);
         let said = Said::default();
         let poll = Poll {
             control: self.control.clone(),
@@ -76,27 +76,35 @@ impl Polls {
             said: said.clone(),
         };
         let task = AbortOnDropHandle::new(tokio::spawn(poll.run()));
-        let entry = Followed {
-            target: target.clone(),
+        pods.push(Followed {
+            target,
             said,
             task: Some(task),
-        };
-        followed.insert(target.stream_uid, entry);
+        });
         Polled::default()
     }
 
-    /// Follows no pod of this stream any more; answers what this attempt said last.
+    /// Follows this attempt no more; answers what it said last.
     pub(crate) fn last_word(&self, stream_uid: &str, attempt: i32) -> Polled {
         let mut followed = self.lock();
-        let entry = followed.get_mut(stream_uid);
-        let Some(entry) = entry.filter(|entry| entry.target.attempt == attempt) else {
-            followed.remove(stream_uid);
+        let pods = followed.get_mut(stream_uid).into_iter().flatten();
+        let Some(entry) = pods
+            .into_iter()
+            .find(|entry| entry.target.attempt == attempt)
+        else {
             return Polled::default();
         };
         entry.task = None;
         Polled {
             status: entry.said.lock().status.clone(),
             unreachable_for: Duration::ZERO,
+        }
+    }
+
+    /// Follows none but these attempts of the stream any more, and forgets what others said.
+    pub(crate) fn keep(&self, stream_uid: &str, attempts: &[i32]) {
+        if let Some(pods) = self.lock().get_mut(stream_uid) {
+            pods.retain(|entry| attempts.contains(&entry.target.attempt));
         }
     }
 
@@ -113,7 +121,8 @@ impl Polls {
     /// How many pods are followed, and how many of them do not answer.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let followed = self.lock();
-        let tasks = followed.values().filter(|entry| entry.task.is_some());
+        let pods = followed.values().flatten();
+        let tasks = pods.filter(|entry| entry.task.is_some());
         let (mut all, mut failing) = (0, 0);
         for entry in tasks {
             all += 1;
@@ -127,7 +136,8 @@ impl Polls {
         let silent_for = |entry: &Followed| entry.said.polled().unreachable_for;
         let (all, silent) = {
             let followed = self.lock();
-            let asked = followed.values().filter(|entry| entry.task.is_some());
+            let pods = followed.values().flatten();
+            let asked = pods.filter(|entry| entry.task.is_some());
             asked.fold((0, 0), |(all, silent), entry| {
                 (
                     all + 1,
@@ -147,7 +157,7 @@ impl Polls {
         is_blind
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Followed>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<Followed>>> {
         self.followed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

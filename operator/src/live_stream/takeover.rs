@@ -16,6 +16,7 @@ pub(super) async fn run(context: Arc<Context>, streams: Store<Guarded>, triggers
         context.polls.clear();
         context.memory.clear();
         context.providers.forget_waiting();
+        context.rollout.clear();
         if leads {
             for stream in streams.state() {
                 triggers.send(&stream.name_any());

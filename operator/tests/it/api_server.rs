@@ -196,7 +196,9 @@ impl ApiServer {
         }
         let version = state.objects.version;
         drop(state);
-        self.changed.send_replace(version);
+        // Who only looks wakes nobody: those who wait look, too.
+        self.changed
+            .send_if_modified(|known| std::mem::replace(known, version) != version);
         outcome
     }
 

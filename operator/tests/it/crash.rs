@@ -114,6 +114,68 @@ async fn during_a_scale_to_zero() {
     at_every_write(begin, end).await;
 }
 
+/// A stream that plays, to which something happens then; in the end another attempt plays, alone, and never did two.
+async fn hands_over_after_any_write(happens: fn(&mut Objects)) {
+    const MOST: usize = 16;
+    let plays = |objects: &Objects| status(objects, "news-one", "/phase") == "Live";
+    let end = move |objects: &Objects| {
+        plays(objects)
+            && status(objects, "news-one", "/pod/attempt") == 2
+            && status(objects, "news-one", "/successor").is_null()
+            && objects.all("pods").count() == 1
+    };
+    let lost = (1..=MOST).map(|lost_after| async move {
+        let (world, ledger) = World::with_players();
+        let class = json!({"metadata": {"name": "sport"}, "spec": {}});
+        world
+            .api
+            .with(|objects| objects.put("streamclasses", class));
+        world.create("news-one", &json!({"replicas": 1, "className": "sport"}));
+        world.once(plays, happens);
+        world.api.lose_after(lost_after);
+        let operator = world.operator();
+        let ended = tokio::select! {
+            () = world.api.lost.notified() => false,
+            () = world.until("the end", end) => true,
+        };
+        operator.kill().await;
+        world.api.revive();
+        let operator = world.operator();
+        let what = format!("the end, lost after {lost_after} writes");
+        world.until(&what, end).await;
+        operator.stop().await.unwrap();
+        never_two(&world);
+        let most = ledger.with(|told| told.most);
+        assert_eq!(most, 1, "published at once, lost after {lost_after} writes");
+        ended
+    });
+    let ended = futures::future::join_all(lost).await;
+    let writes = ended.iter().filter(|ended| !**ended).count();
+    assert!((6..MOST).contains(&writes), "the way has {writes} writes");
+}
+
+#[tokio::test]
+async fn during_a_drain() {
+    hands_over_after_any_write(|objects| {
+        let pod = pods(objects).remove(0);
+        let deleted = json!({"metadata": {"deletionTimestamp": "2026-03-01T10:00:05Z"}});
+        objects.change("pods", &pod, &deleted);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn during_a_change_of_class() {
+    hands_over_after_any_write(|objects| {
+        objects.change(
+            "streamclasses",
+            "sport",
+            &json!({"spec": {"preset": "low"}}),
+        );
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn two_operators_at_once_make_one_pod() {
     let world = World::new();

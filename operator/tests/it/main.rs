@@ -13,6 +13,7 @@ mod leader;
 mod life;
 mod metrics;
 mod monitoring;
+mod players;
 mod slots;
 mod sweep;
 mod uninstall;

@@ -63,7 +63,7 @@ fn watched_gateway(world: &World, stream: &Value) {
     let (api, stream) = (world.api.clone(), stream.clone());
     tokio::spawn(async move {
         let mut changes = api.changes();
-        while changes.changed().await.is_ok() {
+        loop {
             let (wanted, watched) = api.with(|objects| {
                 let gateways = objects.get("deployments", "release-gateway");
                 let wanted = gateways.unwrap()["spec"]["replicas"] != 0;
@@ -74,6 +74,9 @@ fn watched_gateway(world: &World, stream: &Value) {
             }
             if !watched {
                 api.with(|objects| objects.put("livestreams", stream.clone()));
+            }
+            if changes.changed().await.is_err() {
+                return;
             }
         }
     });

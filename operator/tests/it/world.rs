@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::api_server::{ApiServer, Objects};
+use crate::players::{self, Ledger};
 
 /// Everything that is waited for comes within this.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
@@ -68,6 +69,34 @@ impl World {
             presence: Arc::default(),
             kubelet,
         }
+    }
+
+    /// A world whose pods answer, play on while they are being deleted, and end when they are told to.
+    pub(crate) fn with_players() -> (Self, Ledger) {
+        let (api, ledger) = (ApiServer::new(), Ledger::default());
+        let kubelet = tokio::spawn(kubelet_of_players(api.clone(), ledger.clone()));
+        let world = Self {
+            api,
+            presence: Arc::default(),
+            kubelet,
+        };
+        (world, ledger)
+    }
+
+    /// Changes something as soon as a condition is met.
+    pub(crate) fn once(
+        &self,
+        met: impl Fn(&Objects) -> bool + Send + 'static,
+        change: impl FnOnce(&mut Objects) + Send + 'static,
+    ) {
+        let api = self.api.clone();
+        tokio::spawn(async move {
+            let mut changes = api.changes();
+            while !api.with(|objects| met(objects)) {
+                changes.changed().await.unwrap();
+            }
+            api.with(change);
+        });
     }
 
     /// A release whose operator runs one stream, `news-one`.
@@ -249,9 +278,35 @@ async fn kubelet(api: ApiServer) {
     }
 }
 
+/// Runs what is created; what is deleted goes once its transcoder has ended.
+async fn kubelet_of_players(api: ApiServer, ledger: Ledger) {
+    let mut changes = api.changes();
+    loop {
+        let pods: Vec<_> = api.with(|objects| objects.all("pods").cloned().collect());
+        for pod in pods {
+            let name = pod["metadata"]["name"].as_str().unwrap();
+            let deleted = !pod["metadata"]["deletionTimestamp"].is_null();
+            let ended = ledger.with(|told| told.ended.iter().any(|one| one == name));
+            if pod["status"]["phase"].is_null() {
+                let address = players::start(&pod, &api, &ledger).to_string();
+                api.with(|objects| objects.change("pods", name, &running_at(&address)));
+            } else if deleted && ended {
+                api.with(|objects| objects.remove("pods", name));
+            }
+        }
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 fn running() -> Value {
+    running_at(POD_ADDRESS)
+}
+
+fn running_at(address: &str) -> Value {
     json!({"status": {
-        "phase": "Running", "podIP": POD_ADDRESS,
+        "phase": "Running", "podIP": address,
         "conditions": [
             {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-03-01T10:00:00Z"},
             {"type": "Ready", "status": "True", "lastTransitionTime": "2026-03-01T10:00:00Z"},

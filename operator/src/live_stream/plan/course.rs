@@ -9,7 +9,7 @@ use api::live_stream::PodIntent;
 use k8s_openapi::jiff::Timestamp;
 
 use super::grants::{self, Grant};
-use super::order;
+use super::{order, succession};
 use crate::class::{Effective, Refusal};
 use crate::live_stream::backoff::{Failure, Failures};
 use crate::live_stream::observed::{Observed, UNREACHABLE_AFTER, age};
@@ -22,8 +22,14 @@ pub(super) enum Course {
     Rest(Rest),
     /// It should run and cannot be started.
     Refused(Refusal),
-    /// The named pod is on its way out: it is asked for its last numbers first.
+    /// Another pod is to go on from here: this one is asked for its last numbers and its list first.
     Finish(PodFacts),
+    /// The named pod is being deleted and plays on meanwhile: the pod that takes over is named and created.
+    Prepare { old: PodFacts, attempt: i32 },
+    /// The named pod is being deleted and plays on until the other one is ready.
+    Await(PodFacts),
+    /// This pod, which waits for its turn, is named.
+    TakeOver(PodFacts),
     /// A new pod is named, and created if its connection is granted.
     Start {
         attempt: i32,
@@ -84,6 +90,9 @@ pub(super) fn decide(observed: &Observed, now: Timestamp) -> Decision {
         return without_failure(start(observed, Cause::Wanted));
     };
     let named = observed.pods.iter().find(|pod| pod.name == intent.name);
+    if let Some(course) = succession::go_on(observed, named) {
+        return without_failure(course);
+    }
     if let Some(failure) = failed(observed, intent, named, now) {
         return after_failure(observed, intent, failure, now);
     }
@@ -92,8 +101,11 @@ pub(super) fn decide(observed: &Observed, now: Timestamp) -> Decision {
             Ok(effective) => create(observed, effective, intent.attempt),
             Err(refusal) => Course::Refused(refusal.clone()),
         },
+        Some(pod) if let Some(other) = succession::unfinished(observed, pod) => {
+            Course::Finish(other.clone())
+        }
         Some(pod) if observed.stream.hold.is_some() => Course::Keep(pod.clone()),
-        Some(pod) if pod.terminating => hand_over(observed, pod),
+        Some(pod) if pod.terminating => succession::begin(observed, pod),
         Some(pod) if plays_nothing(observed, pod) && is_outdated(observed, pod) => {
             start(observed, Cause::Changed)
         }
@@ -111,14 +123,12 @@ fn rest(observed: &Observed) -> Option<Rest> {
     }
 }
 
-fn start(observed: &Observed, cause: Cause) -> Course {
-    let status = &observed.stream.status;
-    let named = status.pod.as_ref().map_or(0, |intent| intent.attempt);
+pub(super) fn start(observed: &Observed, cause: Cause) -> Course {
     let effective = match &observed.effective {
         Err(refusal) => return Course::Refused(refusal.clone()),
         Ok(effective) => effective,
     };
-    let attempt = status.last_attempt.max(named).saturating_add(1);
+    let attempt = next_attempt(observed);
     match grants::choose(observed, effective, attempt, cause == Cause::SourcesFailed) {
         Grant::Refused(refusal) => Course::Refused(refusal),
         grant => Course::Start {
@@ -129,6 +139,12 @@ fn start(observed: &Observed, cause: Cause) -> Course {
     }
 }
 
+pub(super) fn next_attempt(observed: &Observed) -> i32 {
+    let status = &observed.stream.status;
+    let named = status.pod.as_ref().map_or(0, |intent| intent.attempt);
+    status.last_attempt.max(named).saturating_add(1)
+}
+
 fn create(observed: &Observed, effective: &Effective, attempt: i32) -> Course {
     match grants::choose(observed, effective, attempt, false) {
         Grant::Now(provider) => Course::Create(provider),
@@ -137,16 +153,6 @@ fn create(observed: &Observed, effective: &Effective, attempt: i32) -> Course {
         )),
         Grant::Refused(refusal) => Course::Refused(refusal),
     }
-}
-
-fn hand_over(observed: &Observed, pod: &PodFacts) -> Course {
-    let finish = observed.recollection.finish.as_ref();
-    let asked = finish.is_some_and(|finish| finish.pod_uid == pod.uid);
-    let told = observed.recollection.stopped.contains(&pod.uid);
-    if pod.listens() && !asked && !told && observed.effective.is_ok() {
-        return Course::Finish(pod.clone());
-    }
-    start(observed, Cause::HandOver)
 }
 
 fn after_failure(

@@ -73,34 +73,64 @@ impl Case<'_> {
     fn pod(&self, status: &mut LiveStreamStatus) {
         match self.course {
             Course::Start { attempt, .. } => {
-                let identity = &self.observed.stream.identity;
-                status.pod = Some(PodIntent {
-                    name: pod_name(&identity.name, &identity.uid, *attempt),
-                    uid: None,
-                    attempt: *attempt,
-                    endpoint: None,
-                });
+                status.pod = Some(self.intent(*attempt));
+                status.successor = None;
                 status.last_attempt = *attempt;
+                status.resume = self.resume();
+            }
+            Course::Prepare { attempt, .. } => {
+                status.successor = Some(self.intent(*attempt));
+                status.last_attempt = *attempt;
+            }
+            Course::TakeOver(pod) => {
+                status.pod = Some(PodIntent {
+                    uid: Some(pod.uid.clone()),
+                    endpoint: pod.endpoint(),
+                    ..self.intent(pod.attempt)
+                });
+                status.successor = None;
                 status.resume = self.resume();
             }
             Course::Rest(_) => {
                 if !self.pods_left() {
                     status.pod = None;
+                    status.successor = None;
                 }
                 status.resume = self.resume();
             }
             Course::BackOff | Course::Held => status.resume = self.resume(),
             Course::Keep(pod) => {
+                status.successor = None;
                 let endpoint = pod.endpoint();
                 if let Some(intent) = status.pod.as_mut().filter(|_| endpoint.is_some()) {
                     intent.uid = Some(pod.uid.clone());
                     intent.endpoint = endpoint;
                 }
             }
-            Course::Refused(_) | Course::Create(_) | Course::Wait(_) | Course::Finish(_) => {}
+            Course::Refused(_)
+            | Course::Create(_)
+            | Course::Wait(_)
+            | Course::Finish(_)
+            | Course::Await(_) => {}
         }
-        let runs = matches!(self.course, Course::Keep(pod) if pod.endpoint().is_some());
+        let runs = match self.course {
+            Course::Keep(pod)
+            | Course::Prepare { old: pod, .. }
+            | Course::Await(pod)
+            | Course::TakeOver(pod) => pod.endpoint().is_some(),
+            _ => false,
+        };
         status.replicas = i32::from(runs);
+    }
+
+    fn intent(&self, attempt: i32) -> PodIntent {
+        let identity = &self.observed.stream.identity;
+        PodIntent {
+            name: pod_name(&identity.name, &identity.uid, attempt),
+            uid: None,
+            attempt,
+            endpoint: None,
+        }
     }
 
     pub(super) fn pods_left(&self) -> bool {
@@ -114,7 +144,7 @@ impl Case<'_> {
         let said = [
             self.old().resume,
             self.job().map(|job| job.next),
-            finish.and_then(|finish| finish.next),
+            finish.and_then(|finish| Some(finish.answer.as_ref()?.next)),
         ];
         said.into_iter().flatten().reduce(|one, other| ResumeFloor {
             media_sequence: one.media_sequence.max(other.media_sequence),

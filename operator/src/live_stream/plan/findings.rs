@@ -9,10 +9,10 @@ use api::names::ANNOTATION_HOLD;
 
 use super::course::{Cause, Course, Rest};
 use super::describe::Case;
-use crate::live_stream::backoff::{Failure, attempt_delay};
+use super::succession;
+use crate::live_stream::backoff::Failure;
 use crate::live_stream::collect::Collect;
 use crate::live_stream::observed::UNREACHABLE_AFTER;
-use crate::live_stream::pods::PodState;
 use crate::text::clipped;
 
 impl Case<'_> {
@@ -26,67 +26,6 @@ impl Case<'_> {
         .into_iter()
         .flatten()
         .collect()
-    }
-
-    fn provisioned(&self) -> Finding {
-        let (status, reason, message) = match self.course {
-            Course::Rest(rest) => self.provisioned_at_rest(*rest),
-            Course::Refused(refusal) => (
-                ConditionStatus::False,
-                refusal.reason,
-                refusal.message.clone(),
-            ),
-            Course::Start { .. } | Course::Create(_) | Course::Finish(_) => (
-                ConditionStatus::False,
-                Reason::PodPending,
-                "the pod is being started".to_owned(),
-            ),
-            Course::Wait(message) => (ConditionStatus::False, Reason::PodPending, message.clone()),
-            Course::BackOff => (ConditionStatus::False, Reason::PodFailed, self.waiting()),
-            Course::Held => (
-                ConditionStatus::False,
-                Reason::PodFailed,
-                not_replaced(self.failures.map_or("", |failures| &failures.last.message)),
-            ),
-            Course::Keep(pod) => match (&pod.state, &self.observed.mount_trouble) {
-                (PodState::Running | PodState::Ended { .. }, _) => (
-                    ConditionStatus::True,
-                    Reason::PodRunning,
-                    format!("pod {} runs", pod.name),
-                ),
-                (PodState::Pending { .. }, Some(trouble)) => (
-                    ConditionStatus::False,
-                    trouble.reason,
-                    trouble.message.clone(),
-                ),
-                (PodState::Pending { reason, message }, None) => {
-                    (ConditionStatus::False, *reason, message.clone())
-                }
-            },
-        };
-        finding(ConditionType::Provisioned, status, reason, message)
-    }
-
-    fn provisioned_at_rest(&self, rest: Rest) -> (ConditionStatus, Reason, String) {
-        let reason = rest_reason(rest);
-        if self.pods_left() {
-            let message = "the pod is being stopped".to_owned();
-            return (ConditionStatus::True, reason, message);
-        }
-        (
-            ConditionStatus::False,
-            reason,
-            rest_message(rest).to_owned(),
-        )
-    }
-
-    fn waiting(&self) -> String {
-        let Some(failures) = self.failures else {
-            return "the pod failed".to_owned();
-        };
-        let delay = attempt_delay(failures.count).as_secs();
-        let (count, message) = (failures.count, &failures.last.message);
-        format!("{message}; tried again {delay} s after that ({count} failures in a row)")
     }
 
     fn ready(&self, fresh: &LiveStreamStatus) -> Option<Finding> {
@@ -110,7 +49,10 @@ impl Case<'_> {
                 let (status, reason, message) = self.not_yet(fresh);
                 (status, reason, not_replaced(&message))
             }
-            Course::Keep(_) => self.ready_by_job(fresh)?,
+            Course::Keep(pod) if succession::waits(self.observed, pod) => return None,
+            Course::Keep(_) | Course::Prepare { .. } | Course::Await(_) | Course::TakeOver(_) => {
+                self.ready_by_job(fresh)?
+            }
         };
         Some(finding(ConditionType::Ready, status, reason, message))
     }
@@ -319,7 +261,7 @@ impl Case<'_> {
     }
 }
 
-fn finding(
+pub(super) fn finding(
     kind: ConditionType,
     status: ConditionStatus,
     reason: Reason,
@@ -362,20 +304,20 @@ fn ready_by_phase(job: &JobStatus) -> Option<(ConditionStatus, Reason, String)> 
     })
 }
 
-fn not_replaced(failure: &str) -> String {
+pub(super) fn not_replaced(failure: &str) -> String {
     clipped(&format!(
         "{failure}; not replaced while the annotation {ANNOTATION_HOLD} is set"
     ))
 }
 
-fn rest_reason(rest: Rest) -> Reason {
+pub(super) fn rest_reason(rest: Rest) -> Reason {
     match rest {
         Rest::Suspended => Reason::Suspended,
         Rest::Deleted | Rest::NotWanted => Reason::NotWanted,
     }
 }
 
-fn rest_message(rest: Rest) -> &'static str {
+pub(super) fn rest_message(rest: Rest) -> &'static str {
     match rest {
         Rest::Suspended => "spec.suspend is set",
         Rest::Deleted | Rest::NotWanted => "spec.replicas is 0",

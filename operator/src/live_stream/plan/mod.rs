@@ -6,6 +6,9 @@ mod describe;
 mod findings;
 mod grants;
 mod phase;
+mod provisioned;
+mod rollout;
+mod succession;
 
 use std::time::Duration;
 
@@ -18,13 +21,17 @@ use k8s_openapi::jiff::Timestamp;
 use self::course::{Cause, Course, Decision, Rest};
 use self::grants::Grant;
 pub(crate) use self::grants::{Claiming, Released};
+pub(crate) use self::succession::Publication;
 use super::backoff::Failures;
 use super::collect::{self, Collect, PresenceView, Spared};
 use super::observed::{MOUNTS_SUSPECT_AFTER, Observed, UNREACHABLE_AFTER, age};
 use super::pod::{self, Order};
 use super::pods::{PodFacts, PodState};
+use super::rollout::Stand;
 use crate::class::Effective;
 
+/// How soon a pod that was told to publish is looked at again.
+const TOLD_RECHECK: Duration = Duration::from_secs(1);
 /// How soon coarse viewers are looked at again.
 const VIEWERS_RECHECK: Duration = Duration::from_secs(60);
 /// How soon the first viewer of a stream that runs is looked for: a read of the presence store, and two flushes of a gateway.
@@ -39,10 +46,14 @@ const WAITED_FOR_RECHECK: Duration = Duration::from_secs(5);
 /// What is to be done, one field per object. Applied by `apply`, told by `report`.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
-    /// The pod that is told to finish, so that its successor knows its numbers; nothing else happens before.
+    /// The pod that is told to finish, so that its successor knows its numbers and its list; nothing else happens before.
     pub(crate) finish: Option<PodFacts>,
     /// The status names a new pod: it is written before anything else is done.
     pub(crate) names_pod: bool,
+    /// The pod whose turn it is.
+    pub(crate) publish: Option<Publication>,
+    /// Whether its pod plays what class and sources say.
+    pub(crate) stand: Stand,
     /// Pods that go.
     pub(crate) dismiss: Vec<Dismissal>,
     /// The connection that is entered before the pod is created.
@@ -87,7 +98,9 @@ pub(crate) fn plan(observed: &Observed, now: Timestamp) -> Plan {
     let claim = grants::claiming(observed, &course);
     Plan {
         finish,
-        names_pod: matches!(course, Course::Start { .. }),
+        names_pod: names_pod(observed, &course),
+        publish: succession::publication(observed, &course, status.resume),
+        stand: rollout::stand(observed, &course),
         release: grants::released(observed, &course, claim.as_ref()),
         waits_for: grants::waits_for(observed, &course),
         claim,
@@ -97,6 +110,14 @@ pub(crate) fn plan(observed: &Observed, now: Timestamp) -> Plan {
         collect,
         status,
         failures,
+    }
+}
+
+fn names_pod(observed: &Observed, course: &Course) -> bool {
+    match course {
+        Course::Start { .. } | Course::TakeOver(_) => true,
+        Course::Prepare { .. } => observed.stream.status.successor.is_none(),
+        _ => false,
     }
 }
 
@@ -118,7 +139,14 @@ fn collection(observed: &Observed, course: &Course, now: Timestamp) -> Collect {
         Course::Rest(_) | Course::Start { .. } | Course::Create(_) | Course::Finish(_) => {
             Collect::Nothing
         }
-        Course::Refused(_) | Course::Wait(_) | Course::BackOff | Course::Held | Course::Keep(_) => {
+        Course::Refused(_)
+        | Course::Wait(_)
+        | Course::BackOff
+        | Course::Held
+        | Course::Keep(_)
+        | Course::Prepare { .. }
+        | Course::Await(_)
+        | Course::TakeOver(_) => {
             if let Some(spared) = spared(observed) {
                 return collect::spare(&observed.presence, spared);
             }
@@ -153,8 +181,10 @@ fn yields(observed: &Observed) -> bool {
 }
 
 fn dismissals(observed: &Observed, course: &Course) -> Vec<Dismissal> {
-    let named = observed.stream.status.pod.as_ref();
-    let is_named = |pod: &PodFacts| named.is_some_and(|intent| intent.name == pod.name);
+    let status = &observed.stream.status;
+    let named = [&status.pod, &status.successor];
+    let named = named.into_iter().flatten();
+    let is_named = |pod: &PodFacts| named.clone().any(|intent| intent.name == pod.name);
     let pods = observed.pods.iter().filter(|pod| observed.owns(pod));
     pods.filter_map(|pod| dismissal(observed, course, pod, is_named(pod)))
         .collect()
@@ -181,11 +211,23 @@ fn dismissal(
         Course::Rest(_) | Course::Start { .. } => true,
         // What ended by itself is kept until it is replaced, so that its log can be read.
         Course::BackOff => !is_named || !pod.ended(),
+        // It goes on playing while it ends, and what takes over is made from what is said now.
+        Course::Keep(_) if is_named && rollout::is_due(observed, course) => {
+            return Some(Dismissal {
+                pod: pod.clone(),
+                stop: false,
+                delete: true,
+                unnamed: false,
+            });
+        }
         Course::Create(_)
         | Course::Wait(_)
         | Course::Held
         | Course::Keep(_)
-        | Course::Refused(_) => !is_named,
+        | Course::Refused(_)
+        | Course::Prepare { .. }
+        | Course::Await(_)
+        | Course::TakeOver(_) => !is_named,
         Course::Finish(_) => false,
     };
     goes.then(|| Dismissal {
@@ -202,21 +244,24 @@ fn is_live(observed: &Observed, course: &Course) -> bool {
 }
 
 fn create(observed: &Observed, course: &Course, status: &LiveStreamStatus) -> Option<Box<Pod>> {
-    let provider = match course {
+    let (intent, provider) = match course {
         Course::Start {
             grant: Grant::Now(provider),
             ..
         }
-        | Course::Create(provider) => provider.as_deref(),
+        | Course::Create(provider) => (&status.pod, provider.as_deref()),
+        // Only where no source takes a connection of a provider, see `succession`.
+        Course::Prepare { .. } => (&status.successor, None),
         _ => return None,
     };
-    let (Ok(effective), Some(intent)) = (&observed.effective, &status.pod) else {
+    let (Ok(effective), Some(intent)) = (&observed.effective, intent) else {
         return None;
     };
     let effective = effective.granted(provider);
     let order = Order {
         resume: status.resume.unwrap_or_default(),
         provider,
+        standby: matches!(course, Course::Prepare { .. }),
         ..order(observed, &effective, intent.attempt)
     };
     Some(Box::new(pod::build(&observed.fleet, &order)))
@@ -229,6 +274,7 @@ fn order<'a>(observed: &Observed, effective: &'a Effective, attempt: i32) -> Ord
         attempt,
         resume: ResumeFloor::default(),
         provider: None,
+        standby: false,
         effective,
     }
 }
@@ -252,12 +298,16 @@ fn requeue(
         }
         | Course::Wait(_)
         | Course::Held
-        | Course::Create(_) => None,
+        | Course::Create(_)
+        | Course::Prepare { .. }
+        | Course::Await(_) => None,
         // Its connection may be closed by now.
         Course::Start {
             grant: Grant::AfterOwn { .. },
             ..
         } => Some(Duration::ZERO),
+        // What it was told may not have reached it.
+        Course::TakeOver(_) => Some(TOLD_RECHECK),
     };
     let waited_for = may_yield(observed).then_some(WAITED_FOR_RECHECK);
     [of_course, collect.recheck(), waited_for]
@@ -274,6 +324,7 @@ fn keep_recheck(observed: &Observed, pod: &PodFacts, now: Timestamp) -> Duration
             let left = UNREACHABLE_AFTER.saturating_sub(unreachable_for);
             left.clamp(Duration::from_secs(1), VIEWERS_RECHECK)
         }
+        PodState::Running if succession::waits(observed, pod) => TOLD_RECHECK,
         PodState::Running => viewers_recheck(observed),
         PodState::Ended { .. } => VIEWERS_RECHECK,
         PodState::Pending { .. } => {

@@ -11,7 +11,7 @@ pub(crate) use volumes::SOURCES;
 
 use std::collections::BTreeMap;
 
-use api::job::{JOB_VERSION, JobOutput, ResumeFloor, StreamIdentity, TranscodeJob};
+use api::job::{JOB_VERSION, JobOutput, ResumeFloor, StandbyJob, StreamIdentity, TranscodeJob};
 use api::names;
 use k8s_openapi::api::core::v1::{LocalObjectReference, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -41,6 +41,8 @@ pub(crate) struct Order<'a> {
     pub(crate) resume: ResumeFloor,
     /// The Provider of whose connections it gets one.
     pub(crate) provider: Option<&'a str>,
+    /// It waits until it is told to publish.
+    pub(crate) standby: bool,
     pub(crate) effective: &'a Effective,
 }
 
@@ -65,6 +67,7 @@ pub(crate) fn hash(fleet: &Fleet, order: &Order<'_>) -> String {
     let order = Order {
         attempt: 0,
         resume: ResumeFloor::default(),
+        standby: false,
         ..order.clone()
     };
     // Serialization of plain data into memory does not fail; if it did, orders would merely look alike.
@@ -80,12 +83,18 @@ fn named(name: &str) -> ObjectMeta {
 }
 
 fn annotations(fleet: &Fleet, order: &Order<'_>) -> BTreeMap<String, String> {
-    let hash = (names::ANNOTATION_ORDER_HASH.to_owned(), hash(fleet, order));
-    let provider = order.provider.map(|provider| {
-        let name = names::ANNOTATION_PROVIDER.to_owned();
-        (name, provider.to_owned())
-    });
-    [hash].into_iter().chain(provider).collect()
+    let revision = order.effective.revision.clone();
+    let annotations = [
+        Some((names::ANNOTATION_ORDER_HASH, hash(fleet, order))),
+        Some((names::ANNOTATION_REVISION, revision)),
+        order
+            .provider
+            .map(|provider| (names::ANNOTATION_PROVIDER, provider.to_owned())),
+    ];
+    let annotations = annotations.into_iter().flatten();
+    annotations
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 fn labels(fleet: &Fleet, order: &Order<'_>) -> BTreeMap<String, String> {
@@ -142,7 +151,9 @@ fn job(order: &Order<'_>) -> TranscodeJob {
             directory: names::OUTPUT_MOUNT.to_owned(),
             byte_limit: order.effective.byte_limit,
         },
-        standby: None,
+        standby: order.standby.then_some(StandbyJob {
+            second_connection: true,
+        }),
     }
 }
 

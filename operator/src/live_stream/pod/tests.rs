@@ -13,6 +13,7 @@ use crate::provider::Providers;
 
 fn order(effective: &Effective) -> Order<'_> {
     Order {
+        standby: false,
         stream: fixtures::identity(),
         owner: OwnerReference {
             api_version: "headend.dev/v1alpha1".to_owned(),

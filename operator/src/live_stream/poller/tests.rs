@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use api::control::{FinishAnswer, JobPhase};
+use api::control::{FinishAnswer, JobPhase, PublishRequest};
 use api::job::ResumeFloor;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
@@ -28,6 +28,7 @@ const SOON: Duration = Duration::from_secs(10);
 struct Transcoder {
     says: watch::Sender<JobStatus>,
     stops: Arc<AtomicUsize>,
+    told: Arc<Mutex<Option<PublishRequest>>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -40,10 +41,12 @@ impl Transcoder {
         let transcoder = Self {
             says: watch::Sender::new(status),
             stops: Arc::default(),
+            told: Arc::default(),
         };
         let router = Router::new()
             .route("/v1/streams/{uid}/{attempt}/status", get(Self::status))
             .route("/v1/streams/{uid}/{attempt}/finish", post(Self::finish))
+            .route("/v1/streams/{uid}/{attempt}/publish", post(Self::publish))
             .route("/v1/streams/{uid}/{attempt}/stop", post(Self::stop))
             .with_state(transcoder.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -57,7 +60,7 @@ impl Transcoder {
         Path((uid, attempt)): Path<(String, i32)>,
         Query(After { after }): Query<After>,
     ) -> Response {
-        if uid != UID || attempt != 1 {
+        if uid != UID || attempt != transcoder.says.borrow().attempt {
             return StatusCode::MISDIRECTED_REQUEST.into_response();
         }
         let mut says = transcoder.says.subscribe();
@@ -71,6 +74,14 @@ impl Transcoder {
             discontinuity_sequence: 3,
         };
         Json(FinishAnswer { next, listed: None })
+    }
+
+    async fn publish(
+        State(transcoder): State<Self>,
+        Json(request): Json<PublishRequest>,
+    ) -> StatusCode {
+        *transcoder.told.lock().unwrap() = Some(request);
+        StatusCode::NO_CONTENT
     }
 
     async fn stop(State(transcoder): State<Self>) -> StatusCode {
@@ -150,6 +161,7 @@ async fn the_last_word_of_a_pod_stands_when_it_is_asked_no_more() {
     let word = operator.polls.last_word(UID, 1);
     assert_eq!(word.status, Some(job(1, JobPhase::Live)));
     assert_eq!(operator.polls.last_word(UID, 2), Polled::default());
+    operator.polls.keep(UID, &[2]);
     assert_eq!(operator.polls.last_word(UID, 1), Polled::default());
 }
 
@@ -230,6 +242,34 @@ async fn an_operator_that_hears_nobody_is_blind_until_it_hears_somebody() {
     assert!(!operator.polls.is_blind());
 }
 
+#[tokio::test]
+async fn two_attempts_of_a_stream_are_heard_side_by_side_and_each_keeps_its_last_word() {
+    let mut operator = Operator::new();
+    let (_old, old) = Transcoder::start(job(1, JobPhase::Live)).await;
+    let (_next, next) = Transcoder::start(job(2, JobPhase::Standby)).await;
+    let attempt = |attempt, address| Target {
+        attempt,
+        ..target(address)
+    };
+    let phases = |polls: &Polls| {
+        [attempt(1, old), attempt(2, next)].map(|target| {
+            let heard = polls.follow(target).status;
+            heard.map(|status| (status.attempt, status.phase))
+        })
+    };
+    assert_eq!(phases(&operator.polls), [None, None]);
+    operator.triggered().await;
+    operator.triggered().await;
+    let both = [Some((1, JobPhase::Live)), Some((2, JobPhase::Standby))];
+    assert_eq!(phases(&operator.polls), both);
+    assert_eq!(operator.polls.counts(), (2, 0));
+    let ended = operator.polls.last_word(UID, 1).status;
+    assert_eq!(ended.map(|status| status.attempt), Some(1));
+    operator.polls.keep(UID, &[2]);
+    assert_eq!(operator.polls.last_word(UID, 1), Polled::default());
+    assert_eq!(operator.polls.counts(), (1, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_stays_away_triggers_its_stream_once() {
     let mut operator = Operator::new();
@@ -265,11 +305,18 @@ async fn numbers_that_grow_with_every_segment_are_kept_and_are_no_news() {
 }
 
 #[tokio::test]
-async fn a_pod_is_told_to_finish_and_to_stop() {
+async fn a_pod_is_told_to_finish_to_publish_and_to_stop() {
     let (transcoder, address) = Transcoder::start(job(1, JobPhase::Live)).await;
     let control = Control::new().unwrap();
-    let next = control.finish(&target(address)).await.unwrap();
+    let next = control.finish(&target(address)).await.unwrap().next;
     assert_eq!((next.media_sequence, next.discontinuity_sequence), (520, 3));
+    let request = PublishRequest {
+        floor: next,
+        previous: None,
+    };
+    let told = control.publish(&target(address), &request).await;
+    told.unwrap();
+    assert_eq!(transcoder.told.lock().unwrap().take(), Some(request));
     control.stop(&target(address)).await.unwrap();
     assert_eq!(transcoder.stops.load(Ordering::SeqCst), 1);
 }

@@ -22,7 +22,7 @@ fn the_next_attempt_goes_on_from_the_greatest_numbers_that_anybody_said() {
     observed.pods[0].terminating = true;
     observed.recollection.finish = Some(Finish {
         pod_uid: observed.pods[0].uid.clone(),
-        next: Some(floor(520, 3)),
+        answer: Some(answer(floor(520, 3))),
     });
     let plan = plan(&observed, now());
     assert_eq!(plan.status.resume, Some(floor(520, 9)));
@@ -30,6 +30,138 @@ fn the_next_attempt_goes_on_from_the_greatest_numbers_that_anybody_said() {
     let document = container.env.as_ref().unwrap()[0].value.as_ref().unwrap();
     let job = TranscodeJob::from_json(document).unwrap();
     assert_eq!((job.attempt, job.resume), (2, floor(520, 9)));
+}
+
+#[test]
+fn what_takes_over_goes_on_with_what_the_other_one_listed() {
+    let mut observed = live();
+    observed.pods[0].terminating = true;
+    observed.stream.status.successor = Some(intent(2, false));
+    observed.pods.push(pod(2));
+    let next = ResumeFloor {
+        media_sequence: 520,
+        discontinuity_sequence: 3,
+    };
+    let listed = Some(Playlists {
+        version: 7,
+        stream_uid: UID.to_owned(),
+        attempt: 1,
+        updated_unix_milliseconds: NOW * 1000,
+        target_duration_seconds: 4,
+        discontinuity_sequence: 2,
+        renditions: Vec::new(),
+        segments: Vec::new(),
+        next,
+        behind: Vec::new(),
+        on_request: Vec::new(),
+    });
+    let told = FinishAnswer {
+        next,
+        listed: listed.clone(),
+    };
+    finish(&mut observed, Some(told));
+    let plan = plan(&observed, now());
+    let request = plan.publish.unwrap().request;
+    assert_eq!((request.floor, request.previous), (next, listed));
+    assert_eq!(plan.status.pod, Some(intent(2, true)));
+    assert_eq!(plan.status.successor, None);
+}
+
+#[test]
+fn what_takes_over_from_a_deaf_pod_numbers_well_above_its_last_word() {
+    let mut observed = live();
+    observed.pods[0].terminating = true;
+    observed.stream.status.successor = Some(intent(2, false));
+    observed.pods.push(pod(2));
+    finish(&mut observed, None);
+    let request = plan(&observed, now()).publish.unwrap().request;
+    let heard = job(1, JobPhase::Live).next;
+    assert!(request.floor.media_sequence > heard.media_sequence + 20);
+    assert!(request.floor.discontinuity_sequence > heard.discontinuity_sequence);
+    assert_eq!(request.previous, None);
+}
+
+#[test]
+fn the_pod_that_takes_over_waits_for_its_turn_and_is_no_other_pod_for_that() {
+    let mut observed = live();
+    observed.pods[0].terminating = true;
+    let standby = plan(&observed, now()).create.unwrap();
+    observed.pods[0].terminating = false;
+    observed.stream.status.pod = None;
+    observed.pods.clear();
+    let fresh = plan(&observed, now()).create.unwrap();
+    let job = |pod: &Pod| {
+        let container = &pod.spec.as_ref().unwrap().containers[0];
+        let document = container.env.as_ref().unwrap()[0].value.clone();
+        TranscodeJob::from_json(&document.unwrap()).unwrap()
+    };
+    let waits = job(&standby).standby.unwrap();
+    assert!(waits.second_connection && job(&fresh).standby.is_none());
+    let hash = |pod: Pod| pod.metadata.annotations;
+    assert_eq!(hash(*standby), hash(*fresh));
+}
+
+#[test]
+fn what_plays_is_replaced_when_class_or_sources_have_changed_and_its_turn_has_come() {
+    let current = live().effective.unwrap().revision;
+    type Case = (&'static str, fn(&mut Observed), &'static str, Stand);
+    let table: [Case; 7] = [
+        (
+            "held",
+            |observed| observed.stream.hold = Some(String::new()),
+            "nothing",
+            Stand::Settled,
+        ),
+        (
+            "its turn",
+            |_| {},
+            "delete 1",
+            Stand::Outdated { watched: true },
+        ),
+        (
+            "others first",
+            |observed| observed.has_turn = false,
+            "nothing",
+            Stand::Outdated { watched: true },
+        ),
+        (
+            "nobody watches",
+            |observed| observed.presence = watched(5, 0),
+            "delete 1",
+            Stand::Outdated { watched: false },
+        ),
+        (
+            "going already",
+            |observed| observed.pods[0].terminating = true,
+            "name 1, then 2, create 2",
+            Stand::Underway,
+        ),
+        (
+            "plays nothing now",
+            |observed| observed.polled.status = Some(job(1, JobPhase::Interrupted)),
+            "nothing",
+            Stand::Underway,
+        ),
+        (
+            "made by a version that says nothing of it",
+            |observed| observed.pods[0].revision = None,
+            "nothing",
+            Stand::Settled,
+        ),
+    ];
+    for (case, change, expected, stand) in table {
+        let mut observed = live();
+        observed.has_turn = true;
+        observed.pods[0].revision = Some("of another class".to_owned());
+        change(&mut observed);
+        let plan = plan(&observed, now());
+        let summary = summary(&plan);
+        assert_eq!(summary.split(" → ").next(), Some(expected), "{case}");
+        assert_eq!(plan.stand, stand, "{case}");
+    }
+    let mut observed = live();
+    observed.pods[0].revision = Some(current);
+    assert_eq!(plan(&observed, now()).stand, Stand::Settled);
 }
 
 #[test]

@@ -316,13 +316,18 @@ fn a_pod_keeps_its_connection_until_it_is_gone_or_says_that_it_has_none() {
             "name 2, stop delete 1 → Degraded",
         ),
         (
+            "ending: nothing connects beside it",
+            Box::new(|observed: &mut Observed| observed.pods[0].terminating = true),
+            "finish 1 → Live",
+        ),
+        (
             "ending, told to finish",
             Box::new(|observed: &mut Observed| {
                 observed.pods[0].terminating = true;
                 let pod_uid = observed.pods[0].uid.clone();
                 observed.recollection.closed.insert(pod_uid.clone());
-                let next = Some(job(1, JobPhase::Live).next);
-                observed.recollection.finish = Some(Finish { pod_uid, next });
+                let answer = Some(answer(job(1, JobPhase::Live).next));
+                observed.recollection.finish = Some(Finish { pod_uid, answer });
             }),
             "claim one 2 for {1}, name 2, create 2 → Degraded",
         ),

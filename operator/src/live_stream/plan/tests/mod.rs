@@ -9,16 +9,17 @@ use std::path::Path;
 use std::{env, fs};
 
 use api::condition::{ConditionStatus, ConditionType, Reason, find_condition};
-use api::control::Trouble;
+use api::control::{FinishAnswer, Trouble};
 use api::job::{ResumeFloor, TranscodeJob};
 use api::live_stream::{Phase, WhenIdle};
+use api::playlists::Playlists;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::*;
 use crate::class::Refusal;
 use crate::live_stream::backoff::Failure;
 use crate::live_stream::collect::PresenceView;
-use crate::live_stream::fixtures::{NOW, at, intent, job, live, now, observed, pod, watched};
+use crate::live_stream::fixtures::{NOW, UID, at, intent, job, live, now, observed, pod, watched};
 use crate::live_stream::memory::Finish;
 
 /// The named pod in every state it can be in.
@@ -45,11 +46,10 @@ fn states() -> Vec<(&'static str, Observed)> {
             observed.polled.unreachable_for = Duration::from_secs(silent);
         })
     };
-    let finished = |next| {
+    let finished = |answer: Option<FinishAnswer>| {
         with(&|observed| {
             observed.pods[0].terminating = true;
-            let pod_uid = observed.pods[0].uid.clone();
-            observed.recollection.finish = Some(Finish { pod_uid, next });
+            finish(observed, answer.clone());
         })
     };
     vec![
@@ -91,7 +91,7 @@ fn states() -> Vec<(&'static str, Observed)> {
         ),
         (
             "terminating, told to finish",
-            finished(Some(job(1, JobPhase::Live).next)),
+            finished(Some(answer(job(1, JobPhase::Live).next))),
         ),
         ("terminating, deaf", finished(None)),
         (
@@ -128,6 +128,110 @@ fn states() -> Vec<(&'static str, Observed)> {
         (
             "of another owner",
             with(&|observed| observed.pods[0].owner_uid = Some("another".to_owned())),
+        ),
+    ]
+}
+
+/// The named pod was told to finish.
+fn finish(observed: &mut Observed, answer: Option<FinishAnswer>) {
+    let pod_uid = observed.pods[0].uid.clone();
+    observed.recollection.finish = Some(Finish { pod_uid, answer });
+}
+
+fn answer(next: ResumeFloor) -> FinishAnswer {
+    FinishAnswer { next, listed: None }
+}
+
+/// The pod that takes over, in every state it can be in, beside the one that is being deleted.
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn successions() -> Vec<(&'static str, Observed)> {
+    let with = |change: &dyn Fn(&mut Observed)| {
+        let mut observed = live();
+        observed.pods[0].terminating = true;
+        observed.stream.status.successor = Some(intent(2, false));
+        observed.stream.status.last_attempt = 2;
+        observed.pods.push(pod(2));
+        observed.successor = Some(job(2, JobPhase::Standby));
+        change(&mut observed);
+        observed
+    };
+    let ready = |change: &dyn Fn(&mut Observed)| {
+        with(&|observed| {
+            let mut job = job(2, JobPhase::Standby);
+            job.ready = true;
+            observed.successor = Some(job);
+            change(observed);
+        })
+    };
+    let named = |change: &dyn Fn(&mut Observed)| {
+        with(&|observed| {
+            observed.stream.status.pod = Some(intent(2, true));
+            observed.stream.status.successor = None;
+            observed.polled.status = observed.successor.take();
+            change(observed);
+        })
+    };
+    vec![
+        (
+            "a successor, not created",
+            with(&|observed| {
+                observed.pods.pop();
+                observed.successor = None;
+            }),
+        ),
+        (
+            "a successor, pending",
+            with(&|observed| {
+                let message = "as the cluster says".to_owned();
+                let reason = Reason::PodPending;
+                observed.pods[1].state = PodState::Pending { reason, message };
+                observed.pods[1].address = None;
+                observed.successor = None;
+            }),
+        ),
+        ("a successor, waiting", with(&|_| {})),
+        (
+            "a successor, failed",
+            with(&|observed| observed.successor = Some(job(2, JobPhase::Failed))),
+        ),
+        ("a successor, ready", ready(&|_| {})),
+        (
+            "a successor of a version without standby",
+            with(&|observed| observed.successor = Some(job(2, JobPhase::Live))),
+        ),
+        (
+            "a successor, ready, the other one told to finish",
+            ready(&|observed| finish(observed, Some(answer(job(1, JobPhase::Live).next)))),
+        ),
+        (
+            "a successor, ready, the other one deaf",
+            ready(&|observed| finish(observed, None)),
+        ),
+        (
+            "a successor, waiting, the other one ended",
+            with(&|observed| {
+                let message = "its grace is over".to_owned();
+                observed.pods[0].state = PodState::Ended { message };
+            }),
+        ),
+        (
+            "a successor, failed, the other one gone",
+            with(&|observed| {
+                observed.pods.remove(0);
+                observed.successor = Some(job(2, JobPhase::Failed));
+            }),
+        ),
+        (
+            "named as the successor, not told to publish",
+            named(&|observed| finish(observed, Some(answer(job(1, JobPhase::Live).next)))),
+        ),
+        (
+            "named as the successor, nobody knows what was told",
+            named(&|_| {}),
+        ),
+        (
+            "named as the successor, the other one gone",
+            named(&|observed| drop(observed.pods.remove(0))),
         ),
     ]
 }
@@ -199,7 +303,13 @@ fn summary(plan: &Plan) -> String {
             .map(|pod| format!("finish {}", short(&pod.name))),
     );
     let named = plan.status.pod.as_ref().map_or(0, |pod| pod.attempt);
+    let named = match &plan.status.successor {
+        Some(next) => format!("{named}, then {}", next.attempt),
+        None => named.to_string(),
+    };
     words.extend(plan.names_pod.then(|| format!("name {named}")));
+    let published = plan.publish.iter();
+    words.extend(published.map(|told| format!("publish {}", short(&told.pod.name))));
     for Dismissal {
         pod,
         stop,
@@ -245,9 +355,13 @@ fn summary(plan: &Plan) -> String {
     )
 }
 
+fn all() -> impl Iterator<Item = (&'static str, Observed)> {
+    states().into_iter().chain(successions())
+}
+
 fn table() -> String {
     let mut table = String::new();
-    for (state, observed) in states() {
+    for (state, observed) in all() {
         writeln!(table, "{state}").unwrap();
         for (demand, observed) in demands(&observed) {
             let plan = plan(&observed, now());
@@ -271,9 +385,27 @@ fn the_plan_for_every_state_and_demand_is_in_the_table() {
     );
 }
 
+/// At most one pod lists segments: whoever is told to publish is the one that the status names, and no other was left publishing.
+#[test]
+fn nobody_is_told_to_publish_beside_another() {
+    for (state, observed) in all() {
+        for (demand, observed) in demands(&observed) {
+            let plan = plan(&observed, now());
+            let Some(told) = plan.publish else { continue };
+            let named = plan.status.pod.map(|pod| pod.name);
+            assert_eq!(named.as_ref(), Some(&told.pod.name), "{state}, {demand}");
+            let finish = observed.recollection.finish.as_ref();
+            let others = observed.pods.iter();
+            let mut others = others.filter(|pod| pod.name != told.pod.name && pod.listens());
+            let finished = |pod: &PodFacts| finish.is_some_and(|told| told.pod_uid == pod.uid);
+            assert!(others.all(finished), "{state}, {demand}");
+        }
+    }
+}
+
 #[test]
 fn no_plan_leaves_two_pods_that_are_not_ending() {
-    for (state, observed) in states() {
+    for (state, observed) in all() {
         for (demand, observed) in demands(&observed) {
             let plan = plan(&observed, now());
             let dismissed = |pod: &PodFacts| plan.dismiss.iter().any(|one| one.pod.uid == pod.uid);
@@ -311,7 +443,7 @@ fn a_stream_that_is_held_is_neither_replaced_nor_collected() {
 
 #[test]
 fn a_status_that_was_written_is_planned_again_unchanged() {
-    for (state, observed) in states() {
+    for (state, observed) in all() {
         for (demand, mut observed) in demands(&observed) {
             let first = plan(&observed, now());
             observed.stream.status = first.status.clone();

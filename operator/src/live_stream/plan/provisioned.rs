@@ -1,0 +1,93 @@
+//! The condition `Provisioned`: whether the stream has what it needs to run, and if not, what is in the way. Pure.
+
+use api::condition::{ConditionStatus, ConditionType, Finding, Reason};
+
+use super::course::{Course, Rest};
+use super::describe::Case;
+use super::findings::{finding, not_replaced, rest_message, rest_reason};
+use super::rollout;
+use crate::live_stream::backoff::attempt_delay;
+use crate::live_stream::pods::{PodFacts, PodState};
+
+impl Case<'_> {
+    pub(super) fn provisioned(&self) -> Finding {
+        let (status, reason, message) = match self.course {
+            Course::Rest(rest) => self.provisioned_at_rest(*rest),
+            Course::Refused(refusal) => (
+                ConditionStatus::False,
+                refusal.reason,
+                refusal.message.clone(),
+            ),
+            Course::Start { .. } | Course::Create(_) | Course::Finish(_) => (
+                ConditionStatus::False,
+                Reason::PodPending,
+                "the pod is being started".to_owned(),
+            ),
+            Course::Wait(message) => (ConditionStatus::False, Reason::PodPending, message.clone()),
+            Course::BackOff => (ConditionStatus::False, Reason::PodFailed, self.waiting()),
+            Course::Held => (
+                ConditionStatus::False,
+                Reason::PodFailed,
+                not_replaced(self.failures.map_or("", |failures| &failures.last.message)),
+            ),
+            Course::Prepare { old, .. } | Course::Await(old) => (
+                ConditionStatus::True,
+                Reason::PodRunning,
+                format!(
+                    "pod {} is being deleted and runs until another takes over",
+                    old.name
+                ),
+            ),
+            Course::Keep(pod) | Course::TakeOver(pod) => self.provisioned_by(pod),
+        };
+        finding(ConditionType::Provisioned, status, reason, message)
+    }
+
+    fn provisioned_by(&self, pod: &PodFacts) -> (ConditionStatus, Reason, String) {
+        match (&pod.state, &self.observed.mount_trouble) {
+            (PodState::Running, _) if rollout::is_outdated(self.observed, pod) => (
+                ConditionStatus::True,
+                Reason::PodRunning,
+                format!(
+                    "pod {} runs; class or sources have changed since it was made, and it is replaced when its turn comes",
+                    pod.name
+                ),
+            ),
+            (PodState::Running | PodState::Ended { .. }, _) => (
+                ConditionStatus::True,
+                Reason::PodRunning,
+                format!("pod {} runs", pod.name),
+            ),
+            (PodState::Pending { .. }, Some(trouble)) => (
+                ConditionStatus::False,
+                trouble.reason,
+                trouble.message.clone(),
+            ),
+            (PodState::Pending { reason, message }, None) => {
+                (ConditionStatus::False, *reason, message.clone())
+            }
+        }
+    }
+
+    fn provisioned_at_rest(&self, rest: Rest) -> (ConditionStatus, Reason, String) {
+        let reason = rest_reason(rest);
+        if self.pods_left() {
+            let message = "the pod is being stopped".to_owned();
+            return (ConditionStatus::True, reason, message);
+        }
+        (
+            ConditionStatus::False,
+            reason,
+            rest_message(rest).to_owned(),
+        )
+    }
+
+    fn waiting(&self) -> String {
+        let Some(failures) = self.failures else {
+            return "the pod failed".to_owned();
+        };
+        let delay = attempt_delay(failures.count).as_secs();
+        let (count, message) = (failures.count, &failures.last.message);
+        format!("{message}; tried again {delay} s after that ({count} failures in a row)")
+    }
+}
