@@ -18,6 +18,9 @@ pub struct Playlists {
     pub attempt: i32,
     /// When this version was made, Unix milliseconds: a file older than three target durations counts as absent.
     pub updated_unix_milliseconds: i64,
+    /// A hash of the class that the attempt was told: what was learnt under another one is of no use. Empty where an older one says none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub class: String,
     /// EXT-X-TARGETDURATION, in seconds; fixed.
     pub target_duration_seconds: i32,
     /// EXT-X-DISCONTINUITY-SEQUENCE.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ::catalog::{Catalog, TokenKey};
 use ::presence::Presence;
+use ::presence::notes::Notes;
 use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
@@ -18,6 +19,7 @@ use crate::http::page::Page;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::origin::Origin;
+use crate::remembered::Memory;
 use crate::streams::{HoldLimits, Need, Ready, Shared, Streams};
 use crate::viewers::Viewers;
 
@@ -28,6 +30,8 @@ pub struct Ports {
     pub catalog: Arc<dyn Catalog>,
     /// Where it is told who is watching.
     pub presence: Arc<dyn Presence>,
+    /// Where it keeps what channels turned out to be.
+    pub notes: Arc<dyn Notes>,
     /// Which streams there are.
     pub directory: Arc<dyn StreamDirectory>,
     /// Where playlists and segments come from.
@@ -77,6 +81,7 @@ impl Gateway {
         let Ports {
             catalog,
             presence,
+            notes,
             directory,
             origin,
         } = ports;
@@ -86,6 +91,7 @@ impl Gateway {
             keys: options.keys.clone(),
             viewers: viewers.clone(),
             metrics: metrics.clone(),
+            memory: Memory::new(notes),
         };
         Arc::new(Self {
             name: options.name,

@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod origin;
 pub mod presence_flush;
 pub mod process;
+pub mod remembered;
 pub mod run;
 pub mod session;
 pub mod settings;

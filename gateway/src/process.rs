@@ -93,6 +93,7 @@ async fn parts(settings: &Settings) -> Result<Parts, ProcessError> {
     let place = &settings.place;
     let prefix = format!("{}/{}", place.namespace, place.instance);
     let presence = RedisPresence::new(&settings.redis, &prefix).map_err(ProcessError::input)?;
+    let presence = Arc::new(presence);
     let client = kubernetes::connect().await?;
     let (directory, watch) = KubernetesDirectory::new(&client, &place.namespace, &place.instance);
     let synced = directory.synced();
@@ -102,7 +103,8 @@ async fn parts(settings: &Settings) -> Result<Parts, ProcessError> {
     Ok(Parts {
         ports: Ports {
             catalog: catalog.clone(),
-            presence: Arc::new(presence),
+            presence: presence.clone(),
+            notes: presence,
             directory,
             origin: Arc::new(origin),
         },

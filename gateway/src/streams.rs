@@ -21,6 +21,7 @@ use crate::directory::{Channel, StreamDirectory};
 use crate::keys::Keys;
 use crate::metrics::{HoldEnd, Metrics};
 use crate::origin::{Demand, Origin};
+use crate::remembered::Memory;
 use crate::viewers::Viewers;
 use crate::window::Window;
 
@@ -58,6 +59,8 @@ pub struct Shared {
     pub viewers: Arc<Viewers>,
     /// What is counted.
     pub metrics: Metrics,
+    /// What channels turned out to be.
+    pub memory: Memory,
 }
 
 struct Inner {
@@ -108,8 +111,7 @@ impl Streams {
     ) -> Result<Ready, Unplayable> {
         let active = self.wish(slug, channel).ok_or(Unplayable::NoChannel)?;
         if let Some(rendition) = need.rendition() {
-            active.demand.ask(rendition);
-            active.urge(rendition);
+            active.ask_for(rendition);
         }
         let now = Instant::now();
         active.touch(&self.0.shared.viewers, now);
@@ -274,9 +276,11 @@ impl Active {
     }
 
     /// A rendition that does not run is started by being asked for: that is told at once.
-    fn urge(&self, rendition: &str) {
+    fn ask_for(&self, rendition: &str) {
         let status = self.status.borrow();
         let window = status.window.as_ref();
+        let played = window.map_or(rendition, |window| window.played(rendition));
+        self.demand.ask(played);
         if window.is_none_or(|window| window.is_behind(rendition)) {
             self.demand.urge();
         }
@@ -375,9 +379,11 @@ mod tests {
     use super::*;
     use crate::directory::{EnsureError, OwnChannel, Refusal, StreamPhase, StreamView, Urgency};
     use crate::origin::{SegmentError, SegmentId};
+    use crate::window::Video;
     use api::condition::Reason;
     use api::job::StreamIdentity;
     use api::playlists::Playlists;
+    use presence::memory::MemoryPresence;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -388,6 +394,7 @@ mod tests {
         documents: watch::Sender<Option<Arc<Playlists>>>,
         asked: Mutex<Vec<Urgency>>,
         answers: Mutex<VecDeque<EnsureError>>,
+        notes: Arc<MemoryPresence>,
     }
 
     impl Stage {
@@ -461,6 +468,7 @@ mod tests {
             keys: keys(),
             viewers: Arc::new(Viewers::new(Instant::now())),
             metrics: Metrics::default(),
+            memory: Memory::new(stage.notes.clone()),
         };
         Streams::new(
             shared,
@@ -538,6 +546,45 @@ mod tests {
         }
         assert_eq!(stage.asked(), [Urgency::Normal]);
         assert_eq!(streams.0.shared.metrics.holding.get(), 0);
+    }
+
+    async fn master(streams: &Streams) -> Result<Ready, Unplayable> {
+        streams
+            .window("news-one", channel, &Need::Renditions(Video::Usual))
+            .await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_channel_that_is_remembered_has_a_master_as_soon_as_its_attempt_answers() {
+        let stage = Arc::new(Stage::default());
+        stage.show(StreamPhase::Wanted, None);
+        let document = |ids: &[&str], numbers: u64| {
+            let mut document = playlists("uid-1", 1, 1 + numbers, 10..10 + numbers);
+            document.class = "class".to_owned();
+            document.renditions.retain(|one| ids.contains(&&*one.id));
+            Some(Arc::new(document))
+        };
+        let cold = || stage.documents.send_replace(document(&[], 0));
+        cold();
+        let first = streams(&stage, 100);
+        assert_eq!(master(&first).await.unwrap_err(), Unplayable::Starting);
+        let both = ["source", "480p"];
+        stage.documents.send_replace(document(&both, 6));
+        let known = master(&first).await.unwrap();
+        settle().await;
+        // Another replica, and the channel starts anew.
+        cold();
+        let second = streams(&stage, 100);
+        let begun = Instant::now();
+        let promised = master(&second).await.unwrap();
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        let text = |ready: &Ready| ready.window.master("S", Video::Usual);
+        assert_eq!(text(&promised), text(&known));
+        assert_eq!(ask(&second).await.unwrap_err(), Unplayable::Starting);
+        // It is no longer what it was: who was promised more plays what there is.
+        stage.documents.send_replace(document(&["480p"], 7));
+        assert!(ask(&second).await.unwrap().window.media("source").is_some());
+        assert!(!text(&master(&second).await.unwrap()).contains("source"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -30,6 +30,8 @@ pub enum Video {
 pub struct Window {
     document: Arc<Playlists>,
     media: HashMap<String, Bytes>,
+    /// What was promised and is not there, and what is played in its place.
+    stand_ins: HashMap<String, String>,
 }
 
 impl Window {
@@ -49,14 +51,38 @@ impl Window {
         });
         Self {
             media: media.collect(),
+            stand_ins: HashMap::new(),
             document,
         }
+    }
+
+    /// Players were promised these renditions: what is not among those that there are is played by the next lower one, for good.
+    #[must_use]
+    pub fn standing_in_for(mut self, promised: &Playlists) -> Self {
+        let lines = |one: &Rendition| one.resolution.map_or(0, |size| size.height);
+        let renditions = &self.document.renditions;
+        let missing = promised.all_renditions();
+        let missing = missing.filter(|one| !self.document.offers(&one.id));
+        let stand_ins = missing.filter_map(|one| {
+            let lower = renditions.iter().find(|other| lines(other) <= lines(one));
+            let other = lower.or(renditions.last())?;
+            Some((one.id.clone(), other.id.clone()))
+        });
+        self.stand_ins = stand_ins.collect();
+        self
+    }
+
+    /// The rendition that is played where this one is asked for.
+    #[must_use]
+    pub fn played<'a>(&'a self, rendition: &'a str) -> &'a str {
+        let stand_in = self.stand_ins.get(rendition);
+        stand_in.map_or(rendition, String::as_str)
     }
 
     /// The playlist of a rendition; `None` until it lists a segment.
     #[must_use]
     pub fn media(&self, rendition: &str) -> Option<&Bytes> {
-        self.media.get(rendition)
+        self.media.get(self.played(rendition))
     }
 
     /// The master playlist of a session.
@@ -89,7 +115,7 @@ impl Window {
     /// Whether the stream has that rendition.
     #[must_use]
     pub fn has_rendition(&self, id: &str) -> bool {
-        self.document.offers(id)
+        self.document.offers(self.played(id))
     }
 
     /// The number after the last listed segment's.
@@ -110,7 +136,8 @@ impl Window {
     /// Whether more of that rendition comes sooner when it is asked for.
     #[must_use]
     pub fn is_behind(&self, id: &str) -> bool {
-        self.document.behind.iter().any(|behind| behind == id)
+        let played = self.played(id);
+        self.document.behind.iter().any(|behind| behind == played)
     }
 
     /// The target duration.
@@ -261,6 +288,35 @@ mod tests {
         let asked = "/hls/S/hevc/index.m3u8 /hls/S/480p/index.m3u8".to_owned();
         assert_eq!(masters(&there), (usual, asked));
         assert!(there.has_video(Video::Hevc) && there.media("hevc").is_some());
+    }
+
+    #[test]
+    fn what_was_promised_and_is_not_there_is_played_by_the_next_lower_rendition() {
+        let sizes = |sizes: &[(&str, u32)]| {
+            let rendition = |&(id, height): &(&str, u32)| Rendition {
+                id: id.to_owned(),
+                resolution: Some(Resolution { width: 16, height }),
+                ..playlists(1, 3, 10..12).renditions[0].clone()
+            };
+            Playlists {
+                renditions: sizes.iter().map(rendition).collect(),
+                ..playlists(1, 3, 10..12)
+            }
+        };
+        let promised = sizes(&[("1080p", 1080), ("480p", 480), ("240p", 240)]);
+        let document = sizes(&[("720p", 720), ("480p", 480), ("360p", 360)]);
+        let window = Window::render(Arc::new(document), &keys()).standing_in_for(&promised);
+        for (asked, played) in [
+            ("1080p", "720p"),
+            ("480p", "480p"),
+            ("240p", "360p"),
+            ("144p", "144p"),
+        ] {
+            assert_eq!(window.played(asked), played);
+            assert_eq!(window.media(asked), window.media(played), "{asked}");
+            assert_eq!(window.has_rendition(asked), asked != "144p");
+        }
+        assert!(!window.master("S", Video::Usual).contains("1080p"));
     }
 
     #[test]

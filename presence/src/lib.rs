@@ -8,6 +8,7 @@
 //! Every step may be repeated: an answer that was lost, or a collector that died between two steps, changes nothing.
 
 pub mod memory;
+pub mod notes;
 pub mod redis;
 
 use std::collections::BTreeMap;

@@ -8,11 +8,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use tokio::time::Instant;
 
+use crate::notes::{NOTE_MAXIMUM, NOTE_TIME_TO_LIVE, Notes};
 use crate::{
     CLOSED_TIME_TO_LIVE, CLOSING_TIME_TO_LIVE, CloseStart, Fence, FlushOutcome,
     GATEWAY_STALE_AFTER, Presence, PresenceError, RETENTION, StoreTime, StreamPresence, Touch,
     milliseconds,
 };
+
+/// Notes at most; the oldest gives way.
+const NOTES: usize = 4096;
 
 type Clock = Box<dyn Fn() -> StoreTime + Send + Sync>;
 
@@ -28,6 +32,7 @@ struct State {
     closing: HashMap<String, StoreTime>,
     closed: HashMap<String, StoreTime>,
     gateways: BTreeMap<String, Gateway>,
+    notes: HashMap<String, (String, StoreTime)>,
 }
 
 struct Gateway {
@@ -78,6 +83,8 @@ impl State {
         self.closed.retain(|_, at| within(*at, CLOSED_TIME_TO_LIVE));
         self.gateways
             .retain(|_, gateway| within(gateway.flushed, RETENTION));
+        self.notes
+            .retain(|_, (_, at)| within(*at, NOTE_TIME_TO_LIVE));
     }
 
     fn flush(&mut self, gateway: &str, touches: &[Touch], now: StoreTime) -> FlushOutcome {
@@ -202,6 +209,30 @@ impl Presence for MemoryPresence {
     async fn forget(&self, stream_uid: &str) -> Result<(), PresenceError> {
         self.step(|state, _| state.forget(stream_uid));
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Notes for MemoryPresence {
+    async fn note(&self, name: &str, text: &str) -> Result<(), PresenceError> {
+        if text.len() > NOTE_MAXIMUM {
+            return Ok(());
+        }
+        self.step(|state, now| {
+            let is_new = !state.notes.contains_key(name);
+            if is_new && state.notes.len() >= NOTES {
+                let oldest = state.notes.iter().min_by_key(|(_, (_, at))| *at);
+                if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+                    state.notes.remove(&oldest);
+                }
+            }
+            state.notes.insert(name.to_owned(), (text.to_owned(), now));
+        });
+        Ok(())
+    }
+
+    async fn recall(&self, name: &str) -> Result<Option<String>, PresenceError> {
+        Ok(self.step(|state, _| state.notes.get(name).map(|(text, _)| text.clone())))
     }
 }
 

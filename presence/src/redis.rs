@@ -10,6 +10,7 @@
 //! | `headend:{<prefix>}:closed` | sorted set | stream uid → millisecond it was sealed |
 //! | `headend:{<prefix>}:flushed` | sorted set | gateway → millisecond of its last flush |
 //! | `headend:{<prefix>}:viewers:<gateway>` | hash, expires | stream uid → viewers in this gateway's last flush |
+//! | `headend:{<prefix>}:note:<name>` | string, expires | what gateways leave each other ([`crate::notes`]) |
 //!
 //! A flush drops what has outlived its time from the sorted sets, so nothing stays for ever.
 
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::notes::{NOTE_MAXIMUM, NOTE_TIME_TO_LIVE, Notes};
 use crate::{
     CloseStart, Fence, FlushOutcome, Presence, PresenceError, StoreTime, StreamPresence, Touch,
     milliseconds,
@@ -43,6 +45,7 @@ struct Keys {
     closed: String,
     flushed: String,
     viewers: String,
+    note: String,
 }
 
 impl Keys {
@@ -54,6 +57,7 @@ impl Keys {
             closed: key("closed"),
             flushed: key("flushed"),
             viewers: key("viewers:"),
+            note: key("note:"),
         }
     }
 }
@@ -86,6 +90,7 @@ impl RedisPresence {
             closed,
             flushed,
             viewers: _,
+            note: _,
         } = &self.keys;
         let mut call = script.prepare_invoke();
         call.key(last).key(closing).key(closed).key(flushed);
@@ -184,5 +189,22 @@ impl Presence for RedisPresence {
         let mut call = self.call(&self.scripts.forget);
         call.arg(stream_uid).arg(&self.keys.viewers);
         self.run("forget a stream", &call).await
+    }
+}
+
+#[async_trait]
+impl Notes for RedisPresence {
+    async fn note(&self, name: &str, text: &str) -> Result<(), PresenceError> {
+        if text.len() > NOTE_MAXIMUM {
+            return Ok(());
+        }
+        let mut call = self.scripts.note.key(format!("{}{name}", self.keys.note));
+        call.arg(text).arg(milliseconds(NOTE_TIME_TO_LIVE));
+        self.run("keep a note", &call).await
+    }
+
+    async fn recall(&self, name: &str) -> Result<Option<String>, PresenceError> {
+        let key = format!("{}{name}", self.keys.note);
+        self.run("read a note", &self.scripts.recall.key(key)).await
     }
 }

@@ -15,7 +15,6 @@ use gateway::run::SERVING;
 use gateway::settings::{HOLDS, default_web_directory};
 use gateway::streams::HoldLimits;
 use gateway::{Gateway, Limits, Options, Ports};
-use presence::Presence;
 use presence::memory::MemoryPresence;
 use prometheus_client::registry::Registry;
 use runtime::admin::{self, Readiness};
@@ -145,7 +144,7 @@ fn job_options(settings: &Settings, registry: &mut Registry) -> JobOptions {
 fn gateway(
     settings: &Settings,
     channels: Channels,
-    presence: Arc<dyn Presence>,
+    presence: Arc<MemoryPresence>,
     streams: &LocalStreams,
     registry: &mut Registry,
 ) -> Result<Arc<Gateway>, ProcessError> {
@@ -155,7 +154,8 @@ fn gateway(
     };
     let ports = Ports {
         catalog: channels.catalog,
-        presence,
+        presence: presence.clone(),
+        notes: presence,
         directory: Arc::new(streams.clone()),
         origin: Arc::new(streams.clone()),
     };

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::control::JobPhase;
-use api::job::TranscodeJob;
+use api::job::{JobClass, TranscodeJob};
 use api::playlists::Playlists;
 use axum::Router;
 use media::ladder::{self, Wanted};
@@ -262,6 +263,7 @@ impl Attempt {
             window: Window::new(WindowSettings {
                 stream_uid: self.job.stream.uid.clone(),
                 attempt: self.job.attempt,
+                class: class_hash(class),
                 version: u64::try_from(self.version).unwrap_or(0),
                 target_duration_seconds: class.target_duration_seconds,
                 playlist_duration_seconds: class.playlist_duration_seconds,
@@ -352,6 +354,15 @@ async fn ready(board: StatusBoard, readiness: Readiness) {
     }
 }
 
+/// Equal for equal classes. Another build may well hash otherwise: then what was learnt before is learnt again.
+fn class_hash(class: &JobClass) -> String {
+    let mut hasher = DefaultHasher::new();
+    serde_json::to_vec(class)
+        .unwrap_or_default()
+        .hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
 fn nothing_listed(job: &TranscodeJob, version: i64) -> Playlists {
     Playlists {
         version: u64::try_from(version).unwrap_or(0),
@@ -365,5 +376,6 @@ fn nothing_listed(job: &TranscodeJob, version: i64) -> Playlists {
         next: job.resume,
         behind: Vec::new(),
         on_request: Vec::new(),
+        class: class_hash(&job.class),
     }
 }

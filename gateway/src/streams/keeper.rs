@@ -1,6 +1,8 @@
 //! Keeps one stream that viewers ask for: makes the directory want it for as long as they do, follows its playlists, tells those who
 //! wait. The only caller of `ensure`, so there is one such call per channel at a time however many viewers ask.
 
+mod memory;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,7 +15,8 @@ use tokio::time::Instant;
 use super::{Active, FOLLOW_AFTER, FRESH, Inner, Shared, lock};
 use crate::directory::{EnsureError, StreamPhase, StreamView, Urgency};
 use crate::metrics::EnsureEnd;
-use crate::window::{Verdict, Window, judge};
+use crate::window::{Verdict, judge};
+use memory::Past;
 
 /// After a wish was recorded, the directory gets this long to show it before it is asked again.
 const ENSURE_PAUSE: Duration = Duration::from_secs(1);
@@ -95,7 +98,9 @@ pub(super) async fn keep(streams: Arc<Inner>, active: Arc<Active>) {
         failures: 0,
         not_before: Instant::now(),
         waited_since: None,
+        past: Past::default(),
     };
+    keeper.recall(slug);
     keeper.view.mark_changed();
     keeper.look();
     loop {
@@ -126,6 +131,7 @@ struct Keeper {
     not_before: Instant,
     /// Since when viewers have waited for the first segment of this run.
     waited_since: Option<Instant>,
+    past: Past,
 }
 
 impl Keeper {
@@ -199,6 +205,12 @@ impl Keeper {
                 None => std::future::pending().await,
             }
         };
+        let recalled = async {
+            match &mut self.past.recalling {
+                Some(recalling) => recalling.await,
+                None => std::future::pending().await,
+            }
+        };
         let document = async {
             match &mut self.documents {
                 Some(documents) => documents.changed().await,
@@ -208,6 +220,7 @@ impl Keeper {
         tokio::select! {
             () = self.active.wishes.notified() => {}
             outcome = asked => self.asked(outcome),
+            remembered = recalled => self.recalled(remembered),
             Ok(()) = self.view.changed() => self.view.mark_changed(),
             alive = document => match alive {
                 Ok(()) => self.read(),
@@ -244,6 +257,7 @@ impl Keeper {
         self.active.status.send_modify(|status| {
             if obsolete {
                 status.window = None;
+                status.promised = None;
             }
             if status.view.phase != view.phase {
                 status.failure = None;
@@ -263,8 +277,9 @@ impl Keeper {
         if self.phase() != StreamPhase::Wanted {
             return;
         }
+        self.tell_promised();
         match judge(self.served.as_deref(), &offered) {
-            Verdict::Take => self.serve(offered),
+            Verdict::Take => self.serve(&offered),
             Verdict::Keep => {}
             Verdict::Refuse { what } => {
                 self.shared().metrics.refused_playlists.inc();
@@ -279,7 +294,7 @@ impl Keeper {
         }
     }
 
-    fn serve(&mut self, document: Arc<Playlists>) {
+    fn serve(&mut self, document: &Arc<Playlists>) {
         let now = Instant::now();
         if !document.segments.is_empty()
             && let Some(since) = self.waited_since.take()
@@ -290,11 +305,15 @@ impl Keeper {
                 .observe((now - since).as_secs_f64());
         }
         self.served = Some(document.clone());
-        let window = Arc::new(Window::render(document, &self.shared().keys));
+        let window = Arc::new(self.window(document));
+        let is_filling = window.is_filling();
         self.active.status.send_modify(|status| {
             status.window = Some(window);
             status.window_at = now;
         });
+        if !is_filling {
+            self.remember(document);
+        }
     }
 }
 

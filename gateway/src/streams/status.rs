@@ -26,6 +26,8 @@ pub struct Status {
     pub window: Option<Arc<Window>>,
     /// When they came.
     pub window_at: Instant,
+    /// The renditions that an attempt will have which has none yet, as far as is remembered.
+    pub promised: Option<Arc<Window>>,
     /// Why the last wish could not be recorded.
     pub failure: Option<EnsureError>,
 }
@@ -90,8 +92,15 @@ impl Status {
             view: Arc::default(),
             window: None,
             window_at: now,
+            promised: None,
             failure: None,
         }
+    }
+
+    /// The renditions that the attempt will have, unless something is wrong.
+    fn promised_window(&self) -> Option<&Arc<Window>> {
+        let is_well = self.view.refusal.is_none() && self.failure.is_none();
+        self.promised.as_ref().filter(|_| is_well)
     }
 
     /// The window, unless its stream has brought nothing for too long.
@@ -108,24 +117,28 @@ pub(super) fn outlook(status: &Status, need: &Need, now: Instant) -> Outlook {
     if let Some(why) = barred(status) {
         return Outlook::Never(why);
     }
-    let (Some(window), Some(identity)) = (status.current_window(now), &status.view.identity) else {
-        return pending(status);
-    };
-    let ready = match need {
-        Need::Renditions(video) => window.has_video(*video),
-        Need::Listed(_) if !window.has_renditions() => false,
-        Need::Listed(rendition) if !window.has_rendition(rendition) => {
-            return Outlook::Never(Unplayable::NoRendition);
+    let window = status.current_window(now);
+    let window = match need {
+        Need::Renditions(video) => {
+            let window = window.filter(|window| window.has_renditions());
+            let known = window.or_else(|| status.promised_window());
+            known.filter(|known| known.has_video(*video))
         }
-        Need::Listed(rendition) => window.media(rendition).is_some(),
+        Need::Listed(rendition) => {
+            let known = window.filter(|window| window.has_renditions());
+            if known.is_some_and(|known| !known.has_rendition(rendition)) {
+                return Outlook::Never(Unplayable::NoRendition);
+            }
+            known.filter(|known| known.media(rendition).is_some())
+        }
     };
-    if !ready {
-        return pending(status);
+    match (window, &status.view.identity) {
+        (Some(window), Some(identity)) => Outlook::Ready(Ready {
+            window: window.clone(),
+            stream_uid: identity.uid.clone(),
+        }),
+        _ => pending(status),
     }
-    Outlook::Ready(Ready {
-        window: window.clone(),
-        stream_uid: identity.uid.clone(),
-    })
 }
 
 /// What no waiting changes.
@@ -231,6 +244,25 @@ mod tests {
         assert_eq!(word(&starting, &listed("source"), now), "wait: starting");
         assert_eq!(word(&live, &listed("source"), now), "ready");
         assert_eq!(word(&live, &listed("144p"), now), "no rendition");
+    }
+
+    #[test]
+    fn a_master_is_made_of_what_is_promised_while_nothing_is_known() {
+        let now = Instant::now();
+        let mut starting = Status {
+            window: None,
+            promised: playing(0).window,
+            ..playing(0)
+        };
+        assert_eq!(word(&starting, &MASTER, now), "ready");
+        assert_eq!(word(&starting, &listed("source"), now), "wait: starting");
+        let asking = Need::Renditions(Video::Hevc);
+        assert_eq!(word(&starting, &asking, now), "ready", "it has none");
+        let silent = Refusal::passing(Reason::Silent, "no bytes");
+        let unwell = refused(starting.clone(), silent);
+        assert_eq!(word(&unwell, &MASTER, now), "wait: refused");
+        starting.promised = None;
+        assert_eq!(word(&starting, &MASTER, now), "wait: starting");
     }
 
     #[test]

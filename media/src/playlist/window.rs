@@ -21,6 +21,8 @@ pub struct WindowSettings {
     pub stream_uid: String,
     /// The attempt, part of every segment's name.
     pub attempt: i32,
+    /// A hash of the class, see [`Playlists::class`].
+    pub class: String,
     /// Unix milliseconds of the process's start: versions grow from here.
     pub version: u64,
     /// EXT-X-TARGETDURATION, in seconds.
@@ -288,6 +290,7 @@ impl Window {
             discontinuity_sequence: self.discontinuity_sequence,
             renditions: self.renditions.clone(),
             on_request: self.on_request.clone(),
+            class: self.settings.class.clone(),
             segments: segments.collect(),
             next: self.next,
             behind: self.behind(),

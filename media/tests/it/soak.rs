@@ -106,6 +106,7 @@ impl Way {
             }),
             numbers: Numbers::new(start, false),
             window: Window::new(WindowSettings {
+                class: String::new(),
                 stream_uid: "uid".to_owned(),
                 attempt: 1,
                 version: 1,

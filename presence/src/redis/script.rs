@@ -6,7 +6,7 @@ use crate::{
     CLOSED_TIME_TO_LIVE, CLOSING_TIME_TO_LIVE, GATEWAY_STALE_AFTER, RETENTION, milliseconds,
 };
 
-/// What every script begins with: its keys, the clock, and the fences that still stand.
+/// What every script of presence begins with: its keys, the clock, and the fences that still stand.
 const PRELUDE: &str = r"
 local last, closing, closed, flushed = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local time = redis.call('TIME')
@@ -127,6 +127,10 @@ for _, gateway in ipairs(redis.call('ZRANGE', flushed, 0, -1)) do
 end
 ";
 
+const NOTE: &str = "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])";
+
+const RECALL: &str = "return redis.call('GET', KEYS[1])";
+
 /// Every script, each with its digest: called by it, and loaded when the server does not know it.
 pub(super) struct Scripts {
     pub(super) flush: Script,
@@ -136,6 +140,8 @@ pub(super) struct Scripts {
     pub(super) seal: Script,
     pub(super) open: Script,
     pub(super) forget: Script,
+    pub(super) note: Script,
+    pub(super) recall: Script,
 }
 
 impl Scripts {
@@ -157,6 +163,8 @@ impl Scripts {
             seal: script(SEAL),
             open: script(OPEN),
             forget: script(FORGET),
+            note: Script::new(NOTE),
+            recall: Script::new(RECALL),
         }
     }
 }

@@ -6,6 +6,7 @@
 )]
 
 mod conformance;
+mod notes;
 mod outage;
 mod redis_server;
 mod world;

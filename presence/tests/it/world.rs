@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use presence::memory::MemoryPresence;
+use presence::notes::Notes;
 use presence::redis::RedisPresence;
 use presence::{Presence, StoreTime, Touch};
 
@@ -22,15 +23,18 @@ for _, name in ipairs({'last', 'closing', 'closed', 'flushed'}) do
     redis.call('ZINCRBY', key, -span, member)
   end
 end
-for _, key in ipairs(redis.call('KEYS', prefix .. 'viewers:*')) do
-  local left = redis.call('PTTL', key) - span
-  if left > 0 then redis.call('PEXPIRE', key, left) else redis.call('DEL', key) end
+for _, name in ipairs({'viewers:*', 'note:*'}) do
+  for _, key in ipairs(redis.call('KEYS', prefix .. name)) do
+    local left = redis.call('PTTL', key) - span
+    if left > 0 then redis.call('PEXPIRE', key, left) else redis.call('DEL', key) end
+  end
 end
 ";
 
 pub(crate) struct World {
     pub(crate) adapter: &'static str,
     pub(crate) presence: Arc<dyn Presence>,
+    pub(crate) notes: Arc<dyn Notes>,
     clock: Clock,
 }
 
@@ -44,18 +48,22 @@ impl World {
         let now = Arc::new(AtomicU64::new(START));
         let clock = now.clone();
         let read = move || StoreTime(clock.load(Ordering::SeqCst));
+        let store = Arc::new(MemoryPresence::with_clock(read));
         Self {
             adapter: "memory",
-            presence: Arc::new(MemoryPresence::with_clock(read)),
+            presence: store.clone(),
+            notes: store,
             clock: Clock::Memory(now),
         }
     }
 
     pub(crate) async fn redis() -> Self {
         let server = RedisServer::start().await;
+        let store = Arc::new(RedisPresence::new(&server.settings(), "test").unwrap());
         Self {
             adapter: "redis",
-            presence: Arc::new(RedisPresence::new(&server.settings(), "test").unwrap()),
+            presence: store.clone(),
+            notes: store,
             clock: Clock::Redis(server),
         }
     }

@@ -148,6 +148,9 @@ impl Runner {
 
     async fn follow(&mut self, handle: JobHandle, mut task: AttemptTask) -> End {
         let (mut status, mut playlists) = (handle.status(), handle.playlists());
+        // Nothing is listed yet; that it is on its way is worth knowing.
+        let nothing = playlists.borrow_and_update().clone();
+        self.stream.publish(&handle, nothing);
         let mut published = Published::default();
         loop {
             tokio::select! {

@@ -56,6 +56,7 @@ fn playlists(version: u64) -> Playlists {
         next: ResumeFloor::default(),
         behind: Vec::new(),
         on_request: Vec::new(),
+        class: String::new(),
     }
 }
 

@@ -229,6 +229,7 @@ mod tests {
             },
             behind: Vec::new(),
             on_request: Vec::new(),
+            class: String::new(),
         }
     }
 

@@ -143,6 +143,7 @@ mod tests {
                 next: ResumeFloor::default(),
                 behind: Vec::new(),
                 on_request: Vec::new(),
+                class: String::new(),
             },
             media: vec![
                 ("source".to_owned(), "#EXTM3U\n# source\n".to_owned()),

@@ -56,6 +56,7 @@ fn packed_on(
         discontinuity_sequence: 50,
     });
     let window = Window::new(WindowSettings {
+        class: String::new(),
         stream_uid: job.stream.uid.clone(),
         attempt: job.attempt,
         version: 1,

@@ -28,6 +28,7 @@ pub(crate) fn playlists(uid: &str, attempt: i32, version: u64, numbers: Range<u6
         next: ResumeFloor::default(),
         behind: Vec::new(),
         on_request: Vec::new(),
+        class: String::new(),
     }
 }
 

@@ -96,6 +96,7 @@ impl World {
         let ports = Ports {
             catalog: catalog.clone(),
             presence: presence.clone(),
+            notes: presence.clone(),
             directory: directory.clone(),
             origin: Arc::new(RemoteOrigin::new(directory.clone(), volume).unwrap()),
         };

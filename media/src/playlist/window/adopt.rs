@@ -84,6 +84,7 @@ mod tests {
 
     fn window(attempt: i32, start: ResumeFloor) -> Window {
         Window::new(WindowSettings {
+            class: String::new(),
             stream_uid: "uid".to_owned(),
             attempt,
             version: 100,

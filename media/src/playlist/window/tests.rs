@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 fn window() -> Window {
     Window::new(WindowSettings {
+        class: String::new(),
         stream_uid: "uid".to_owned(),
         attempt: 2,
         version: 100,

@@ -73,6 +73,7 @@ proptest! {
     fn no_segments_break_a_promise_of_the_window(steps in vec(step(), 1..80)) {
         let start = ResumeFloor { media_sequence: 100, discontinuity_sequence: 7 };
         let mut window = Window::new(WindowSettings {
+            class: String::new(),
             stream_uid: "uid".to_owned(),
             attempt: 1,
             version: 1,

@@ -19,6 +19,7 @@ fn ffmpeg_plays_every_picture_that_the_playlists_list() {
     let events = events_of(&television("320x180", "25", 9.0, codecs), 1316);
     let segments = play(pass_through(), source(&events));
     let mut window = Window::new(WindowSettings {
+        class: String::new(),
         stream_uid: "uid".to_owned(),
         attempt: 1,
         version: 0,
