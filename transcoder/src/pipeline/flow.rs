@@ -21,6 +21,7 @@ use bytes::Bytes;
 use media::front_end::{FrontEnd, FrontEvent, Malformed, SourceFacts, Stage};
 use media::segmenter::Segmenter;
 use media::segmenter::io::{GenerationId, Input, Opening, RenditionId};
+use media::unit::Track;
 
 use super::plan::{self, MediaPlan, Unusable};
 use class::{front_end, kept, segmenter};
@@ -273,6 +274,9 @@ impl Flow {
                     self.effects.push(Effect::Delivering);
                 }
                 self.encoders.fed(unit.pts);
+                if unit.track == Track::Audio {
+                    self.encoders.heard(unit.pts);
+                }
                 if self.plan.as_ref().is_some_and(MediaPlan::is_radio) {
                     // Of its frames only the first is told of as a random access point.
                     self.at_key(unit.pts, now);

@@ -19,6 +19,8 @@ use super::ring::{Cursor, Next, Ring};
 const RENEWAL: Duration = Duration::from_secs(24 * 3600);
 /// Within this time an encoder that keeps up has made again what it began with.
 const CATCHING_UP: Duration = Duration::from_secs(20);
+/// Sound that is missing for longer has paused, and an encoder owes nothing of that time.
+const PAUSE: Ticks = Ticks::from_seconds(1);
 /// Audio lies apart from the pictures of its time by no more than this in most sources.
 const AUDIO_SKEW: Ticks = Ticks::from_seconds(1);
 
@@ -30,6 +32,8 @@ pub(super) struct Encoders {
     ring: Ring,
     /// The source has come to this time.
     fed: Ticks,
+    /// Its sound has.
+    sound: Ticks,
     /// Where the last encoder of the audio ended.
     audio: Option<Ticks>,
 }
@@ -80,6 +84,7 @@ impl Encoders {
             started: 0,
             ring: Ring::new(keep),
             fed: Ticks::ZERO,
+            sound: Ticks::ZERO,
             audio: None,
         }
     }
@@ -115,6 +120,18 @@ impl Encoders {
     /// The source has come to this time: what was fed reaches so far.
     pub(super) fn fed(&mut self, pts: Ticks) {
         self.fed = pts;
+    }
+
+    /// The source's sound has come to this time; a track that stops leaves its encoder nothing to be late with.
+    pub(super) fn heard(&mut self, pts: Ticks) {
+        let before = std::mem::replace(&mut self.sound, pts);
+        if (Ticks::ZERO..=PAUSE).contains(&(pts - before)) {
+            return;
+        }
+        let pipes = self.encoders.iter_mut().flat_map(|one| &mut one.pipes);
+        for pipe in pipes.filter(|pipe| pipe.rendition.is_none()) {
+            pipe.brought = pipe.brought.max(pts);
+        }
     }
 
     /// How far the source has come.
@@ -279,8 +296,11 @@ impl Encoders {
             .iter()
             .filter(|one| one.cursor.is_some() && now.saturating_sub(one.started) >= CATCHING_UP);
         let pipes = current.flat_map(|one| &one.pipes);
-        let slowest = pipes.map(|pipe| pipe.brought).min()?;
-        Some(Ticks((self.fed - slowest).0.max(0)))
+        let behind = pipes.map(|pipe| match pipe.rendition {
+            Some(_) => self.fed - pipe.brought,
+            None => self.sound - pipe.brought,
+        });
+        Some(behind.max()?.max(Ticks::ZERO))
     }
 
     /// What a rendition's encoder really makes, once a picture has come.
@@ -331,4 +351,51 @@ fn pipes(plan: &MediaPlan, encode: &Encode, near: Ticks) -> Vec<Pipe> {
         brought: near,
     });
     video.chain(audio).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pipe(rendition: Option<&str>, brought: Ticks) -> Pipe {
+        Pipe {
+            rendition: rendition.map(RenditionId::new),
+            demuxer: PipeDemuxer::audio(Ticks::ZERO),
+            brought,
+        }
+    }
+
+    #[test]
+    fn an_encoder_is_not_late_with_sound_that_the_source_does_not_send() {
+        let seconds = Ticks::from_seconds;
+        let mut encoders = Encoders::new(seconds(10));
+        encoders
+            .ring
+            .begin(Bytes::from_static(b"tables"), Ticks::ZERO);
+        encoders.key(seconds(10), true);
+        let (cursor, _) = encoders.ring.reader(None).unwrap();
+        encoders.heard(seconds(12));
+        encoders.encoders.push(Running {
+            id: EncoderId(1),
+            role: Role::Pictures,
+            generation: GenerationId(0),
+            started: Duration::ZERO,
+            pipes: vec![pipe(Some("144p"), seconds(39)), pipe(None, seconds(12))],
+            cursor: Some(cursor),
+            follows: None,
+            held: Vec::new(),
+            is_discarded: false,
+        });
+        let now = Duration::from_secs(30);
+        encoders.fed(seconds(40));
+        encoders.heard(Ticks::from_milliseconds(12_500));
+        assert_eq!(encoders.delay(now), Some(seconds(1)));
+        // It comes again; what of that is not encoded is owed.
+        encoders.heard(seconds(40));
+        assert_eq!(encoders.delay(now), Some(seconds(1)));
+        for half in 81..=90 {
+            encoders.heard(Ticks::from_milliseconds(500 * half));
+        }
+        assert_eq!(encoders.delay(now), Some(seconds(5)));
+    }
 }
