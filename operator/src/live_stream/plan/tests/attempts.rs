@@ -54,6 +54,7 @@ fn what_takes_over_goes_on_with_what_the_other_one_listed() {
         next,
         behind: Vec::new(),
         on_request: Vec::new(),
+        class: String::new(),
     });
     let told = FinishAnswer {
         next,
