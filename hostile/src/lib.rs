@@ -10,9 +10,10 @@ mod texts;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("codecs", streams::codecs),
     ("front_end", streams::front_end),
+    ("packed_audio", streams::packed_audio),
     ("tables", streams::tables),
     ("segmenter", segmenter::segmenter),
     ("channel_list", texts::channel_list),

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use media::codec::audio::AudioFramer;
 use media::codec::video::VideoReader;
 use media::front_end::{FrontEnd, FrontEndConfig, FrontEvent};
+use media::packed_audio::PackedAudio;
 use media::pipe::PipeDemuxer;
 use media::time::Ticks;
 use media::ts::packet::Packet;
@@ -53,6 +54,25 @@ fn check(events: &[FrontEvent]) {
             FrontEvent::Unit(unit) => assert!(unit.payload.len() < BOUND && unit.pts >= unit.dts),
             FrontEvent::Facts(facts) => assert!(!format!("{facts:?}").is_empty()),
             _ => {}
+        }
+    }
+}
+
+/// Sound without a transport stream; the first byte says in pieces of which length it comes, and each hundredth begins a segment. What
+/// comes out is a transport stream, whatever went in.
+pub(crate) fn packed_audio(bytes: &[u8]) {
+    let (length, bytes) = choice(bytes);
+    let mut packed = PackedAudio::default();
+    for (number, piece) in bytes.chunks(length + 1).enumerate() {
+        if number % 100 == 0 {
+            packed.begin_segment();
+        }
+        match packed.push(piece) {
+            Ok(stream) => {
+                let (packets, rest) = stream.as_chunks::<PACKET_BYTES>();
+                assert!(rest.is_empty() && packets.iter().all(|packet| packet[0] == 0x47));
+            }
+            Err(error) => return assert!(!error.to_string().is_empty()),
         }
     }
 }

@@ -48,12 +48,16 @@ pub struct Variant {
 }
 
 /// One audio rendition (EXT-X-MEDIA).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AudioRendition {
     /// Its group.
     pub group: String,
     /// Where its own playlist is; without one it lies in the variant's segments.
     pub uri: Option<String>,
+    /// Its language (BCP 47).
+    pub language: Option<String>,
+    /// It is the one for who wants none in particular.
+    pub is_default: bool,
 }
 
 /// The segments that a media playlist lists.

@@ -2,6 +2,7 @@
 //! Nothing here reads a file, opens a socket or trusts what it is given.
 
 pub mod hls;
+pub mod language;
 pub mod m3u;
 pub mod stalker;
 pub mod xtream;

@@ -8,6 +8,7 @@ pub mod ffmpeg;
 pub mod front_end;
 pub mod ladder;
 pub mod pacer;
+pub mod packed_audio;
 pub mod pipe;
 pub mod playlist;
 pub mod segmenter;

@@ -27,6 +27,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 use upstream::egress::EgressPolicy;
 use upstream::failure::SourceFailure;
+use upstream::input::Wish;
 use upstream::source::{Opener, Patience};
 
 use crate::control;
@@ -199,7 +200,10 @@ impl Attempt {
             opener: Opener::new(policy, patience)?,
             launcher: self.options.launcher.clone(),
             allow_unpinned: self.job.class.egress.allow_unpinned,
-            enough: ladder::enough_lines(&Wanted::from(&self.job.class)),
+            wish: Wish {
+                enough: ladder::enough_lines(&Wanted::from(&self.job.class)),
+                audio_language: self.job.class.audio_language.clone(),
+            },
             metrics: self.metrics.clone(),
         });
         let standby = self.job.standby.as_ref();

@@ -16,7 +16,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument;
 use upstream::failure::SourceFailure;
 use upstream::foreign::{self, Protocol};
-use upstream::input::Pace;
+use upstream::input::{Pace, Wish};
 use upstream::milestones::Reached;
 use upstream::provider::{Playing, Target};
 use upstream::source::Opener;
@@ -77,9 +77,8 @@ pub(crate) struct Means {
     pub(crate) launcher: Launcher,
     /// Sources may be opened by FFmpeg, unless they say themselves whether.
     pub(crate) allow_unpinned: bool,
-    /// Lines of the highest picture that is shown, where that is not the source's own. A source that offers several qualities need
-    /// not have more.
-    pub(crate) enough: Option<u32>,
+    /// What is wanted of what sources may offer: of several qualities none that has more lines than are shown.
+    pub(crate) wish: Wish,
     /// The stream's figures.
     pub(crate) metrics: StreamMetrics,
 }
@@ -109,7 +108,7 @@ impl Means {
             return Ok(Open::Adapter(Box::new(adapter.await?)));
         }
         let opener = self.opener.under(terms)?;
-        let playing = Playing::open(&opener, target, self.enough).await?;
+        let playing = Playing::open(&opener, target, &self.wish).await?;
         let whole = Remux::new(playing, &self.launcher, processes);
         Ok(Open::Playing(Box::new(whole)))
     }

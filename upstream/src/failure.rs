@@ -6,6 +6,7 @@ use std::time::Duration;
 use api::condition::Reason;
 
 use crate::egress::Refused;
+use crate::input::Track;
 use crate::proxy::ProxyFailure;
 
 const DETAIL_MAXIMUM: usize = 200;
@@ -131,8 +132,12 @@ impl SourceFailure {
         }
     }
 
-    /// The same of a part of what the origin offers.
-    pub(crate) fn of_part(mut self, part: &str) -> Self {
+    /// The same, saying whose it is where it is not the main track's.
+    pub(crate) fn of(mut self, track: Track) -> Self {
+        let part = match track {
+            Track::Main => return self,
+            Track::Audio => "audio",
+        };
         match &mut self {
             Self::InvalidRequest { .. } => {}
             Self::EgressRefused { origin, .. }

@@ -17,7 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
 use crate::failure::SourceFailure;
-use crate::input::Piece;
+use crate::input::{Piece, Wish};
 use crate::redirect;
 use crate::source::{Opener, SourceRequest};
 
@@ -42,15 +42,10 @@ pub(crate) struct HlsStream {
 
 impl HlsStream {
     /// Follows a playlist whose first copy is there.
-    pub(crate) fn start(
-        opener: Opener,
-        request: SourceRequest,
-        enough: Option<u32>,
-        first: Loaded,
-    ) -> Self {
+    pub(crate) fn start(opener: Opener, request: SourceRequest, wish: Wish, first: Loaded) -> Self {
         let (out, pieces) = mpsc::channel(AHEAD);
         let origin = redirect::origin(&first.url);
-        let run = run::Fetching::new(opener, request, enough, out);
+        let run = run::Fetching::new(opener, request, wish, out);
         let fetching = tokio::spawn(run.run(first));
         Self {
             origin,

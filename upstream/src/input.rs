@@ -37,6 +37,8 @@ pub struct Part {
     pub track: Track,
     /// What they are.
     pub format: Format,
+    /// A segment begins with them.
+    pub is_start: bool,
     /// The bytes.
     pub bytes: Bytes,
 }
@@ -57,6 +59,8 @@ pub enum Format {
     Mp4,
     /// A transport stream.
     TransportStream,
+    /// Frames of sound, behind a tag with the time of the first wherever a segment begins.
+    PackedAudio,
 }
 
 /// How the media of a playlist come.
@@ -70,11 +74,20 @@ pub struct Pace {
     pub is_live: bool,
 }
 
+/// What is wanted of what a source may offer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// Of several qualities the lowest is taken that has so many lines; the best where that is absent.
+    pub enough: Option<u32>,
+    /// Language of the audio (ISO 639-2), where there are several.
+    pub audio_language: Option<String>,
+}
+
 /// An open source. Dropping it closes its connections.
 pub struct Input {
     opener: Opener,
     request: SourceRequest,
-    enough: Option<u32>,
+    wish: Wish,
     stream: SourceStream,
     /// What has come while it is not known what it is, or whole.
     head: BytesMut,
@@ -90,20 +103,20 @@ enum Kind {
 }
 
 impl Input {
-    /// Opens a source. Of the qualities it may offer, the lowest is taken that has `enough` lines; the best where that is absent.
+    /// Opens a source, and takes of what it may offer what is wished for.
     ///
     /// # Errors
     /// The named failure of the source.
     pub async fn open(
         opener: &Opener,
         request: SourceRequest,
-        enough: Option<u32>,
+        wish: &Wish,
     ) -> Result<Self, SourceFailure> {
         let stream = opener.open(&request).await?;
         Ok(Self {
             opener: opener.clone(),
             request,
-            enough,
+            wish: wish.clone(),
             stream,
             head: BytesMut::new(),
             kind: Kind::Unknown,
@@ -181,7 +194,7 @@ impl Input {
                     text: std::mem::take(&mut self.head).freeze(),
                 };
                 let (opener, request) = (self.opener.clone(), self.request.clone());
-                let stream = HlsStream::start(opener, request, self.enough, first);
+                let stream = HlsStream::start(opener, request, self.wish.clone(), first);
                 self.kind = Kind::Segmented(stream);
             }
             Err(failure) => return Err(failure),

@@ -4,7 +4,7 @@
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::failure::SourceFailure;
-use crate::input::{Input, Piece};
+use crate::input::{Input, Piece, Wish};
 use crate::redirect;
 use crate::source::{Opener, SourceRequest};
 use crate::stalker;
@@ -29,23 +29,19 @@ pub struct Playing {
 }
 
 impl Playing {
-    /// Opens a source. Of the qualities it may offer, the lowest is taken that has `enough` lines; the best where that is absent.
+    /// Opens a source, and takes of what it may offer what is wished for.
     ///
     /// # Errors
     /// The named failure of the source.
-    pub async fn open(
-        opener: &Opener,
-        target: Target,
-        enough: Option<u32>,
-    ) -> Result<Self, SourceFailure> {
+    pub async fn open(opener: &Opener, target: Target, wish: &Wish) -> Result<Self, SourceFailure> {
         match target {
             Target::Address(request) => Ok(Self {
-                input: Input::open(opener, request, enough).await?,
+                input: Input::open(opener, request, wish).await?,
                 first: None,
                 _beside: None,
             }),
-            Target::Xtream(channel) => Box::pin(xtream::open(opener, &channel, enough)).await,
-            Target::Stalker(channel) => Box::pin(stalker::open(opener, &channel, enough)).await,
+            Target::Xtream(channel) => Box::pin(xtream::open(opener, &channel, wish)).await,
+            Target::Stalker(channel) => Box::pin(stalker::open(opener, &channel, wish)).await,
         }
     }
 
@@ -71,10 +67,10 @@ impl Playing {
     pub(crate) async fn start(
         opener: &Opener,
         request: SourceRequest,
-        enough: Option<u32>,
+        wish: &Wish,
     ) -> Result<Self, SourceFailure> {
         let origin = redirect::origin(&request.url);
-        let mut input = Input::open(opener, request, enough).await?;
+        let mut input = Input::open(opener, request, wish).await?;
         let first = input.next().await.map_err(|failure| match failure {
             SourceFailure::EndOfStream { origin, detail } => SourceFailure::EndOfStream {
                 origin,

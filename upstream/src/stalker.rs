@@ -10,6 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
 use crate::failure::SourceFailure;
+use crate::input::Wish;
 use crate::provider::Playing;
 use crate::source::{Opener, SourceRequest};
 use crate::xtream::Login;
@@ -57,7 +58,7 @@ pub struct Channel {
 pub(crate) async fn open(
     opener: &Opener,
     channel: &Channel,
-    enough: Option<u32>,
+    wish: &Wish,
 ) -> Result<Playing, SourceFailure> {
     let (portal, watchdog) = Portal::enter(opener.clone(), channel).await?;
     let url = portal.link(&channel.command).await?;
@@ -68,7 +69,7 @@ pub(crate) async fn open(
     };
     // What was reached so far was the portal, not the channel.
     opener.milestones().begin();
-    let playing = Playing::start(opener, request, enough).await?;
+    let playing = Playing::start(opener, request, wish).await?;
     let every = watchdog.map_or(WATCHDOG, |every| {
         every.clamp(WATCHDOG_MINIMUM, WATCHDOG_MAXIMUM)
     });

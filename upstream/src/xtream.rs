@@ -10,6 +10,7 @@ use url::Url;
 
 use crate::failure::SourceFailure;
 use crate::hls::whole;
+use crate::input::Wish;
 use crate::provider::Playing;
 use crate::redirect;
 use crate::source::{Opener, SourceRequest};
@@ -56,10 +57,10 @@ pub struct Channel {
 pub(crate) async fn open(
     opener: &Opener,
     channel: &Channel,
-    enough: Option<u32>,
+    wish: &Wish,
 ) -> Result<Playing, SourceFailure> {
     let request = channel.request(channel.live()?);
-    match Playing::start(opener, request, enough).await {
+    match Playing::start(opener, request, wish).await {
         Err(failure) if may_be_the_account(&failure) => {
             Err(explained(opener, channel, failure).await)
         }

@@ -251,17 +251,20 @@ fn height(value: &str) -> Option<u32> {
 }
 
 fn audio(value: &str) -> Option<AudioRendition> {
-    let (mut is_audio, mut group, mut uri) = (false, None, None);
+    let (mut is_audio, mut group) = (false, None);
+    let mut rendition = AudioRendition::default();
     for (name, value) in attributes(value) {
         match name {
             "TYPE" => is_audio = value == "AUDIO",
             "GROUP-ID" => group = Some(value.to_owned()),
-            "URI" => uri = Some(value.to_owned()),
+            "URI" => rendition.uri = Some(value.to_owned()),
+            "LANGUAGE" => rendition.language = Some(value.to_owned()),
+            "DEFAULT" => rendition.is_default = value == "YES",
             _ => {}
         }
     }
-    let group = group.filter(|_| is_audio)?;
-    Some(AudioRendition { group, uri })
+    rendition.group = group.filter(|_| is_audio)?;
+    Some(rendition)
 }
 
 #[cfg(test)]

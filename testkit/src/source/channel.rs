@@ -257,6 +257,7 @@ impl Channel {
     pub(crate) async fn hls_segment(&self, number: u64, tracks: Tracks) -> Option<Bytes> {
         let (hls, media) = (&self.settings.hls, self.hls_media(number));
         let media = match (hls.container, tracks) {
+            _ if hls.is_packed(tracks) => fragments::packed(&media)?,
             (HlsContainer::Ts, Tracks::All) => media,
             (HlsContainer::Ts, _) => fragments::transport_stream(tracks, media).await?,
             (HlsContainer::Fmp4, _) => {

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::carousel::{PAT, PMT};
+use super::carousel::{AUDIO, PAT, PMT};
 use super::settings::AudioFormat;
+use crate::ts::demux::demux;
 use crate::ts::packet::{PACKET_SIZE, Packet};
 
 /// What of a segment is wanted.
@@ -52,6 +53,25 @@ pub(crate) async fn transport_stream(tracks: Tracks, stream: Bytes) -> Option<By
         stream,
     )
     .await
+}
+
+/// The sound of a segment without a container: its frames, behind a tag with the time of the first (RFC 8216, 3.4).
+pub(crate) fn packed(stream: &[u8]) -> Option<Bytes> {
+    let demuxed = demux(&[&tables(stream), stream].concat());
+    let frames = demuxed.pes.get(&AUDIO)?;
+    let time = frames.first()?.pts?.to_be_bytes();
+    let owner = b"com.apple.streaming.transportStreamTimestamp\0";
+    let length = (owner.len() + time.len()) as u8;
+    let mut packed = b"ID3\x04\0\0\0\0\0".to_vec();
+    packed.extend([length + 10]);
+    packed.extend(b"PRIV\0\0\0");
+    packed.extend([length, 0, 0]);
+    packed.extend(owner);
+    packed.extend(time);
+    for frame in frames {
+        packed.extend_from_slice(&frame.data);
+    }
+    Some(Bytes::from(packed))
 }
 
 async fn convert(tracks: Tracks, output: &str, stream: Bytes) -> Option<Bytes> {

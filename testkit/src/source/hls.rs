@@ -6,6 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::carousel::clock_ticks;
+use super::fragments::Tracks;
 use super::settings::{ChannelSettings, Size};
 use crate::ts::packet::PACKET_SIZE;
 
@@ -28,6 +29,8 @@ pub struct HlsSettings {
     pub container: HlsContainer,
     /// Sound has a playlist of its own, and the other one has none.
     pub audio_apart: bool,
+    /// Where it is, it comes without a transport stream: frames behind a tag with their time.
+    pub audio_packed: bool,
     /// Seconds for which the addresses that `/<name>/entry.m3u8` redirects to are good.
     pub token: Option<f64>,
 }
@@ -41,6 +44,7 @@ impl Default for HlsSettings {
             byte_ranges: false,
             container: HlsContainer::Ts,
             audio_apart: false,
+            audio_packed: false,
             token: None,
         }
     }
@@ -128,11 +132,17 @@ impl HlsSettings {
     }
 
     /// What the name of a segment ends with.
-    pub(crate) fn extension(&self) -> &'static str {
+    pub(crate) fn extension(&self, tracks: Tracks) -> &'static str {
         match self.container {
+            _ if self.is_packed(tracks) => "aac",
             HlsContainer::Ts => "ts",
             HlsContainer::Fmp4 => "m4s",
         }
+    }
+
+    /// Whether these tracks come without a container.
+    pub(crate) fn is_packed(&self, tracks: Tracks) -> bool {
+        self.audio_packed && tracks == Tracks::Audio
     }
 
     fn key_line(&self, query: &str) -> String {
@@ -154,6 +164,8 @@ impl HlsSettings {
 
 /// One playlist of a channel.
 pub(crate) struct Rendition<'a> {
+    /// What it has.
+    pub(crate) tracks: Tracks,
     /// What the names of its segments begin with.
     pub(crate) prefix: &'a str,
     /// Bytes of its initialization section as it is sent, if it has one.
@@ -216,7 +228,7 @@ pub(crate) fn media_playlist(
             let length = (rendition.bytes)(number) - BEFORE;
             list.push_str(&format!("#EXT-X-BYTERANGE:{length}@{BEFORE}\n"));
         }
-        let extension = settings.extension();
+        let extension = settings.extension(rendition.tracks);
         list.push_str(&format!("{prefix}{number}.{extension}{query}\n"));
     }
     list
@@ -252,6 +264,7 @@ mod tests {
             listed,
             &[1, 3],
             &Rendition {
+                tracks: Tracks::All,
                 prefix: "",
                 init: None,
                 bytes: &|number| number as usize + BEFORE,

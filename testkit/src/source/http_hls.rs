@@ -90,10 +90,12 @@ async fn answer(
         "index.m3u8" | "audio.m3u8" => {
             let (prefix, tracks) = tracks(channel, file);
             let init = match settings.container {
+                _ if settings.is_packed(tracks) => None,
                 HlsContainer::Ts => None,
                 HlsContainer::Fmp4 => Some(channel.hls_init(listed.first, tracks).await?.len()),
             };
             let rendition = Rendition {
+                tracks,
                 prefix,
                 init,
                 bytes: &|number| channel.hls_length(number),
@@ -110,7 +112,9 @@ async fn answer(
                 let init = channel.hls_init(listed.first, tracks).await?;
                 return Some(part(init, headers));
             }
-            let number = bare.strip_suffix(settings.extension())?.strip_suffix('.')?;
+            let number = bare
+                .strip_suffix(settings.extension(tracks))?
+                .strip_suffix('.')?;
             let number = number.parse::<u64>().ok()?;
             // What has left the list stays for as long as it was listed.
             let oldest = listed.first.saturating_sub(u64::from(settings.window));

@@ -132,7 +132,9 @@ impl Remux {
             return Ok(());
         };
         joining.unanswered += part.bytes.len();
-        joining.inputs.push(part);
+        if let Err(error) = joining.inputs.push(part) {
+            return Err(self.useless(&error.to_string()));
+        }
         if joining.inputs.room() == Room::TooFar {
             return Err(self.useless("one of its tracks is too far behind the other"));
         }

@@ -65,6 +65,63 @@ async fn a_discontinuity_of_fragments_is_one_of_ours() {
     attempt.stop().await;
 }
 
+fn apart(container: HlsContainer) -> HlsSettings {
+    HlsSettings {
+        container,
+        audio_apart: true,
+        ..HlsSettings::default()
+    }
+}
+
+/// Plays with its sound.
+async fn sounds(setup: Setup, seconds: u64) {
+    let attempt = followed(setup, seconds).await;
+    let media = attempt.live().await.media.unwrap();
+    let audio = media.audio.unwrap();
+    assert!(audio.starts_with("aac LC 48000 Hz 2 ch"), "{audio}");
+    attempt.stop().await;
+}
+
+#[tokio::test]
+async fn fragments_whose_sound_comes_apart_play_in_step() {
+    let setup = Setup::hls(channel("apart", apart(HlsContainer::Fmp4)), "master");
+    sounds(setup, 16).await;
+}
+
+#[tokio::test]
+async fn streams_whose_sound_comes_apart_play_in_step() {
+    let hls = HlsSettings {
+        encryption: HlsEncryption::Aes128,
+        ..apart(HlsContainer::Ts)
+    };
+    sounds(Setup::hls(channel("two-streams", hls), "master"), 16).await;
+}
+
+#[tokio::test]
+async fn sound_without_a_container_plays_in_step_with_pictures_of_either_kind() {
+    let packed = |container| HlsSettings {
+        audio_packed: true,
+        ..apart(container)
+    };
+    let stream = Setup::hls(channel("packed", packed(HlsContainer::Ts)), "master");
+    let fragments = Setup::hls(channel("mixed", packed(HlsContainer::Fmp4)), "master");
+    tokio::join!(sounds(stream, 16), sounds(fragments, 16));
+}
+
+#[tokio::test]
+async fn a_discontinuity_of_tracks_that_come_apart_is_one_of_ours() {
+    let setup = Setup::hls(channel("apart-jump", apart(HlsContainer::Fmp4)), "master");
+    let attempt = setup.start().await;
+    attempt.live().await;
+    let jumping = async {
+        attempt.playlists_grow(2).await;
+        attempt.source.jump("apart-jump", -1800.0).unwrap();
+    };
+    let (report, ()) = tokio::join!(attempt.check(22, 1), jumping);
+    assert_eq!(told(&report), "");
+    attempt.stop().await;
+}
+
 async fn on_source(attempt: &Attempt, index: i32) {
     let healthy =
         |status: &JobStatus| status.source.index == index && status.source.healthy == Some(true);

@@ -81,7 +81,7 @@ pub(super) enum Run {
 pub(super) struct Joined {
     /// How its media come.
     pub(super) pace: Pace,
-    /// How far before its end.
+    /// How far before its live edge, if it has one.
     pub(super) ahead: Duration,
 }
 
@@ -241,6 +241,7 @@ impl Follower {
             burst: ahead.saturating_sub(reserve).clamp(LEAST_BURST, MOST_BURST),
             is_live: !playlist.ended,
         };
+        let ahead = if pace.is_live { ahead } else { Duration::ZERO };
         Some(Joined { pace, ahead })
     }
 

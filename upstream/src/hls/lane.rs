@@ -252,10 +252,7 @@ impl Lane {
 
     /// A failure that says whose it is.
     pub(super) fn named(&self, failure: SourceFailure) -> SourceFailure {
-        match self.track {
-            Track::Main => failure,
-            Track::Audio => failure.of_part("audio"),
-        }
+        failure.of(self.track)
     }
 }
 

@@ -4,20 +4,20 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use iptv::hls::{MasterPlaylist, Playlist};
+use iptv::hls::{MasterPlaylist, Playlist, Variant};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use url::Url;
 
 use super::Loaded;
-use super::fetch::{address, read, read_media, unsupported};
+use super::fetch::{address, bad, read, read_media};
 use super::follow::Run;
 use super::lane::{Delivery, Found, Lane};
-use super::select::{self, AudioApart};
+use super::select;
 use super::site::Site;
 use super::turn::{BEYOND_MAXIMUM, Step, step};
 use crate::failure::SourceFailure;
-use crate::input::{Apart, Piece, Track};
+use crate::input::{Apart, Piece, Track, Wish};
 use crate::redirect;
 use crate::source::{Opener, SourceRequest};
 
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The fetching of one source.
 pub(super) struct Fetching {
     site: Site,
-    enough: Option<u32>,
+    wish: Wish,
     /// The playlists that are followed: the main one, and that of its audio, if it has one.
     lanes: Vec<Lane>,
     /// The place of the variant in the master playlist, if there is one.
@@ -46,7 +46,7 @@ impl Fetching {
     pub(super) fn new(
         opener: Opener,
         source: SourceRequest,
-        enough: Option<u32>,
+        wish: Wish,
         out: mpsc::Sender<Result<Piece, SourceFailure>>,
     ) -> Self {
         Self {
@@ -56,7 +56,7 @@ impl Fetching {
                 out,
                 started: Instant::now(),
             },
-            enough,
+            wish,
             lanes: Vec::new(),
             variant: None,
             spoiled: Vec::new(),
@@ -170,11 +170,11 @@ impl Fetching {
         master: &MasterPlaylist,
     ) -> Result<Vec<Found>, SourceFailure> {
         let mut failed = None;
-        while let Some((place, variant)) = select::choose(master, self.enough, &self.spoiled) {
-            match self.media(base, &variant.uri).await {
+        while let Some((place, variant)) = select::choose(master, self.wish.enough, &self.spoiled) {
+            match self.tracks(base, master, variant).await {
                 Ok(found) => {
                     self.variant = Some(place);
-                    return Ok(vec![found]);
+                    return Ok(found);
                 }
                 Err(failure) => {
                     failed.get_or_insert(failure);
@@ -185,13 +185,30 @@ impl Fetching {
                 break;
             }
         }
-        Err(failed.unwrap_or_else(|| unsupported(base, &AudioApart)))
+        Err(failed.unwrap_or_else(|| bad(base, "its playlist names no variant that is left")))
     }
 
-    async fn media(&self, base: &Url, uri: &str) -> Result<Found, SourceFailure> {
+    /// The playlists of a variant: its own, and that of its audio where that has one.
+    async fn tracks(
+        &self,
+        base: &Url,
+        master: &MasterPlaylist,
+        variant: &Variant,
+    ) -> Result<Vec<Found>, SourceFailure> {
+        let mut found = vec![self.media(Track::Main, base, &variant.uri).await?];
+        let wanted = self.wish.audio_language.as_deref();
+        let audio = select::audio(master, variant, wanted);
+        if let Some(uri) = audio.and_then(|audio| audio.uri.as_ref()) {
+            let media = self.media(Track::Audio, base, uri).await;
+            found.push(media.map_err(|failure| failure.of(Track::Audio))?);
+        }
+        Ok(found)
+    }
+
+    async fn media(&self, track: Track, base: &Url, uri: &str) -> Result<Found, SourceFailure> {
         let loaded = self.site.load(address(base, uri)?, self.patience()).await?;
         Ok(Found {
-            track: Track::Main,
+            track,
             list: read_media(&loaded)?,
             url: loaded.url,
         })

@@ -92,7 +92,7 @@ impl Segments {
             progress.format = Some(Format::Mp4);
             if self.is_start {
                 let bytes = init.bytes.clone();
-                site.hand_on(piece(self.track, progress.format, bytes))
+                site.hand_on(piece(self.track, progress.format, true, bytes))
                     .await?;
             }
         } else if beside {
@@ -125,7 +125,7 @@ impl Segments {
                 None => bytes,
             };
             if progress.delivered == 0 {
-                judge(body.url(), &bytes, progress.format)?;
+                progress.format = judge(body.url(), &bytes, self.track, progress.format)?;
             }
             self.hand_on(site, bytes, progress).await?;
         }
@@ -244,8 +244,9 @@ impl Segments {
         drop(bytes.split_to(known));
         while !bytes.is_empty() {
             let next = bytes.split_to(bytes.len().min(PIECE));
+            let is_start = progress.delivered == 0;
             progress.delivered += next.len();
-            site.hand_on(piece(self.track, progress.format, next))
+            site.hand_on(piece(self.track, progress.format, is_start, next))
                 .await?;
         }
         Ok(())
@@ -253,12 +254,13 @@ impl Segments {
 }
 
 /// Bytes of a track that is joined to others, or of a transport stream that is whole.
-fn piece(track: Track, format: Option<Format>, bytes: Bytes) -> Piece {
+fn piece(track: Track, format: Option<Format>, is_start: bool, bytes: Bytes) -> Piece {
     match format {
         None => Piece::Bytes(bytes),
         Some(format) => Piece::Part(Part {
             track,
             format,
+            is_start,
             bytes,
         }),
     }
@@ -273,23 +275,26 @@ fn is_page(head: &[u8]) -> bool {
     head.trim_ascii_start().starts_with(b"<")
 }
 
-/// Names what is no segment, or none that its list says it is, by its first bytes.
-fn judge(url: &Url, head: &[u8], format: Option<Format>) -> Result<(), SourceFailure> {
+/// What a segment is by its first bytes, where it need not be a transport stream that is whole; names what is none, or not what its
+/// list says.
+fn judge(
+    url: &Url,
+    head: &[u8],
+    track: Track,
+    expected: Option<Format>,
+) -> Result<Option<Format>, SourceFailure> {
     let is_box = matches!(head.get(4..8), Some(b"ftyp" | b"styp" | b"moof" | b"sidx"));
     let is_frame = matches!(head, [0xFF, second, ..] if second & 0xF6 == 0xF0);
     if is_page(head) {
         return Err(bad(url, "a segment is a web page"));
     }
-    if format == Some(Format::Mp4) {
-        return Ok(());
+    match (expected, track) {
+        (Some(Format::Mp4), _) => Ok(expected),
+        _ if is_box => Err(unsupported(url, &Unsupported::NoInitialization)),
+        _ if !is_frame && !head.starts_with(b"ID3") => Ok(expected),
+        (Some(_), Track::Audio) => Ok(Some(Format::PackedAudio)),
+        _ => Err(unsupported(url, &Unsupported::PackedAudio)),
     }
-    if is_box {
-        return Err(unsupported(url, &Unsupported::NoInitialization));
-    }
-    if is_frame || head.starts_with(b"ID3") {
-        return Err(unsupported(url, &Unsupported::PackedAudio));
-    }
-    Ok(())
 }
 
 fn judge_init(url: &Url, bytes: &[u8]) -> Result<(), SourceFailure> {

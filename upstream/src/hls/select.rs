@@ -1,16 +1,12 @@
-//! Which variant of a master playlist is followed. Pure; decides on what the playlist says alone.
+//! Which variant of a master playlist is followed, and which audio beside it. Pure; decides on what the playlist says alone.
 
-use iptv::hls::{MasterPlaylist, Variant};
+use iptv::hls::{AudioRendition, MasterPlaylist, Variant};
+use iptv::language;
 
 /// Formats that cannot be passed to every player: a variant with one of them would have to be encoded.
 const UNCOMMON: [&str; 8] = [
     "hvc1", "hev1", "dvh1", "dvhe", "av01", "vp08", "vp09", "mp4v",
 ];
-
-/// Why no variant can be followed, where none has failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("its audio has playlists of its own, which is not supported yet")]
-pub(super) struct AudioApart;
 
 /// The best variant that has not failed, with its place in the list; of those that are as high as `enough` lines, or higher, the
 /// lowest.
@@ -21,9 +17,7 @@ pub(super) fn choose<'a>(
 ) -> Option<(usize, &'a Variant)> {
     let usable = || {
         let variants = master.variants.iter().enumerate();
-        variants
-            .filter(|(place, _)| !failed.contains(place))
-            .filter(|(_, variant)| !has_audio_apart(master, variant))
+        variants.filter(|(place, _)| !failed.contains(place))
     };
     let lowest = enough.and_then(|lines| {
         usable()
@@ -39,13 +33,26 @@ pub(super) fn choose<'a>(
     lowest.or_else(best)
 }
 
-/// Whether every rendition of its audio has a playlist of its own: its segments have none then (RFC 8216, 4.3.4.2.1).
-fn has_audio_apart(master: &MasterPlaylist, variant: &Variant) -> bool {
-    let Some(group) = &variant.audio_group else {
-        return false;
+/// The rendition whose playlist is followed beside that of a variant: of its group the one in the wanted language, else the default,
+/// else the first. None where that lies in the variant's own segments (RFC 8216, 4.3.4.2.1).
+pub(super) fn audio<'a>(
+    master: &'a MasterPlaylist,
+    variant: &Variant,
+    wanted: Option<&str>,
+) -> Option<&'a AudioRendition> {
+    let group = variant.audio_group.as_ref()?;
+    let renditions = || master.audio.iter().filter(|one| one.group == *group);
+    let speaks = |one: &&AudioRendition| match (wanted, &one.language) {
+        (Some(wanted), Some(language)) => language::is_same(wanted, language),
+        _ => false,
     };
-    let mut renditions = master.audio.iter().filter(|one| one.group == *group);
-    renditions.clone().next().is_some() && renditions.all(|one| one.uri.is_some())
+    let chosen = renditions()
+        .find(speaks)
+        .or_else(|| renditions().find(|one| one.is_default))
+        .or_else(|| renditions().next())?;
+    // The radio of a channel is a variant, and the audio of the others.
+    let is_apart = chosen.uri.as_ref().is_some_and(|uri| *uri != variant.uri);
+    is_apart.then_some(chosen)
 }
 
 fn formats(variant: &Variant) -> impl Iterator<Item = &str> {
@@ -147,12 +154,41 @@ sound
     }
 
     #[test]
-    fn audio_that_lies_in_no_variant_is_named() {
-        let apart = "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",URI=\"en\"\n#EXT-X-STREAM-INF:BANDWIDTH=9,AUDIO=\"a\"\nhigh\n";
-        assert_eq!(chosen(apart, None), None);
-        let other = format!("{apart}#EXT-X-STREAM-INF:BANDWIDTH=5\nlow\n");
-        assert_eq!(chosen(&other, None).as_deref(), Some("low"));
-        let inside = format!("{apart}#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"main\"\n");
-        assert_eq!(chosen(&inside, None).as_deref(), Some("high"));
+    fn audio_is_that_of_the_variant_s_group_in_the_wanted_language_else_the_default() {
+        const MASTER: &str = "#EXTM3U
+#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"low\",LANGUAGE=\"en\",URI=\"low-en\"
+#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"low\",LANGUAGE=\"de-DE\",URI=\"low-de\"
+#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"high\",LANGUAGE=\"en\",URI=\"en\"
+#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"high\",LANGUAGE=\"fr\",DEFAULT=YES,URI=\"fr\"
+#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"high\",LANGUAGE=\"de\"
+#EXT-X-STREAM-INF:BANDWIDTH=9,AUDIO=\"high\"
+high
+#EXT-X-STREAM-INF:BANDWIDTH=5,AUDIO=\"low\"
+low
+#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO=\"low\"
+low-en
+#EXT-X-STREAM-INF:BANDWIDTH=1
+inside
+#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO=\"none\"
+lost
+";
+        let Ok(Playlist::Master(master)) = parse(MASTER.as_bytes()) else {
+            panic!("no master");
+        };
+        for (place, wanted, expected) in [
+            (0, None, Some("fr")),
+            (0, Some("eng"), Some("en")),
+            (0, Some("ita"), Some("fr")),
+            (0, Some("ger"), None),
+            (1, Some("deu"), Some("low-de")),
+            (1, None, Some("low-en")),
+            (2, None, None),
+            (3, Some("eng"), None),
+            (4, Some("eng"), None),
+        ] {
+            let chosen = audio(&master, &master.variants[place], wanted);
+            let uri = chosen.and_then(|one| one.uri.as_deref());
+            assert_eq!(uri, expected, "{place} {wanted:?}");
+        }
     }
 }

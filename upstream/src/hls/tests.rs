@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::egress::EgressPolicy;
-use crate::input::Input;
+use crate::input::{Input, Wish};
 use crate::source::Patience;
 
 const LOCAL: EgressPolicy = EgressPolicy {
@@ -109,7 +109,9 @@ fn segments(uris: &[&str]) -> String {
 
 async fn input(request: SourceRequest) -> Input {
     let opener = Opener::new(LOCAL, PATIENCE).unwrap();
-    Input::open(&opener, request, None).await.unwrap()
+    Input::open(&opener, request, &Wish::default())
+        .await
+        .unwrap()
 }
 
 fn request(url: Url) -> SourceRequest {
@@ -129,7 +131,10 @@ async fn read(request: SourceRequest) -> (String, SourceFailure) {
             match input.next().await {
                 Ok(Piece::Bytes(bytes)) => text.extend_from_slice(&bytes),
                 Ok(Piece::Part(part)) => text.extend_from_slice(&part.bytes),
-                Ok(Piece::Apart(_)) => text.extend_from_slice(b"|"),
+                Ok(Piece::Apart(apart)) => {
+                    let mark = if apart.has_audio { b"||" } else { &b"|"[..] };
+                    text.extend_from_slice(mark);
+                }
                 Ok(Piece::Pace(_)) => {}
                 Err(failure) => return failure,
             }
@@ -269,6 +274,70 @@ async fn fragments_come_behind_their_initialization_section_and_begin_anew_where
     assert!(is_over(&failure), "{failure}");
 }
 
+/// A variant with audio apart, by what the playlists of both list and whatever else there is.
+async fn apart(
+    pictures: &'static str,
+    audio: &'static str,
+    rest: fn(&str) -> Vec<u8>,
+) -> (String, SourceFailure) {
+    const MASTER: &str = "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"g\",URI=\"sound\"\n\
+        #EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO=\"g\"\npictures\n";
+    let site = Site::start(move |path, _, _| match path {
+        "/master" => ok(MASTER),
+        "/pictures" => ok(list(pictures)),
+        "/sound" => ok(list(audio)),
+        path => rest(path),
+    })
+    .await;
+    read(request(site.url("/master"))).await
+}
+
+#[tokio::test]
+async fn sound_that_comes_apart_keeps_step_with_the_pictures_and_passes_seams_with_them() {
+    let (text, failure) = apart(
+        "#EXT-X-MAP:URI=\"I\"\n#EXTINF:2,\nA\n#EXTINF:2,\nB\n#EXT-X-DISCONTINUITY\n#EXTINF:2,\nC\n",
+        "#EXTINF:2,\na\n#EXTINF:1,\nb\n#EXTINF:1,\nc\n#EXT-X-DISCONTINUITY\n#EXTINF:2,\nd\n",
+        |path| ok(&path[1..]),
+    )
+    .await;
+    assert_eq!(text, "||aIAbBc||dIC");
+    assert!(is_over(&failure), "{failure}");
+}
+
+#[tokio::test]
+async fn a_seam_of_one_track_alone_is_waited_for_no_longer_than_a_few_segments() {
+    let (text, _) = apart(
+        "#EXT-X-MAP:URI=\"I\"\n#EXTINF:2,\nA\n#EXT-X-MAP:URI=\"J\"\n#EXTINF:2,\nB\n#EXTINF:2,\nC\n",
+        "#EXTINF:2,\na\n#EXTINF:2,\nb\n#EXTINF:2,\nc\n#EXTINF:2,\nd\n#EXTINF:2,\ne\n",
+        |path| ok(&path[1..]),
+    )
+    .await;
+    assert_eq!(text, "||aIAbcde||JBC");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_sound_is_told_as_that_of_the_sound() {
+    let fails = |path: &str| match path {
+        "/a" | "/b" | "/c" => status("403 Forbidden"),
+        "/page" => ok("<html>"),
+        path => ok(&path[1..]),
+    };
+    for (audio, expected) in [
+        (
+            "#EXTINF:2,\na\n#EXTINF:2,\nb\n#EXTINF:2,\nc\n",
+            " (audio) answered with HTTP status 403",
+        ),
+        (
+            "#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"k\"\n#EXTINF:2,\na\n",
+            " (audio) cannot be played: ",
+        ),
+    ] {
+        let (_, failure) = apart("#EXTINF:2,\nA\n", audio, fails).await;
+        let message = failure.to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
 #[tokio::test]
 async fn parts_of_a_resource_are_cut_out_where_the_server_does_not() {
     let site = Site::start(|path, _, _| match path {
@@ -376,15 +445,39 @@ async fn no_address_that_a_playlist_names_is_connected_to_where_the_policy_refus
 async fn what_cannot_be_followed_is_named() {
     let long = format!("#EXTM3U\n{}", "#\n".repeat(1 << 20));
     for (text, expected) in [
-        (list("#EXT-X-KEY:METHOD=AES-128,URI=\"key\"\n#EXT-X-MAP:URI=\"i.mp4\"\n#EXTINF:2,\na\n"), "without its vector"),
-        (list("#EXT-X-MAP:URI=\"page\"\n#EXTINF:2,\na\n#EXTINF:2,\na\n#EXTINF:2,\na\n"), "an initialization section is none"),
-        (list("#EXT-X-MAP:URI=\"endless\"\n#EXTINF:2,\na\n#EXTINF:2,\na\n#EXTINF:2,\na\n"), "longer than 1048576 bytes"),
-        (list("#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"k\"\n#EXTINF:2,\na\n"), "SAMPLE-AES"),
-        ("#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",URI=\"a\"\n#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO=\"a\"\nv\n".to_owned(), "playlists of its own"),
-        ("#EXTM3U\n#EXTINF:-1,News\nhttp://a.example/1.ts\n".to_owned(), "line 2"),
+        (
+            list(
+                "#EXT-X-KEY:METHOD=AES-128,URI=\"key\"\n#EXT-X-MAP:URI=\"i.mp4\"\n#EXTINF:2,\na\n",
+            ),
+            "without its vector",
+        ),
+        (
+            list("#EXT-X-MAP:URI=\"page\"\n#EXTINF:2,\na\n#EXTINF:2,\na\n#EXTINF:2,\na\n"),
+            "an initialization section is none",
+        ),
+        (
+            list("#EXT-X-MAP:URI=\"endless\"\n#EXTINF:2,\na\n#EXTINF:2,\na\n#EXTINF:2,\na\n"),
+            "longer than 1048576 bytes",
+        ),
+        (
+            list("#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"k\"\n#EXTINF:2,\na\n"),
+            "SAMPLE-AES",
+        ),
+        (
+            "#EXTM3U\n#EXTINF:-1,News\nhttp://a.example/1.ts\n".to_owned(),
+            "line 2",
+        ),
         (segments(&["file:///etc/passwd"]), "scheme \"file\""),
-        (list("#EXT-X-KEY:METHOD=AES-128,URI=\"short\"\n#EXTINF:2,\na\n"), "a key has not 16 bytes"),
-        (list("#EXT-X-KEY:METHOD=AES-128,URI=\"long\"\n#EXTINF:2,\na\n#EXTINF:2,\na\n#EXTINF:2,\na\n"), "longer than 16 bytes"),
+        (
+            list("#EXT-X-KEY:METHOD=AES-128,URI=\"short\"\n#EXTINF:2,\na\n"),
+            "a key has not 16 bytes",
+        ),
+        (
+            list(
+                "#EXT-X-KEY:METHOD=AES-128,URI=\"long\"\n#EXTINF:2,\na\n#EXTINF:2,\na\n#EXTINF:2,\na\n",
+            ),
+            "longer than 16 bytes",
+        ),
         (long, "longer than"),
     ] {
         let served = text.clone();

@@ -83,7 +83,7 @@ impl Site {
 
     async fn open(&self, channel: Channel) -> Result<Playing, SourceFailure> {
         let opener = Opener::new(LOCAL, Patience::default()).unwrap();
-        Playing::open(&opener, Target::Stalker(channel), None).await
+        Playing::open(&opener, Target::Stalker(channel), &Wish::default()).await
     }
 
     async fn failure(&self) -> SourceFailure {

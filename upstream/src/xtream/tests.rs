@@ -66,7 +66,7 @@ impl Panel {
 
     async fn open(&self) -> Result<Playing, SourceFailure> {
         let opener = Opener::new(LOCAL, Patience::default()).unwrap();
-        Playing::open(&opener, Target::Xtream(self.channel()), None).await
+        Playing::open(&opener, Target::Xtream(self.channel()), &Wish::default()).await
     }
 
     async fn failure(&self) -> SourceFailure {

@@ -152,19 +152,22 @@ fn an_initialization_section_holds_until_the_next_one_and_is_encrypted_as_what_f
 #[test]
 fn a_master_offers_variants_and_says_where_their_audio_is() {
     let list = master(
-        "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"English\",URI=\"audio.m3u8\"\n\
+        "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"English\",LANGUAGE=\"en\",DEFAULT=YES,URI=\"audio.m3u8\"\n\
          #EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"s\",URI=\"s.m3u8\"\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"b\",NAME=\"main\"\n\
          #EXT-X-STREAM-INF:BANDWIDTH=1280000,RESOLUTION=1280x720,CODECS=\"avc1.64001f,mp4a.40.2\",AUDIO=\"a\"\nhigh.m3u8?t=1\n\
          #EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=1,URI=\"i.m3u8\"\n#EXT-X-STREAM-INF:BANDWIDTH=wide\n\nlow.m3u8\n",
     );
-    let rendition = |group: &str, uri: Option<&str>| AudioRendition {
-        group: group.to_owned(),
-        uri: uri.map(str::to_owned),
+    let apart = AudioRendition {
+        group: "a".to_owned(),
+        uri: Some("audio.m3u8".to_owned()),
+        language: Some("en".to_owned()),
+        is_default: true,
     };
-    assert_eq!(
-        list.audio,
-        [rendition("a", Some("audio.m3u8")), rendition("b", None)]
-    );
+    let inside = AudioRendition {
+        group: "b".to_owned(),
+        ..AudioRendition::default()
+    };
+    assert_eq!(list.audio, [apart, inside]);
     let high = Variant {
         uri: "high.m3u8?t=1".to_owned(),
         bandwidth: 1_280_000,

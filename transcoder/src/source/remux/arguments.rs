@@ -21,7 +21,8 @@ pub(super) fn arguments(formats: &[Format]) -> Vec<OsString> {
     for (pipe, format) in (FIRST_PIPE..).zip(formats) {
         let name = match format {
             Format::Mp4 => "mp4",
-            Format::TransportStream => "mpegts",
+            // Sound without one is made one of.
+            Format::TransportStream | Format::PackedAudio => "mpegts",
         };
         all.extend(words(&format!(
             "-protocol_whitelist pipe -probesize {PROBE_BYTES} -analyzeduration {PROBE_MICROSECONDS} -f {name} -i pipe:{pipe}"

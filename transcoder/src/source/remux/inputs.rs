@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 
 use bytes::Bytes;
 use command_fds::FdMapping;
+use media::packed_audio::{PackedAudio, PackedAudioError};
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe::Sender;
 use tokio::sync::{mpsc, watch};
@@ -42,6 +43,8 @@ struct Input {
     queue: Option<mpsc::UnboundedSender<Bytes>>,
     /// FFmpeg's end of the pipe, until it is started.
     theirs: Option<OwnedFd>,
+    /// For sound without a transport stream.
+    packed: PackedAudio,
     /// What it is, once something has come.
     format: Option<Format>,
 }
@@ -61,6 +64,7 @@ impl Inputs {
             Ok(Input {
                 queue: Some(queue),
                 theirs: Some(theirs),
+                packed: PackedAudio::default(),
                 format: None,
             })
         };
@@ -72,21 +76,29 @@ impl Inputs {
     }
 
     /// Hands over bytes; never waits.
-    pub(super) fn push(&mut self, part: Part) {
+    ///
+    /// # Errors
+    /// Nothing can be made of what they are.
+    pub(super) fn push(&mut self, part: Part) -> Result<(), PackedAudioError> {
         let place = match part.track {
             Track::Main => 0,
             Track::Audio => 1,
         };
         let Some(input) = self.inputs.get_mut(place) else {
-            return;
+            return Ok(());
         };
         input.format = Some(part.format);
+        let bytes = match part.format {
+            Format::Mp4 | Format::TransportStream => part.bytes,
+            Format::PackedAudio => input.packed(&part)?,
+        };
         self.waiting
-            .send_modify(|waiting| waiting[place] += part.bytes.len());
+            .send_modify(|waiting| waiting[place] += bytes.len());
         if let Some(queue) = &input.queue {
             // One that is gone is about to end, and says so by ending.
-            drop(queue.send(part.bytes));
+            drop(queue.send(bytes));
         }
+        Ok(())
     }
 
     /// Whether more may be handed over.
@@ -121,6 +133,15 @@ impl Inputs {
     /// Nothing more follows what waits.
     pub(super) fn close(&mut self) {
         self.inputs.iter_mut().for_each(|input| input.queue = None);
+    }
+}
+
+impl Input {
+    fn packed(&mut self, part: &Part) -> Result<Bytes, PackedAudioError> {
+        if part.is_start {
+            self.packed.begin_segment();
+        }
+        self.packed.push(&part.bytes)
     }
 }
 
