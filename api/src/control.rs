@@ -4,7 +4,7 @@
 //! | path | answer |
 //! |---|---|
 //! | `GET …/status?after=N` | [`JobStatus`] as soon as its version is above N; the current one after [`POLL_SECONDS`] |
-//! | `GET …/playlists?after=N&requested=a,b` | [`crate::playlists::Playlists`] likewise |
+//! | `GET …/playlists?after=N&requested=a,b&gateway=G&viewers=K` | [`crate::playlists::Playlists`] likewise; at gateway G viewers asked for a and b since, and K watch |
 //! | `GET …/hls/master.m3u8`, `…/hls/<rendition>/index.m3u8`, `…/hls/<rendition>/<attempt>-<number>.ts` | for people and for gateways while the volume lags |
 //! | `POST …/finish` | closes the open segment and the upstream socket, then answers [`FinishAnswer`] |
 //! | `POST …/publish` | [`PublishRequest`]: a standby attempt goes on from these numbers |

@@ -4,6 +4,7 @@
 pub mod remote;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use api::job::StreamIdentity;
@@ -26,11 +27,13 @@ pub struct SegmentId {
     pub number: u64,
 }
 
-/// Which renditions viewers asked for since it was last taken: encoded rungs run only on demand.
+/// What a stream's attempt is told of its viewers: which renditions they asked for since it was last taken (encoded rungs run only on
+/// demand), and how many there are.
 #[derive(Debug, Default)]
 pub struct Demand {
     renditions: Mutex<BTreeSet<String>>,
     urgent: Notify,
+    viewers: AtomicU32,
 }
 
 impl Demand {
@@ -40,6 +43,17 @@ impl Demand {
         if !renditions.contains(rendition) {
             renditions.insert(rendition.to_owned());
         }
+    }
+
+    /// So many watch here now.
+    pub fn watched(&self, viewers: u32) {
+        self.viewers.store(viewers, Ordering::Relaxed);
+    }
+
+    /// How many watch here, as of the last count.
+    #[must_use]
+    pub fn viewers(&self) -> u32 {
+        self.viewers.load(Ordering::Relaxed)
     }
 
     /// What was asked for does not run: it is to be told at once.

@@ -45,6 +45,7 @@ impl Flusher {
         let count = gateway.viewers.count(self.arrived, now);
         let sessions = i64::try_from(count.sessions).unwrap_or(i64::MAX);
         gateway.metrics.sessions.set(sessions);
+        gateway.streams.watched(&count.touches);
         gateway.cache.tidy().await;
         let flush = gateway.presence.flush(&gateway.name, &count.touches);
         let failure = match timeout(FLUSH_TIME, flush).await {

@@ -99,7 +99,7 @@ async fn parts(settings: &Settings) -> Result<Parts, ProcessError> {
     let synced = directory.synced();
     let directory = Arc::new(directory);
     let output = settings.files.output_directory.clone();
-    let origin = RemoteOrigin::new(directory.clone(), output)?;
+    let origin = RemoteOrigin::new(directory.clone(), output, &place.gateway_name)?;
     Ok(Parts {
         ports: Ports {
             catalog: catalog.clone(),

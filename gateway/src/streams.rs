@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use presence::Touch;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
@@ -175,6 +176,19 @@ impl Streams {
         if let Some(active) = self.0.find(&identity.name) {
             active.fenced.store(true, Ordering::Relaxed);
             active.wishes.notify_one();
+        }
+    }
+
+    /// Who was counted just now: each stream that is followed is told how many of them are its own.
+    pub fn watched(&self, counted: &[Touch]) {
+        let viewers: HashMap<&str, u32> = counted
+            .iter()
+            .map(|touch| (touch.stream_uid.as_str(), touch.viewers))
+            .collect();
+        for active in self.0.all() {
+            let identity = active.status.borrow().view.identity.clone();
+            let own = identity.and_then(|identity| viewers.get(&*identity.uid).copied());
+            active.demand.watched(own.unwrap_or(0));
         }
     }
 

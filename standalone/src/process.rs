@@ -37,7 +37,7 @@ use crate::sources::Playlist;
 use crate::streams::{Context, LocalStreams};
 
 /// The one gateway's name in the presence store.
-const GATEWAY: &str = "standalone";
+pub(crate) const GATEWAY: &str = "standalone";
 
 /// How long a playlist request of a starting channel is held.
 const HOLD: Duration = Duration::from_secs(8);

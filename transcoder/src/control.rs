@@ -68,6 +68,8 @@ struct After {
     after: Option<u64>,
     #[serde(default)]
     requested: String,
+    gateway: Option<String>,
+    viewers: Option<u32>,
 }
 
 async fn status(
@@ -95,6 +97,9 @@ async fn playlists(
         .map(str::to_owned)
         .collect();
     control.job.request_renditions(requested);
+    if let (Some(gateway), Some(viewers)) = (&query.gateway, query.viewers) {
+        control.job.watched(gateway, viewers);
+    }
     let mut playlists = control.job.playlists();
     let is_newer = |playlists: &std::sync::Arc<Playlists>| {
         query.after.is_none_or(|after| playlists.version > after)

@@ -9,7 +9,9 @@ use api::names::segment_name;
 use api::playlists::Playlists;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
+use crate::audience::Audience;
 pub use crate::output::memory::SegmentReadError;
 use crate::output::memory::SegmentStore;
 
@@ -41,6 +43,7 @@ pub struct JobHandle {
     /// The highest version of the status that was given to anybody over HTTP.
     pub(crate) answered: watch::Sender<u64>,
     pub(crate) requested: mpsc::Sender<BTreeSet<String>>,
+    pub(crate) audience: Audience,
 }
 
 impl JobHandle {
@@ -83,6 +86,11 @@ impl JobHandle {
             // A full queue is read in a moment, and viewers ask again; an attempt that ended encodes nothing.
             drop(self.requested.try_send(requested));
         }
+    }
+
+    /// So many watch by this gateway now.
+    pub fn watched(&self, gateway: &str, viewers: u32) {
+        self.audience.told(gateway, viewers, Instant::now());
     }
 
     /// Closes the last segment and the upstream; answers where the next attempt goes on.

@@ -30,6 +30,7 @@ use upstream::failure::SourceFailure;
 use upstream::input::Wish;
 use upstream::source::{Opener, Patience};
 
+use crate::audience::Audience;
 use crate::control;
 use crate::handle::{Command, JobHandle};
 use crate::metrics::{Metrics, StreamMetrics};
@@ -124,6 +125,7 @@ pub fn start(
         commands: tell,
         answered: watch::Sender::default(),
         requested: ask,
+        audience: Audience::default(),
     };
     let span = tracing::info_span!(
         "stream",
@@ -134,6 +136,7 @@ pub fn start(
     let attempt = Attempt {
         metrics: options.metrics.stream(&job.stream.name),
         answered: handle.answered.subscribe(),
+        audience: handle.audience.clone(),
         job,
         options,
         shutdown,
@@ -161,6 +164,7 @@ struct Attempt {
     store: SegmentStore,
     metrics: StreamMetrics,
     answered: watch::Receiver<u64>,
+    audience: Audience,
 }
 
 impl Attempt {
@@ -318,6 +322,7 @@ impl Attempt {
             source.bytes = totals.source_bytes,
             source.connections = totals.source_connections,
             media.mode = status.media.as_ref().map(|media| <&str>::from(media.mode)),
+            viewers.peak = self.audience.peak(),
             segments = totals.segments,
             segment_gaps = totals.segment_gaps,
             encoder_starts = totals.encoder_starts,

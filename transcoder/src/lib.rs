@@ -1,5 +1,6 @@
 //! One supervisor per stream: owns the upstream connection, the clock and the playlists; FFmpeg only encodes, and reads what is not HTTP.
 
+mod audience;
 pub mod control;
 mod encoder;
 #[cfg(test)]

@@ -29,14 +29,19 @@ pub struct RemoteOrigin {
 }
 
 impl RemoteOrigin {
-    /// An origin for the streams of a directory; `output` is where the volume of all pods is mounted.
+    /// An origin for the streams of a directory; `output` is where the volume of all pods is mounted, `gateway` the name by which pods
+    /// tell this gateway from others.
     ///
     /// # Errors
     /// When the HTTP client cannot be made.
-    pub fn new(directory: Arc<dyn StreamDirectory>, output: PathBuf) -> Result<Self, PodsError> {
+    pub fn new(
+        directory: Arc<dyn StreamDirectory>,
+        output: PathBuf,
+        gateway: &str,
+    ) -> Result<Self, PodsError> {
         Ok(Self {
             directory,
-            pods: Arc::new(Pods::new()?),
+            pods: Arc::new(Pods::new(gateway)?),
             volume: Arc::new(Volume::new(output)),
         })
     }

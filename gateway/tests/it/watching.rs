@@ -43,6 +43,9 @@ async fn the_store_learns_of_sessions_that_play_and_not_of_masters_alone() {
     world.get(&variants[0]).await;
     flush(&world).await;
     assert_eq!(world.presence.stream(&uid).await.unwrap().viewers, 2);
+    // The pod hears of it with the next poll.
+    pod.publish(playlists(&uid, 1, 2, 11..14));
+    pod.is_told_of("gateway-0 2").await;
 }
 
 #[tokio::test]

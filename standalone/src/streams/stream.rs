@@ -12,6 +12,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use transcoder::handle::{JobHandle, SegmentReadError};
 
+use crate::process::GATEWAY;
+
 /// A stream from its first wish to its end.
 pub(super) struct Stream {
     pub(super) identity: Arc<StreamIdentity>,
@@ -85,6 +87,7 @@ impl Stream {
     pub(super) fn pass_on(&self, attempt: &JobHandle) {
         if let Some(demand) = self.demand() {
             attempt.request_renditions(demand.take());
+            attempt.watched(GATEWAY, demand.viewers());
         }
     }
 

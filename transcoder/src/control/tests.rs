@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tower::ServiceExt;
 
 use super::*;
+use crate::audience::Audience;
 use crate::fixtures;
 use crate::handle::Command;
 use crate::output::memory::SegmentStore;
@@ -25,6 +26,7 @@ struct Served {
     playlists: watch::Sender<Arc<Playlists>>,
     commands: mpsc::Receiver<Command>,
     closing: CancellationToken,
+    audience: Audience,
     directory: tempfile::TempDir,
 }
 
@@ -70,6 +72,7 @@ fn served() -> Served {
     };
     let (playlists, listed) = watch::channel(Arc::new(nothing));
     let (tell, commands) = mpsc::channel(1);
+    let audience = Audience::default();
     let handle = JobHandle {
         stream_uid: job.stream.uid.as_str().into(),
         attempt: job.attempt,
@@ -79,6 +82,7 @@ fn served() -> Served {
         commands: tell,
         answered: watch::Sender::default(),
         requested: mpsc::channel(1).0,
+        audience: audience.clone(),
     };
     let closing = CancellationToken::new();
     Served {
@@ -87,6 +91,7 @@ fn served() -> Served {
         playlists,
         commands,
         closing,
+        audience,
         directory,
     }
 }
@@ -164,6 +169,21 @@ async fn a_poll_is_held_until_there_is_news() {
     served.closing.cancel();
     assert_eq!(version(&served.get("status?after=101").await.1), 101);
     assert_eq!(started.elapsed().as_secs(), api::control::POLL_SECONDS);
+}
+
+#[tokio::test]
+async fn a_gateway_says_how_many_watch_and_an_older_one_does_not() {
+    let served = served();
+    for (query, peak) in [
+        ("requested=source", None),
+        ("requested=&gateway=one&viewers=many", None),
+        ("requested=&gateway=one&viewers=4", Some(4)),
+        ("requested=&gateway=two&viewers=3", Some(7)),
+        ("requested=&gateway=one&viewers=0", Some(7)),
+    ] {
+        served.get(&format!("playlists?{query}")).await;
+        assert_eq!(served.audience.peak(), peak, "{query}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The process itself: what it says to people when its job is no good, and how it ends.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -54,7 +55,11 @@ pub(crate) fn job(directory: &Path) -> serde_json::Value {
 fn a_signal_ends_the_process_well_and_its_record_is_one_line() {
     let directory = tempfile::tempdir().unwrap();
     let job = job(directory.path());
+    let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
     let mut child = transcoder()
+        .env("HEADEND_LISTEN", address.to_string())
         .env("HEADEND_JOB", job.to_string())
         .env("HEADEND_GRACE_SECONDS", "5")
         .stderr(Stdio::piped())
@@ -71,6 +76,16 @@ fn a_signal_ends_the_process_well_and_its_record_is_one_line() {
     };
     let changed = line("stream state changed");
     assert_eq!(changed["source.reason"], "EgressRefused");
+    let mut gateway = TcpStream::connect(address).unwrap();
+    let path = "/v1/streams/uid-1/1/playlists?gateway=one&viewers=7";
+    write!(
+        gateway,
+        "GET {path} HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    gateway.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     kill_process(pid, Signal::TERM).unwrap();
     let record = line("stream ended");
@@ -78,5 +93,6 @@ fn a_signal_ends_the_process_well_and_its_record_is_one_line() {
         (&record["outcome"], &record["segments"]),
         (&"stopped".into(), &0.into())
     );
+    assert_eq!(record["viewers.peak"], 7);
     assert!(child.wait().unwrap().success());
 }

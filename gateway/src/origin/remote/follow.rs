@@ -94,7 +94,11 @@ impl Follower {
         after: u64,
         requested: &str,
     ) -> Result<Playlists, PodFailure> {
-        let mut poll = std::pin::pin!(self.pods.playlists(target, after, requested));
+        let mut poll =
+            std::pin::pin!(
+                self.pods
+                    .playlists(target, after, requested, self.demand.viewers())
+            );
         loop {
             tokio::select! {
                 answer = &mut poll => return answer,
@@ -104,7 +108,9 @@ impl Follower {
             if !urgent.is_empty() {
                 // Answered at once, as any version is news; the long poll brings what follows from it.
                 let wanted = urgent.join(",");
-                let told = self.pods.playlists(target, 0, &wanted);
+                let told = self
+                    .pods
+                    .playlists(target, 0, &wanted, self.demand.viewers());
                 tokio::select! {
                     answer = &mut poll => return answer,
                     told = told => if told.is_err() {

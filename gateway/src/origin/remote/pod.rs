@@ -9,6 +9,7 @@ use api::playlists::Playlists;
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use reqwest::{Client, Response};
+use url::form_urlencoded;
 
 use crate::directory::StreamView;
 use crate::origin::{SEGMENT_MAXIMUM, SegmentId};
@@ -84,10 +85,11 @@ impl From<reqwest::Error> for PodFailure {
 /// The client for pods.
 pub(super) struct Pods {
     client: Client,
+    gateway: String,
 }
 
 impl Pods {
-    pub(super) fn new() -> Result<Self, PodsError> {
+    pub(super) fn new(gateway: &str) -> Result<Self, PodsError> {
         tls::choose_provider();
         let client = Client::builder()
             .no_proxy()
@@ -98,17 +100,23 @@ impl Pods {
             .tcp_keepalive_retries(3)
             .build()
             .map_err(PodsError)?;
-        Ok(Self { client })
+        let gateway = form_urlencoded::byte_serialize(gateway.as_bytes()).collect();
+        Ok(Self { client, gateway })
     }
 
-    /// One long poll: the playlists once their version is above `after`, the current ones otherwise.
+    /// One long poll: the playlists once their version is above `after`, the current ones otherwise. Tells which renditions viewers
+    /// asked for, and how many they are.
     pub(super) async fn playlists(
         &self,
         target: &Target,
         after: u64,
         requested: &str,
+        viewers: u32,
     ) -> Result<Playlists, PodFailure> {
-        let url = target.url(&format!("playlists?after={after}&requested={requested}"));
+        let gateway = &self.gateway;
+        let url = target.url(&format!(
+            "playlists?after={after}&requested={requested}&gateway={gateway}&viewers={viewers}"
+        ));
         let time = Duration::from_secs(POLL_SECONDS) + POLL_MARGIN;
         let response = self.client.get(url).timeout(time).send().await?;
         let body = read(response, DOCUMENT_MAXIMUM).await?;

@@ -69,7 +69,7 @@ impl Pod {
         self.asked.lock().unwrap().clone()
     }
 
-    /// Waits until it is told that viewers want this rendition.
+    /// Waits until it is told that viewers want this rendition, or that a gateway has so many (`<name> <count>`).
     pub(crate) async fn is_told_of(&self, rendition: &str) {
         let mut requested = self.requested.subscribe();
         let told = |all: &Vec<String>| all.iter().any(|one| one == rendition);
@@ -98,6 +98,7 @@ async fn playlists(
     let after: u64 = query["after"].parse().unwrap();
     home.requested.send_modify(|all| {
         all.extend(query["requested"].split(',').map(str::to_owned));
+        all.push(format!("{} {}", query["gateway"], query["viewers"]));
     });
     let mut tenant = home.tenant.subscribe();
     let other = |playlists: &Playlists| playlists.stream_uid != uid || playlists.attempt != attempt;

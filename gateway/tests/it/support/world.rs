@@ -98,7 +98,7 @@ impl World {
             presence: presence.clone(),
             notes: presence.clone(),
             directory: directory.clone(),
-            origin: Arc::new(RemoteOrigin::new(directory.clone(), volume).unwrap()),
+            origin: Arc::new(RemoteOrigin::new(directory.clone(), volume, "gateway-0").unwrap()),
         };
         let options = Options {
             name: "gateway-0".to_owned(),
