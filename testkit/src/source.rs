@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
@@ -79,6 +80,7 @@ pub struct LiveSource {
     channels: watch::Receiver<Option<Channels>>,
     stop: CancellationToken,
     server: JoinHandle<()>,
+    connections: Arc<AtomicU64>,
 }
 
 impl LiveSource {
@@ -104,7 +106,10 @@ impl LiveSource {
         let stop = CancellationToken::new();
         let router = http::router(channels.clone());
         let stopped = stop.clone().cancelled_owned();
-        let listener = listener.tap_io(|stream| {
+        let connections = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&connections);
+        let listener = listener.tap_io(move |stream| {
+            counted.fetch_add(1, Ordering::Relaxed);
             let _ = stream.set_nodelay(true);
         });
         let server = tokio::spawn(async move {
@@ -116,6 +121,7 @@ impl LiveSource {
             channels,
             stop,
             server,
+            connections,
         };
         Ok((source, Prepared(sender)))
     }
@@ -136,6 +142,12 @@ impl LiveSource {
     #[must_use]
     pub fn hls_url(&self, channel: &str, playlist: &str) -> String {
         format!("http://{}/{channel}/{playlist}.m3u8", self.address)
+    }
+
+    /// Connections that were ever made, whatever for.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// The channel's counts.

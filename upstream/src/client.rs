@@ -1,4 +1,5 @@
-//! The HTTP client below: connects only to checked addresses, trusts what the system trusts, keeps no connection and little memory.
+//! The HTTP client below: connects only to checked addresses, trusts what the system trusts, keeps little memory, and a connection
+//! only for who asks for one thing after another.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,7 +13,7 @@ use http_body_util::Empty;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
@@ -31,9 +32,21 @@ use crate::unhurried::Unhurried;
 /// What a connection reads ahead at most: a fraction of a second of any stream.
 const READ_AHEAD: usize = 128 << 10;
 
+/// A connection that is kept and not used is closed after this: a list is loaded more often.
+const IDLE: Duration = Duration::from_secs(20);
+
+/// What becomes of a connection after its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// It is closed: a provider counts connections.
+    Close,
+    /// One to each host is kept for what is asked next.
+    Keep,
+}
+
 type Https = HttpsConnector<Plain>;
 
-/// A client that connects anew for each request.
+/// A client under a source's terms.
 pub(crate) type Client = legacy::Client<Connector, Empty<Bytes>>;
 
 /// Lookup, connection and TLS, in bounded time.
@@ -73,6 +86,7 @@ pub(crate) struct Plain {
     /// Where there is one, `tcp` is for its own address.
     proxy: Option<(Proxy, CheckedResolver)>,
     sockets: Sockets,
+    after: After,
 }
 
 impl Service<Uri> for Plain {
@@ -88,13 +102,18 @@ impl Service<Uri> for Plain {
         let place = self.sockets.enter();
         let mut tcp = self.tcp.clone();
         let proxy = self.proxy.clone();
+        let after = self.after;
         Box::pin(async move {
             let place = place?;
             let (connected, is_forwarded) = match proxy {
                 None => (tcp.call(uri).await?, false),
                 Some((proxy, names)) => proxy.connect(tcp, names, uri).await?,
             };
-            let stream = Unhurried::new(connected.into_inner(), place);
+            let stream = match after {
+                After::Close => Unhurried::new(connected.into_inner(), place),
+                // It is idle for most of the time, and need not be looked at then.
+                After::Keep => Unhurried::hurried(connected.into_inner(), place),
+            };
             Ok(TokioIo::new(stream.forwarded(is_forwarded)))
         })
     }
@@ -109,7 +128,7 @@ pub(crate) struct Common {
 }
 
 /// A client under a source's terms.
-pub(crate) fn client(terms: &Terms, tls: ClientConfig, common: &Common) -> Client {
+pub(crate) fn client(terms: &Terms, tls: ClientConfig, common: &Common, after: After) -> Client {
     let resolver = |policy, milestones| CheckedResolver {
         policy,
         names: common.names.clone(),
@@ -135,9 +154,12 @@ pub(crate) fn client(terms: &Terms, tls: ClientConfig, common: &Common) -> Clien
             tcp: http,
             proxy,
             sockets: common.sockets.clone(),
+            after,
         });
     legacy::Client::builder(TokioExecutor::new())
-        .pool_max_idle_per_host(0)
+        .pool_max_idle_per_host(usize::from(after == After::Keep))
+        .pool_idle_timeout(IDLE)
+        .pool_timer(TokioTimer::new())
         .http1_max_buf_size(READ_AHEAD)
         .http1_ignore_invalid_headers_in_responses(true)
         .build(Connector {

@@ -41,17 +41,25 @@ pub(crate) struct HlsStream {
 }
 
 impl HlsStream {
-    /// Follows a playlist whose first copy is there.
-    pub(crate) fn start(opener: Opener, request: SourceRequest, wish: Wish, first: Loaded) -> Self {
+    /// Follows a playlist whose first copy is there. What it names is asked for over connections that are kept for that.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be built.
+    pub(crate) fn start(
+        opener: &Opener,
+        request: SourceRequest,
+        wish: Wish,
+        first: Loaded,
+    ) -> Result<Self, SourceFailure> {
         let (out, pieces) = mpsc::channel(AHEAD);
         let origin = redirect::origin(&first.url);
-        let run = run::Fetching::new(opener, request, wish, out);
+        let run = run::Fetching::new(opener.keeping()?, request, wish, out);
         let fetching = tokio::spawn(run.run(first));
-        Self {
+        Ok(Self {
             origin,
             pieces,
             _fetching: AbortOnDropHandle::new(fetching),
-        }
+        })
     }
 
     /// What comes next. May be cancelled.

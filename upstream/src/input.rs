@@ -193,8 +193,8 @@ impl Input {
                     url: self.stream.url.clone(),
                     text: std::mem::take(&mut self.head).freeze(),
                 };
-                let (opener, request) = (self.opener.clone(), self.request.clone());
-                let stream = HlsStream::start(opener, request, self.wish.clone(), first);
+                let (request, wish) = (self.request.clone(), self.wish.clone());
+                let stream = HlsStream::start(&self.opener, request, wish, first)?;
                 self.kind = Kind::Segmented(stream);
             }
             Err(failure) => return Err(failure),

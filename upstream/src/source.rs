@@ -1,5 +1,5 @@
 //! Opens a source and reads it as a stream of bytes without end. Redirects are followed here, so that each is checked.
-//! Never reads a body whole, never waits without a limit, never reuses a connection.
+//! Never reads a body whole, never waits without a limit, reuses connections only for the lists and segments of one source.
 
 mod asking;
 
@@ -20,7 +20,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use crate::client::{Client, Common, client, trusting_nobody, trusting_the_system};
+use crate::client::{After, Client, Common, client, trusting_nobody, trusting_the_system};
 use crate::egress::EgressPolicy;
 #[cfg(test)]
 use crate::egress::Names;
@@ -85,6 +85,7 @@ pub struct Opener {
 struct Shared {
     terms: Terms,
     common: Common,
+    after: After,
     plain: Client,
     secure: OnceCell<Client>,
     trust: Arc<Trust>,
@@ -119,13 +120,19 @@ impl Opener {
             patience,
             proxy: None,
         };
-        Self::build(terms, Common::default(), Arc::new(trust))
+        Self::build(terms, Common::default(), Arc::new(trust), After::Close)
     }
 
-    fn build(terms: Terms, common: Common, trust: Arc<Trust>) -> Result<Self, SourceFailure> {
+    fn build(
+        terms: Terms,
+        common: Common,
+        trust: Arc<Trust>,
+        after: After,
+    ) -> Result<Self, SourceFailure> {
         let shared = Shared {
-            plain: client(&terms, trusting_nobody()?, &common),
+            plain: client(&terms, trusting_nobody()?, &common, after),
             common,
+            after,
             secure: OnceCell::new(),
             terms,
             trust,
@@ -162,7 +169,19 @@ impl Opener {
             return Ok(self.clone());
         }
         let shared = &self.shared;
-        Self::build(terms, shared.common.clone(), Arc::clone(&shared.trust))
+        let trust = Arc::clone(&shared.trust);
+        Self::build(terms, shared.common.clone(), trust, shared.after)
+    }
+
+    /// The same, with connections of its own that are kept for what is asked next; its milestones and sockets are these. They are
+    /// closed with it, and like all others when its sockets are to end.
+    ///
+    /// # Errors
+    /// As [`Opener::new`].
+    pub(crate) fn keeping(&self) -> Result<Self, SourceFailure> {
+        let shared = &self.shared;
+        let (terms, common) = (shared.terms.clone(), shared.common.clone());
+        Self::build(terms, common, Arc::clone(&shared.trust), After::Keep)
     }
 
     /// Names are looked up as a test says.
@@ -177,7 +196,8 @@ impl Opener {
             names,
             ..Common::default()
         };
-        Self::build(opener.terms(), common, Arc::clone(&opener.shared.trust))
+        let trust = Arc::clone(&opener.shared.trust);
+        Self::build(opener.terms(), common, trust, After::Close)
     }
 
     /// Asks for a source and follows its redirects until it delivers.
@@ -241,7 +261,12 @@ impl Opener {
         if let Some(login) = proxy.and_then(|proxy| proxy.authorization(url)) {
             request.headers_mut().insert(PROXY_AUTHORIZATION, login);
         }
-        let sent = client.request(request).await;
+        let mut sent = client.request(request.clone()).await;
+        if self.shared.after == After::Keep && sent.as_ref().is_err_and(|error| !error.is_connect())
+        {
+            // A connection that was kept may have been closed at its other end just now. The next one is new.
+            sent = client.request(request).await;
+        }
         let answer = sent.map_err(|error| failure::opening(&origin, &error))?;
         match proxy.and_then(|proxy| proxy.refusal(url, answer.status())) {
             Some(detail) => Err(SourceFailure::ConnectFailed { origin, detail }),
@@ -256,7 +281,7 @@ impl Opener {
         }
         let build = || async {
             let config = shared.trust.config().await?;
-            Ok(client(&shared.terms, config, &shared.common))
+            Ok(client(&shared.terms, config, &shared.common, shared.after))
         };
         shared.secure.get_or_try_init(build).await
     }

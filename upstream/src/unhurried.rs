@@ -26,7 +26,8 @@ const MUCH: usize = 32 << 10;
 /// The connection.
 #[derive(Debug)]
 pub(crate) struct Unhurried {
-    hurried_until: Instant,
+    /// Absent where it stays so.
+    hurried_until: Option<Instant>,
     /// At its other end is a proxy that forwards requests.
     is_forwarded: bool,
     state: State,
@@ -57,10 +58,18 @@ impl Unhurried {
     /// The connection, which is in a hurry for now.
     pub(crate) fn new(stream: TcpStream, place: Place) -> Self {
         Self {
-            hurried_until: Instant::now() + HURRY,
+            hurried_until: Some(Instant::now() + HURRY),
             is_forwarded: false,
             state: State::Hurried(stream),
             place,
+        }
+    }
+
+    /// A connection that stays in a hurry.
+    pub(crate) fn hurried(stream: TcpStream, place: Place) -> Self {
+        Self {
+            hurried_until: None,
+            ..Self::new(stream, place)
         }
     }
 
@@ -74,7 +83,10 @@ impl Unhurried {
 
     /// Takes the connection from the reactor when its time has come.
     fn calm_down(&mut self) -> io::Result<()> {
-        if !matches!(self.state, State::Hurried(_)) || Instant::now() < self.hurried_until {
+        let is_over = self
+            .hurried_until
+            .is_some_and(|until| until <= Instant::now());
+        if !matches!(self.state, State::Hurried(_)) || !is_over {
             return Ok(());
         }
         if let State::Hurried(stream) = std::mem::replace(&mut self.state, State::Lost) {
@@ -228,7 +240,7 @@ mod tests {
         let ours = TcpStream::connect(listener.local_addr().unwrap());
         let (ours, theirs) = tokio::join!(ours, listener.accept());
         let mut ours = Unhurried::new(ours.unwrap(), Sockets::default().enter().unwrap());
-        ours.hurried_until = Instant::now();
+        ours.hurried_until = Some(Instant::now());
         (ours, theirs.unwrap().0)
     }
 
@@ -286,7 +298,7 @@ mod tests {
     #[tokio::test]
     async fn it_is_in_a_hurry_at_first() {
         let (mut ours, mut theirs) = pair().await;
-        ours.hurried_until = Instant::now() + HURRY;
+        ours.hurried_until = Some(Instant::now() + HURRY);
         theirs.write_all(b"now").await.unwrap();
         let mut three = [0; 3];
         ours.read_exact(&mut three).await.unwrap();

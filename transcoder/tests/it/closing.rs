@@ -84,6 +84,21 @@ async fn finish_and_stop_close_the_socket_in_the_middle_of_anything() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_kept_for_the_next_segment_is_closed_too() {
+    let channel = ChannelSettings::small("kept");
+    let attempt = Setup::hls(channel, "index").start().await;
+    attempt.live().await;
+    attempt.playlists_grow(6).await;
+    // One for the first list, and one for everything after it.
+    assert_eq!(attempt.source.connections(), 2);
+    let port = attempt.source_port("kept");
+    assert_eq!(open_to(port), 1);
+    assert_eq!(attempt.post("finish").await.status(), StatusCode::OK);
+    assert_eq!(open_to(port), 0);
+    attempt.stop().await;
+}
+
+#[tokio::test]
 async fn a_connection_that_is_being_made_is_given_up() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();

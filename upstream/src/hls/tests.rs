@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aes::cipher::{BlockModeEncrypt, KeyIvInit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use super::*;
@@ -30,35 +31,55 @@ const BOUND: Duration = Duration::from_secs(30);
 struct Site {
     address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 type Answers = Box<dyn Fn(&str, usize, SocketAddr) -> Vec<u8> + Send>;
 
 impl Site {
+    /// Closes a connection after one answer, as servers may without a word.
     async fn start(answers: impl Fn(&str, usize, SocketAddr) -> Vec<u8> + Send + 'static) -> Self {
+        Self::keeping(1, answers).await
+    }
+
+    /// Closes a connection after so many answers.
+    async fn keeping(
+        requests: usize,
+        answers: impl Fn(&str, usize, SocketAddr) -> Vec<u8> + Send + 'static,
+    ) -> Self {
         let answers: Answers = Box::new(answers);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let heads = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&heads);
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
         tokio::spawn(async move {
             let mut counts = BTreeMap::<String, usize>::new();
             loop {
                 let (mut socket, _) = listener.accept().await.unwrap();
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    head.push(socket.read_u8().await.unwrap());
+                counted.fetch_add(1, Ordering::Relaxed);
+                for _ in 0..requests {
+                    let Some(head) = head_of(&mut socket).await else {
+                        break;
+                    };
+                    let path = head.split(' ').nth(1).unwrap().to_owned();
+                    seen.lock().unwrap().push(head);
+                    let count = counts.entry(path.clone()).or_default();
+                    *count += 1;
+                    let answer = answers(&path, *count, address);
+                    if answer.is_empty() {
+                        break;
+                    }
+                    socket.write_all(&answer).await.unwrap();
                 }
-                let head = String::from_utf8(head).unwrap();
-                let path = head.split(' ').nth(1).unwrap().to_owned();
-                seen.lock().unwrap().push(head);
-                let count = counts.entry(path.clone()).or_default();
-                *count += 1;
-                let answer = answers(&path, *count, address);
-                socket.write_all(&answer).await.unwrap();
             }
         });
-        Self { address, heads }
+        Self {
+            address,
+            heads,
+            connections,
+        }
     }
 
     fn url(&self, path: &str) -> Url {
@@ -77,6 +98,15 @@ impl Site {
         let of_path = |head: &&String| head.starts_with(&format!("GET {path} "));
         heads.iter().find(of_path).unwrap().to_lowercase()
     }
+}
+
+/// The next request over a connection, unless that is closed.
+async fn head_of(socket: &mut TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(socket.read_u8().await.ok()?);
+    }
+    String::from_utf8(head).ok()
 }
 
 fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
@@ -181,6 +211,61 @@ async fn segments_come_in_order_from_where_the_redirects_ended_and_with_their_qu
     }
 }
 
+const LIVE: &str =
+    "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\na\n#EXTINF:1,\nb\n#EXTINF:1,\nc\n";
+
+#[tokio::test]
+async fn lists_and_segments_of_a_host_come_over_one_connection_which_is_closed_with_all_others() {
+    for ends in [false, true] {
+        let site = Site::keeping(100, |path, count, _| match (path, count) {
+            ("/list.m3u8", 1 | 2) => ok(LIVE),
+            ("/list.m3u8", _) => ok(format!("{LIVE}#EXTINF:1,\nlast\n")),
+            _ => ok(&path[1..]),
+        })
+        .await;
+        let opener = Opener::new(LOCAL, PATIENCE).unwrap();
+        let source = request(site.url("/list.m3u8"));
+        let mut input = Input::open(&opener, source, &Wish::default())
+            .await
+            .unwrap();
+        let mut text = Vec::new();
+        let reading = async {
+            while !text.ends_with(b"last") {
+                if let Piece::Bytes(bytes) = input.next().await.unwrap() {
+                    text.extend_from_slice(&bytes);
+                }
+            }
+        };
+        timeout(BOUND, reading).await.unwrap();
+        assert_eq!(text, b"abclast");
+        assert!(site.asked().len() >= 7, "{:?}", site.asked());
+        // The first list came before it was known to be one.
+        assert_eq!(site.connections.load(Ordering::Relaxed), 2);
+        if ends {
+            opener.sockets().end();
+        } else {
+            drop(input);
+        }
+        timeout(BOUND, opener.sockets().none_left()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_is_closed_instead_of_an_answer_is_made_again() {
+    let site = Site::keeping(100, |path, count, _| match (path, count) {
+        ("/master", _) => ok(APART),
+        ("/pictures", _) => ok(list("#EXTINF:2,\nA\n")),
+        ("/sound", 1) => Vec::new(),
+        ("/sound", _) => ok(list("#EXTINF:2,\na\n")),
+        _ => ok(&path[1..]),
+    })
+    .await;
+    let (text, failure) = read(request(site.url("/master"))).await;
+    assert_eq!(text, "||aA");
+    assert!(is_over(&failure), "{failure}");
+    assert_eq!(site.connections.load(Ordering::Relaxed), 3);
+}
+
 #[tokio::test]
 async fn what_belongs_to_the_origin_of_the_source_stays_there() {
     let cdn = Site::start(|_, _, _| ok("media")).await;
@@ -274,16 +359,17 @@ async fn fragments_come_behind_their_initialization_section_and_begin_anew_where
     assert!(is_over(&failure), "{failure}");
 }
 
+const APART: &str = "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"g\",URI=\"sound\"\n\
+    #EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO=\"g\"\npictures\n";
+
 /// A variant with audio apart, by what the playlists of both list and whatever else there is.
 async fn apart(
     pictures: &'static str,
     audio: &'static str,
     rest: fn(&str) -> Vec<u8>,
 ) -> (String, SourceFailure) {
-    const MASTER: &str = "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"g\",URI=\"sound\"\n\
-        #EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO=\"g\"\npictures\n";
     let site = Site::start(move |path, _, _| match path {
-        "/master" => ok(MASTER),
+        "/master" => ok(APART),
         "/pictures" => ok(list(pictures)),
         "/sound" => ok(list(audio)),
         path => rest(path),
