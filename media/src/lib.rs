@@ -12,6 +12,7 @@ pub mod packed_audio;
 pub mod pipe;
 pub mod playlist;
 pub mod segmenter;
+pub mod shedding;
 pub mod time;
 pub mod ts;
 pub mod unit;

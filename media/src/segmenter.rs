@@ -155,7 +155,7 @@ impl Segmenter {
             Input::EncoderEnded(generation) => self.encoder_ended(generation),
             Input::PicturesEnded(generation) => self.renditions_lost(generation),
             Input::AddRendition(rendition) => self.add_rendition(rendition),
-            Input::RemoveRendition(id) => self.followers.retain(|follower| follower.id != id),
+            Input::RemoveRendition(id) => self.remove_rendition(&id),
             Input::Finish => self.finish(),
             Input::Tick => {}
         }

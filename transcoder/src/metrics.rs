@@ -81,6 +81,7 @@ pub struct Metrics {
     forced_cuts: Family<StreamLabels, Counter>,
     encoder_starts: Family<StreamLabels, Counter>,
     encoder_delay: Family<StreamLabels, SecondsGauge>,
+    renditions_left_out: Family<StreamLabels, Gauge>,
     encoder_sandbox: Family<LevelLabels, Gauge>,
     output_stalled: Family<StreamLabels, Gauge>,
     first_segment: Family<StreamLabels, SecondsGauge>,
@@ -104,6 +105,7 @@ impl Default for Metrics {
             forced_cuts: Family::default(),
             encoder_starts: Family::default(),
             encoder_delay: Family::default(),
+            renditions_left_out: Family::default(),
             encoder_sandbox: Family::default(),
             output_stalled: Family::default(),
             first_segment: Family::default(),
@@ -208,6 +210,11 @@ impl Metrics {
             self.encoder_delay.clone(),
         );
         registry.register(
+            "renditions_left_out",
+            "Encoded renditions that an encoder which cannot keep up goes without",
+            self.renditions_left_out.clone(),
+        );
+        registry.register(
             "encoder_sandbox",
             "How far encoders are confined: none, limits, or landlock with the version of its interface",
             self.encoder_sandbox.clone(),
@@ -305,6 +312,7 @@ mod tests {
             forced_cuts,
             encoder_starts,
             encoder_delay,
+            renditions_left_out,
             encoder_sandbox: _,
             output_stalled,
             first_segment,
@@ -325,6 +333,7 @@ mod tests {
         }
         drop(encoder_delay.get_or_create(labels));
         drop(first_segment.get_or_create(labels));
+        drop(renditions_left_out.get_or_create(labels));
         drop(output_stalled.get_or_create(labels));
         metrics.encoder_sandbox(Level::None);
         let stream = metrics.stream("one");

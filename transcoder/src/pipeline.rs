@@ -17,6 +17,7 @@ use api::condition::Reason;
 use api::control::{FinishAnswer, JobPhase, StartTimes};
 use api::job::TranscodeJob;
 use bytes::Bytes;
+use media::segmenter::io::RenditionId;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -97,6 +98,8 @@ pub(crate) struct Pipeline {
     long_gop_until: Option<Instant>,
     /// The encoder is far behind, and it was said.
     encoder_lags: bool,
+    /// Encoded renditions that it goes without, the costliest first.
+    left_out: Vec<RenditionId>,
     /// When media must have come over the present connection.
     deadline: Option<Instant>,
     /// When it ends although nobody said stop.
@@ -121,6 +124,7 @@ impl Pipeline {
             passes_through: false,
             long_gop_until: None,
             encoder_lags: false,
+            left_out: Vec::new(),
             deadline: None,
             ends_at: None,
             finished: None,
@@ -242,6 +246,8 @@ impl Pipeline {
                     self.parts.metrics.encoder_started();
                     self.processes.start(id, &encode);
                 }
+                Effect::LeftOut(renditions) => self.leave_out(renditions),
+                Effect::EndEncoder { id } => self.processes.end(id),
                 Effect::CloseEncoder { id, rest } => {
                     rest.into_iter()
                         .for_each(|bytes| self.processes.feed(id, bytes));

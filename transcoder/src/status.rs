@@ -132,6 +132,20 @@ impl StatusBoard {
         });
     }
 
+    /// Says of what is wrong, or has just become so, how it is now.
+    pub(crate) fn restate_trouble(&self, reason: Reason, message: &str) {
+        self.update(|status| {
+            let mut troubles = status.troubles.iter_mut();
+            match troubles.find(|trouble| trouble.reason == reason) {
+                Some(trouble) => message.clone_into(&mut trouble.message),
+                None => status.troubles.push(Trouble {
+                    reason,
+                    message: message.to_owned(),
+                }),
+            }
+        });
+    }
+
     /// Says that something is wrong, or (with `None`) that it no longer is.
     pub(crate) fn set_trouble(&self, reason: Reason, message: Option<&str>) {
         self.update(|status| {
@@ -240,5 +254,7 @@ mod tests {
         );
         board.set_trouble(Reason::OutputStalled, None);
         assert_eq!(troubles().len(), 1);
+        board.restate_trouble(Reason::EncoderTooSlow, "much too slow");
+        assert_eq!(troubles()[0].message, "much too slow");
     }
 }

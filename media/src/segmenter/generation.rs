@@ -187,6 +187,23 @@ impl Segmenter {
             .sort_by_key(|follower| place(&follower.id).unwrap_or(usize::MAX));
     }
 
+    /// A rendition stops. Where its pictures decided the cuts, those of the next one do from now on: they are of the same source, and have
+    /// its keys.
+    pub(super) fn remove_rendition(&mut self, id: &RenditionId) {
+        self.followers.retain(|follower| follower.id != *id);
+        let Some(active) = &mut self.active else {
+            return;
+        };
+        if active.lead != Lead::Encoded(Some(id.clone())) {
+            return;
+        }
+        let is_followed = |id: &RenditionId| self.followers.iter().any(|one| one.id == *id);
+        let mut others = active.opening.renditions.iter();
+        let next = others.find(|one| one.video.is_some() && is_followed(&one.id));
+        let Some(next) = next else { return };
+        active.lead = Lead::Encoded(Some(next.id.clone()));
+    }
+
     /// Shows a unit of the leading track to the cutter; `false` when the unit is of no use.
     pub(super) fn lead(&mut self, unit: &AccessUnit) -> bool {
         let Some(active) = self.active.as_mut().filter(|active| !active.is_closed) else {

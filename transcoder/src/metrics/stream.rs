@@ -146,6 +146,14 @@ impl StreamMetrics {
             .set(seconds);
     }
 
+    /// How many encoded renditions an encoder that cannot keep up goes without.
+    pub(crate) fn renditions_left_out(&self, count: usize) {
+        self.metrics
+            .renditions_left_out
+            .get_or_create(&self.labels)
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     /// Whether segments are served from memory.
     pub(crate) fn output_stalled(&self, is_stalled: bool) {
         self.metrics

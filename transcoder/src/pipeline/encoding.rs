@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use api::condition::Reason;
+use api::stream_class::EncodedRenditions;
+use media::segmenter::io::RenditionId;
 use rustix::process::Signal;
 use tokio::time::Instant;
 
@@ -16,6 +18,8 @@ use crate::encoder::{EncoderEvent, Exit};
 const LATE: Duration = Duration::from_secs(5);
 /// An encoder that is no further behind than this keeps up.
 const IN_TIME: Duration = Duration::from_secs(2);
+/// What is said of one that falls behind.
+const TOO_SLOW: &str = "the encoder cannot keep up with the source";
 /// Beside a picture that is passed through, an encoder that fails again and again is tried this often.
 const NEXT_TRY: Duration = Duration::from_secs(30);
 /// What ends an encoder that writes to a file: no file of its may grow.
@@ -72,29 +76,31 @@ impl Pipeline {
         let Some(role) = self.flow.role(id) else {
             return;
         };
-        self.tell_trouble("the encoder cannot keep up with the source");
-        let now = self.parts.started.elapsed();
+        let now = self.now();
         let recovery = self.recoveries.entry(role).or_default();
-        recovery.at = Some(match recovery.failures.another(now) {
+        recovery.at = Some(match recovery.failures.another(now.monotonic) {
             Restart::At(at) => at,
-            Restart::Hopeless => now + NEXT_TRY,
+            Restart::Hopeless => now.monotonic + NEXT_TRY,
         });
-        let effects = self.flow.close_encoder(role);
+        let effects = self.flow.encoder_failed(role, true, now);
         drop(self.carry_out(effects).await);
+        self.tell_trouble(&self.advise(TOO_SLOW));
     }
 
     async fn encoder_failed(&mut self, role: Role, message: String) -> Option<Outcome> {
-        self.tell_trouble(&message);
-        let now = self.parts.started.elapsed();
+        let now = self.now();
         let recovery = self.recoveries.entry(role).or_default();
-        recovery.at = Some(match recovery.failures.another(now) {
+        recovery.at = Some(match recovery.failures.another(now.monotonic) {
             Restart::At(at) => at,
-            Restart::Hopeless if self.passes_through => now + NEXT_TRY,
+            Restart::Hopeless if self.passes_through => now.monotonic + NEXT_TRY,
             Restart::Hopeless => {
                 return Some(self.give_up(Reason::TranscoderFailed, message).await);
             }
         });
-        None
+        let is_hard = recovery.failures.are_repeated();
+        self.tell_trouble(&message);
+        let effects = self.flow.encoder_failed(role, is_hard, now);
+        self.settle(effects).await
     }
 
     /// When an encoder is started again.
@@ -117,13 +123,17 @@ impl Pipeline {
 
     /// Looks how the encoder is doing.
     pub(super) fn look_at_encoder(&mut self, now: Now) {
-        if let Some(delay) = self.flow.encoder_delay(now) {
+        let delay = self.flow.encoder_delay(now);
+        if let Some(delay) = delay {
             self.parts.metrics.encoder_delay(delay.as_seconds());
-            self.judge_delay(delay.to_duration());
         }
-        let mut recoveries = self.recoveries.values_mut();
-        let are_over = recoveries.any(|recovery| recovery.failures.are_over(now.monotonic));
-        if are_over && !self.encoder_lags {
+        self.judge_delay(delay.unwrap_or_default().to_duration());
+        for recovery in self.recoveries.values_mut() {
+            recovery.failures.forget(now.monotonic);
+        }
+        let mut recoveries = self.recoveries.values();
+        let is_well = recoveries.all(|recovery| recovery.failures.is_empty());
+        if is_well && !self.encoder_lags && self.left_out.is_empty() {
             let board = &self.parts.board;
             board.set_trouble(Reason::EncoderTooSlow, None);
         }
@@ -132,11 +142,29 @@ impl Pipeline {
     fn judge_delay(&mut self, delay: Duration) {
         if delay > LATE && !self.encoder_lags {
             self.encoder_lags = true;
-            self.tell_trouble("the encoder is seconds behind the source; its renditions have gaps");
-        } else if delay < IN_TIME && std::mem::take(&mut self.encoder_lags) {
-            let board = &self.parts.board;
-            board.set_trouble(Reason::EncoderTooSlow, None);
+            self.tell_trouble(&self.advise("the encoder is seconds behind the source"));
+        } else if delay < IN_TIME {
+            self.encoder_lags = false;
         }
+    }
+
+    /// The encoder goes without these renditions from now on: they have gaps, and everything else goes on.
+    pub(super) fn leave_out(&mut self, renditions: Vec<RenditionId>) {
+        self.parts.metrics.renditions_left_out(renditions.len());
+        self.left_out = renditions;
+        if self.left_out.is_empty() {
+            return tracing::info!("every rendition is encoded again");
+        }
+        let message = self.advise(TOO_SLOW);
+        tracing::warn!(message, "fewer renditions are encoded");
+        let board = &self.parts.board;
+        board.restate_trouble(Reason::EncoderTooSlow, &message);
+    }
+
+    fn advise(&self, what: &str) -> String {
+        let class = &self.parts.job.class;
+        let always = class.encoded_renditions == EncodedRenditions::Always;
+        advise(what, &self.left_out, self.passes_through && always)
     }
 
     fn tell_trouble(&self, message: &str) {
@@ -165,6 +193,21 @@ impl Pipeline {
     }
 }
 
+/// What is wrong, what follows from it, and what can be done.
+fn advise(what: &str, left_out: &[RenditionId], could_wait: bool) -> String {
+    let names: Vec<&str> = left_out.iter().map(RenditionId::as_str).collect();
+    let follows = match names.as_slice() {
+        [] => String::new(),
+        [one] => format!("; {one} is left out for now"),
+        all => format!("; {} are left out for now", all.join(", ")),
+    };
+    let besides = match could_wait {
+        true => ", a lower preset, or encodedRenditions: OnDemand",
+        false => " or a lower preset",
+    };
+    format!("{what}{follows}: give the class more CPU{besides}")
+}
+
 fn describe(exit: Exit, last_words: Option<String>) -> String {
     let how = match exit {
         Exit::Code(code) => format!("ended with code {code}"),
@@ -180,6 +223,32 @@ fn describe(exit: Exit, last_words: Option<String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_trouble_says_what_is_left_out_and_what_to_do() {
+        for (left_out, could_wait, told) in [
+            (
+                &["720p", "480p"][..],
+                true,
+                "the encoder cannot keep up with the source; 720p, 480p are left out for now: \
+                 give the class more CPU, a lower preset, or encodedRenditions: OnDemand",
+            ),
+            (
+                &["720p"],
+                false,
+                "the encoder cannot keep up with the source; 720p is left out for now: \
+                 give the class more CPU or a lower preset",
+            ),
+            (
+                &[],
+                false,
+                "the encoder cannot keep up with the source: give the class more CPU or a lower preset",
+            ),
+        ] {
+            let left_out: Vec<_> = left_out.iter().map(|id| RenditionId::new(id)).collect();
+            assert_eq!(advise(TOO_SLOW, &left_out, could_wait), told);
+        }
+    }
 
     #[test]
     fn the_end_of_an_encoder_has_a_name_and_its_last_words() {

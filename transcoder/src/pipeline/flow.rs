@@ -10,6 +10,7 @@ mod hear;
 mod held;
 mod on_request;
 pub(crate) mod ring;
+mod shed;
 pub(crate) mod slate;
 
 use std::collections::BTreeSet;
@@ -21,6 +22,7 @@ use bytes::Bytes;
 use media::front_end::{FrontEnd, FrontEvent, Malformed, SourceFacts, Stage};
 use media::segmenter::Segmenter;
 use media::segmenter::io::{GenerationId, Input, Opening, RenditionId};
+use media::shedding::Shedding;
 use media::unit::Track;
 
 use super::plan::{self, MediaPlan, Unusable};
@@ -49,6 +51,9 @@ pub(crate) struct Flow {
     on_request: bool,
     /// What is not made until somebody asks for it, as it was told.
     off: BTreeSet<RenditionId>,
+    shedding: Shedding,
+    /// Other renditions are encoded from the next key on.
+    renews: bool,
     facts: Option<SourceFacts>,
     plan: Option<MediaPlan>,
     /// What viewers were told of last, over all sources.
@@ -83,6 +88,8 @@ impl Flow {
             pictures: true,
             on_request: false,
             off: BTreeSet::new(),
+            shedding: Shedding::default(),
+            renews: false,
             facts: None,
             plan: None,
             promised: None,
@@ -118,6 +125,7 @@ impl Flow {
             self.take(event, now);
         }
         self.switch(now);
+        self.look_after_pictures(now);
         self.go_on_with_slate(now);
         self.tell(Input::Tick, now);
         self.effects()
@@ -258,7 +266,7 @@ impl Flow {
     fn pass(&mut self, event: FrontEvent, now: Now) {
         match event {
             FrontEvent::RandomAccessPoint(key) => {
-                self.encoders.fed(key.pts);
+                self.encoders.fed(Track::Video, key.pts);
                 self.at_key(key.pts, now);
                 self.begin(now);
                 let input = Input::RandomAccessPoint {
@@ -273,10 +281,7 @@ impl Flow {
                 if self.slate.is_none() && !std::mem::replace(&mut self.delivers, true) {
                     self.effects.push(Effect::Delivering);
                 }
-                self.encoders.fed(unit.pts);
-                if unit.track == Track::Audio {
-                    self.encoders.heard(unit.pts);
-                }
+                self.encoders.fed(unit.track, unit.pts);
                 if self.plan.as_ref().is_some_and(MediaPlan::is_radio) {
                     // Of its frames only the first is told of as a random access point.
                     self.at_key(unit.pts, now);

@@ -18,6 +18,8 @@ use crate::sandbox::Launcher;
 const MEMORY: Duration = Duration::from_secs(60);
 /// How long is waited after each of them.
 const DELAYS: [u64; 5] = [0, 1, 2, 4, 8];
+/// So many of them are no accident: less work may mend it.
+const REPEATED: usize = 3;
 /// After so long without a failure all is well.
 const WELL: Duration = Duration::from_secs(30);
 
@@ -56,14 +58,22 @@ impl Failures {
         })
     }
 
-    /// Whether there were any, and the last is long enough ago to be forgotten.
-    pub(super) fn are_over(&mut self, now: Duration) -> bool {
+    /// Whether another one like the last would be no accident any more.
+    pub(super) fn are_repeated(&self) -> bool {
+        self.recent.len() >= REPEATED
+    }
+
+    /// Whether none counts any more.
+    pub(super) fn is_empty(&self) -> bool {
+        self.recent.is_empty()
+    }
+
+    /// Forgets them when the last is long enough ago.
+    pub(super) fn forget(&mut self, now: Duration) {
         let last = self.recent.back();
-        let over = last.is_some_and(|last| now.saturating_sub(*last) >= WELL);
-        if over {
+        if last.is_some_and(|last| now.saturating_sub(*last) >= WELL) {
             self.recent.clear();
         }
-        over
     }
 }
 
@@ -147,6 +157,11 @@ impl Processes {
         }
     }
 
+    /// Ends one at once: nobody wants what it still has.
+    pub(super) fn end(&mut self, id: EncoderId) {
+        self.running.remove(&id);
+    }
+
     /// What one of them says next. May be cancelled.
     pub(super) async fn next(&mut self) -> Option<(EncoderId, EncoderEvent)> {
         let (number, event) = self.events.recv().await?;
@@ -177,9 +192,11 @@ mod tests {
             now = expected;
         }
         assert_eq!(failures.another(now), Restart::Hopeless);
-        assert!(!failures.are_over(now + seconds(29)));
-        assert!(failures.are_over(now + seconds(30)));
-        assert!(!failures.are_over(now + seconds(31)));
+        assert!(failures.are_repeated());
+        failures.forget(now + seconds(29));
+        assert!(!failures.is_empty());
+        failures.forget(now + seconds(30));
+        assert!(failures.is_empty() && !failures.are_repeated());
         let later = now + seconds(31);
         assert_eq!(failures.another(later), Restart::At(later));
     }

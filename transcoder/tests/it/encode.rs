@@ -170,7 +170,7 @@ pub(crate) fn own_ffmpeg(directory: &Path) -> (Launcher, impl Fn() -> Vec<Pid>) 
 }
 
 /// The processes that run a program, by the name they were started under.
-fn processes(program: &Path) -> Vec<Pid> {
+pub(crate) fn processes(program: &Path) -> Vec<Pid> {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     entries
         .filter_map(|entry| {

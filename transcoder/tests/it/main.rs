@@ -27,6 +27,7 @@ mod play;
 mod process;
 mod providers;
 mod sandbox;
+mod shed;
 mod slate;
 mod soak;
 mod turns;

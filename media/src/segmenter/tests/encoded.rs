@@ -70,6 +70,7 @@ enum Event {
     Begin(Opening),
     /// The source itself is wanted besides.
     Add(&'static str),
+    Remove(&'static str),
     /// The renditions that an encoder makes are to be made again from there on.
     Resume(&'static str, Option<i64>),
 }
@@ -90,6 +91,9 @@ fn play(run: &mut Run, mut events: Vec<(i64, Event)>) {
             Event::Add(id) => {
                 let plan = rendition(id, Origin::Source);
                 run.handle(Input::AddRendition(plan), clock);
+            }
+            Event::Remove(id) => {
+                run.handle(Input::RemoveRendition(RenditionId::new(id)), clock);
             }
             Event::Resume(id, expected) => {
                 let resumes = run.segmenter.resumes_at(&[RenditionId::new(id)]);
@@ -355,6 +359,42 @@ fn a_ladder_without_the_source_goes_on_with_what_its_successor_repeats() {
     for id in ["720p", "480p"] {
         let whole = joined(&run.segments(), id).video;
         assert!(whole.windows(2).all(|pair| pair[1].1 > pair[0].1), "{id}");
+    }
+}
+
+#[test]
+fn a_ladder_that_loses_its_first_rung_goes_on_with_the_next_one_under_the_same_cuts() {
+    let lost = silent().start + 5 * SECOND;
+    let successor = |name| {
+        let units = rung(silent());
+        let first = rung_events("720p", units[..120].to_vec(), LAG);
+        let mut events: Vec<_> = first.into_iter().filter(|(at, _)| *at < lost).collect();
+        events.push((lost, Event::Remove("720p")));
+        match name {
+            // Both are lost, and a successor makes again what was not complete.
+            "lost" => {
+                events.extend(rung_events("480p", units[..115].to_vec(), LAG));
+                events.push((lost - 1, Event::Ended(0)));
+                for (at, event) in rung_events("480p", units[100..].to_vec(), LAG) {
+                    events.push((at.max(lost + SECOND), event));
+                }
+            }
+            // The other one is just slower.
+            _ => events.extend(rung_events("480p", units, LAG + SECOND)),
+        }
+        events
+    };
+    for name in ["lost", "slower"] {
+        let mut run = Run::new(ladder());
+        let mut events = source_events(silent());
+        events.extend(successor(name));
+        play(&mut run, events);
+        assert_eq!(run.durations(), [2.0; 9], "{name}");
+        assert!(names(&run).iter().all(|names| names.ends_with("480p")));
+        assert_eq!(names(&run)[3..], ["480p"; 6], "{name}");
+        let whole = joined(&run.segments(), "480p").video;
+        assert!(whole.windows(2).all(|pair| pair[1].1 > pair[0].1), "{name}");
+        assert!(whole.len() >= 450, "{name}: {}", whole.len());
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use media::ffmpeg::args::Encode;
-use media::segmenter::io::{FinishedSegment, LateSegment};
+use media::segmenter::io::{FinishedSegment, LateSegment, RenditionId};
 
 use crate::packager::rates::RenditionFacts;
 use crate::pipeline::plan::{MediaPlan, Unusable};
@@ -59,6 +59,13 @@ pub(crate) enum Effect {
         id: EncoderId,
         /// What it makes.
         encode: Encode,
+    },
+    /// These encoded renditions, of those that the source has, are left out from now on.
+    LeftOut(Vec<RenditionId>),
+    /// Nobody wants anything of an encoder any more.
+    EndEncoder {
+        /// Which.
+        id: EncoderId,
     },
     /// Nothing more follows for an encoder.
     CloseEncoder {

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use media::segmenter::io::{Input, Origin};
 use media::time::Ticks;
 
 use super::Flow;
@@ -53,12 +52,6 @@ impl Flow {
         self.encoders.input(id)
     }
 
-    /// Nothing more is encoded in this role for now.
-    pub(crate) fn close_encoder(&mut self, role: Role) -> Vec<Effect> {
-        self.encoders.close_one(role, &mut self.effects);
-        self.effects()
-    }
-
     /// A fresh encoder takes over, and makes again what is not complete.
     pub(crate) fn restart_encoder(&mut self, role: Role, now: Now) -> Vec<Effect> {
         self.encoders.close_one(role, &mut self.effects);
@@ -95,30 +88,16 @@ impl Flow {
             return;
         }
         if !is_on {
-            self.encoders.discard(Role::Pictures, &mut self.effects);
+            self.discard(Role::Pictures, now);
             return self.leave_off(now);
         }
-        let encoded = plan.renditions.iter();
-        let encoded = encoded.filter(|one| one.origin == Origin::Encoded);
-        for rendition in encoded.cloned().collect::<Vec<_>>() {
-            self.tell(Input::AddRendition(rendition), now);
-        }
+        self.take_up(now);
         // What is about to leave the list is not worth the time.
         let class = &self.class;
         let listed = class.playlist_duration_seconds - class.segment_duration_seconds;
         let listed = Ticks::from_seconds(i64::from(listed));
         let from = self.segmenter.published_since(listed);
         self.start_encoder(Role::Pictures, from.or(Some(EVERYTHING)), now);
-    }
-
-    /// The segmenter expects nothing of renditions that are switched off.
-    pub(super) fn leave_off(&mut self, now: Now) {
-        let Some(plan) = self.plan.as_ref().filter(|_| !self.pictures) else {
-            return;
-        };
-        for rendition in plan.encoded.clone() {
-            self.tell(Input::RemoveRendition(rendition), now);
-        }
     }
 
     /// Whether nothing of an encoder is awaited any more.
@@ -133,13 +112,21 @@ impl Flow {
 
     /// The encoders' input has come to a random access point: an encoder that is too old is replaced here.
     pub(super) fn at_key(&mut self, pts: Ticks, now: Now) {
-        if self.encoders.key(pts, self.begins)
-            && !self.begins
-            && let Some(role) = self.encoders.due(now.monotonic)
-        {
-            self.encoders.close_one(role, &mut self.effects);
-            self.start_encoder(role, None, now);
+        if !self.encoders.key(pts, self.begins) || self.begins {
+            return;
         }
+        if std::mem::take(&mut self.renews) {
+            self.take_up(now);
+            self.renew(Role::Pictures, now);
+        } else if let Some(role) = self.encoders.due(now.monotonic) {
+            self.renew(role, now);
+        }
+    }
+
+    /// A fresh encoder goes on from here on.
+    fn renew(&mut self, role: Role, now: Now) {
+        self.encoders.close_one(role, &mut self.effects);
+        self.start_encoder(role, None, now);
     }
 
     pub(super) fn start_encoders(&mut self, now: Now) {
@@ -148,7 +135,7 @@ impl Flow {
         }
     }
 
-    fn start_encoder(&mut self, role: Role, from: Option<Ticks>, now: Now) {
+    pub(super) fn start_encoder(&mut self, role: Role, from: Option<Ticks>, now: Now) {
         let is_off = role == Role::Pictures && !self.pictures;
         let Some(plan) = self.plan.as_ref().filter(|_| !is_off) else {
             return;
@@ -156,6 +143,7 @@ impl Flow {
         let task = Task {
             plan,
             role,
+            left_out: self.shedding.left_out(),
             generation: self.generation,
             from,
         };
@@ -167,7 +155,7 @@ impl Flow {
 
     /// From where on pictures are encoded again; from the newest key where what is older is of no use any more: while a picture is
     /// passed through, numbers go out without them, and players have been shown that they are missing.
-    fn missing_from(&self) -> Option<Ticks> {
+    pub(super) fn missing_from(&self) -> Option<Ticks> {
         let plan = self.plan.as_ref()?;
         let from = self.segmenter.resumes_at(&plan.encoded)?;
         let target = i64::from(self.class.target_duration_seconds);

@@ -9,7 +9,7 @@ use media::ffmpeg::args::Encode;
 use media::pipe::PipeDemuxer;
 use media::segmenter::io::{GenerationId, Input, RenditionId};
 use media::time::Ticks;
-use media::unit::AccessUnit;
+use media::unit::{AccessUnit, Track};
 
 use super::super::plan::MediaPlan;
 use super::effect::{Effect, EncoderId, Role};
@@ -30,9 +30,9 @@ pub(super) struct Encoders {
     encoders: Vec<Running>,
     started: u64,
     ring: Ring,
-    /// The source has come to this time.
+    /// The source has come to this time, and its pictures and its sound each to theirs.
     fed: Ticks,
-    /// Its sound has.
+    pictures: Ticks,
     sound: Ticks,
     /// Where the last encoder of the audio ended.
     audio: Option<Ticks>,
@@ -70,6 +70,8 @@ pub(super) struct Task<'a> {
     pub(super) plan: &'a MediaPlan,
     /// Which part of that it makes.
     pub(super) role: Role,
+    /// So many of its renditions, the costliest, are left out.
+    pub(super) left_out: usize,
     /// Of which timeline.
     pub(super) generation: GenerationId,
     /// From which time on; from the newest key where it is not said.
@@ -84,6 +86,7 @@ impl Encoders {
             started: 0,
             ring: Ring::new(keep),
             fed: Ticks::ZERO,
+            pictures: Ticks::ZERO,
             sound: Ticks::ZERO,
             audio: None,
         }
@@ -117,13 +120,17 @@ impl Encoders {
         self.ring.push(bytes);
     }
 
-    /// The source has come to this time: what was fed reaches so far.
-    pub(super) fn fed(&mut self, pts: Ticks) {
+    /// A track of the source has come to this time: what was fed reaches so far.
+    pub(super) fn fed(&mut self, track: Track, pts: Ticks) {
         self.fed = pts;
+        match track {
+            Track::Video => self.pictures = pts,
+            Track::Audio => self.heard(pts),
+        }
     }
 
     /// The source's sound has come to this time; a track that stops leaves its encoder nothing to be late with.
-    pub(super) fn heard(&mut self, pts: Ticks) {
+    fn heard(&mut self, pts: Ticks) {
         let before = std::mem::replace(&mut self.sound, pts);
         if (Ticks::ZERO..=PAUSE).contains(&(pts - before)) {
             return;
@@ -142,9 +149,15 @@ impl Encoders {
     /// Starts an encoder; `false` when there is nothing that it could begin with.
     pub(super) fn start(&mut self, task: Task, now: Duration, effects: &mut Vec<Effect>) -> bool {
         let parts = task.plan.encoders();
-        let Some((_, encode)) = parts.into_iter().find(|(role, _)| *role == task.role) else {
+        let Some((_, mut encode)) = parts.into_iter().find(|(role, _)| *role == task.role) else {
             return true;
         };
+        if task.role == Role::Pictures {
+            encode.rungs.drain(..task.left_out.min(encode.rungs.len()));
+            if encode.rungs.is_empty() {
+                return true;
+            }
+        }
         let from = match task.role {
             Role::Pictures => task.from,
             Role::Audio => self.audio.map(|end| end - AUDIO_SKEW),
@@ -162,7 +175,7 @@ impl Encoders {
             role: task.role,
             generation: task.generation,
             started: now,
-            pipes: pipes(task.plan, &encode, near),
+            pipes: pipes(&task, &encode, near),
             cursor: Some(cursor),
             follows: follows.map(|one| one.id),
             held: Vec::new(),
@@ -208,15 +221,22 @@ impl Encoders {
         }
     }
 
-    /// Nothing more of this role is wanted.
-    pub(super) fn discard(&mut self, role: Role, effects: &mut Vec<Effect>) {
-        for one in self.encoders.iter_mut().filter(|one| one.role == role) {
-            one.is_discarded = true;
-            if one.cursor.take().is_some() {
-                let rest = Vec::new();
-                effects.push(Effect::CloseEncoder { id: one.id, rest });
-            }
+    /// Nothing more is wanted of who is fed in this role, nor of who still drains for the same timeline: what the segmenter is to be told.
+    pub(super) fn discard(&mut self, role: Role, effects: &mut Vec<Effect>) -> Vec<Input> {
+        let mut encoders = self.encoders.iter();
+        let current = encoders.find(|one| one.role == role && one.cursor.is_some());
+        let Some(generation) = current.map(|one| one.generation) else {
+            return Vec::new();
+        };
+        let alike = |one: &&mut Running| one.role == role && one.generation == generation;
+        for one in self.encoders.iter_mut().filter(alike) {
+            (one.is_discarded, one.cursor, one.follows) = (true, None, None);
+            one.held.clear();
+            let sound = one.pipes.iter().find(|pipe| pipe.rendition.is_none());
+            self.audio = sound.map(|pipe| pipe.brought).or(self.audio);
+            effects.push(Effect::EndEncoder { id: one.id });
         }
+        self.left_for(generation, role).into_iter().collect()
     }
 
     /// One that is to be replaced for its age, if any.
@@ -263,12 +283,18 @@ impl Encoders {
         if let Some(successor) = encoders.find(|next| next.follows == Some(id)) {
             successor.follows = None;
             inputs.append(&mut successor.held);
-        } else if !self.work_for(generation) {
-            inputs.push(Input::EncoderEnded(generation));
-        } else if one.role == Role::Pictures {
-            inputs.push(Input::PicturesEnded(generation));
+        } else {
+            inputs.extend(self.left_for(generation, one.role));
         }
         inputs
+    }
+
+    /// What the segmenter is to be told when the last one of a role is gone.
+    fn left_for(&self, generation: GenerationId, role: Role) -> Option<Input> {
+        if !self.work_for(generation) {
+            return Some(Input::EncoderEnded(generation));
+        }
+        (role == Role::Pictures).then_some(Input::PicturesEnded(generation))
     }
 
     fn work_for(&self, generation: GenerationId) -> bool {
@@ -296,11 +322,24 @@ impl Encoders {
             .iter()
             .filter(|one| one.cursor.is_some() && now.saturating_sub(one.started) >= CATCHING_UP);
         let pipes = current.flat_map(|one| &one.pipes);
-        let behind = pipes.map(|pipe| match pipe.rendition {
-            Some(_) => self.fed - pipe.brought,
-            None => self.sound - pipe.brought,
-        });
-        Some(behind.max()?.max(Ticks::ZERO))
+        pipes.map(|pipe| self.behind(pipe)).max()
+    }
+
+    /// How far the slowest pipe of pictures is behind the source, whatever it began with; `None` where none is fed.
+    pub(super) fn pictures_behind(&self) -> Option<Ticks> {
+        let current = self.encoders.iter().filter(|one| one.cursor.is_some());
+        let pipes = current.flat_map(|one| &one.pipes);
+        let pictures = pipes.filter(|pipe| pipe.rendition.is_some());
+        pictures.map(|pipe| self.behind(pipe)).max()
+    }
+
+    /// Each pipe is compared with its own track.
+    fn behind(&self, pipe: &Pipe) -> Ticks {
+        let fed = match pipe.rendition {
+            Some(_) => self.pictures,
+            None => self.sound,
+        };
+        (fed - pipe.brought).max(Ticks::ZERO)
     }
 
     /// What a rendition's encoder really makes, once a picture has come.
@@ -338,8 +377,13 @@ impl Pipe {
     }
 }
 
-fn pipes(plan: &MediaPlan, encode: &Encode, near: Ticks) -> Vec<Pipe> {
-    let renditions = plan.encoded.iter().take(encode.rungs.len());
+fn pipes(task: &Task, encode: &Encode, near: Ticks) -> Vec<Pipe> {
+    let left_out = match task.role {
+        Role::Pictures => task.left_out,
+        Role::Audio => 0,
+    };
+    let renditions = task.plan.encoded.iter().skip(left_out);
+    let renditions = renditions.take(encode.rungs.len());
     let video = renditions.map(|rendition| Pipe {
         rendition: Some(rendition.clone()),
         demuxer: PipeDemuxer::video(near),
@@ -387,7 +431,7 @@ mod tests {
             is_discarded: false,
         });
         let now = Duration::from_secs(30);
-        encoders.fed(seconds(40));
+        encoders.fed(Track::Video, seconds(40));
         encoders.heard(Ticks::from_milliseconds(12_500));
         assert_eq!(encoders.delay(now), Some(seconds(1)));
         // It comes again; what of that is not encoded is owed.

@@ -32,6 +32,7 @@ impl Flow {
                 self.unannounced = true;
                 let is_at_key = self.encoders.are_at_key();
                 self.encoders.begin(&mut self.effects);
+                self.renews = false;
                 self.leave_off(now);
                 self.follow_on_request(now);
                 if is_at_key {
