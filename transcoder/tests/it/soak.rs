@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use api::stream_class::TranscodeMode;
 use testkit::checker::{CheckSettings, Rule, Violation, check};
-use testkit::source::{AccessIndicator, AccessPoints, AudioFormat, ChannelSettings, VideoFormat};
+use testkit::source::{
+    AccessIndicator, AccessPoints, AudioFormat, ChannelSettings, Size, VideoFormat,
+};
 use tokio::time::Instant;
 
 use crate::attempt::{Attempt, Setup};
@@ -30,7 +32,10 @@ fn number(name: &str, otherwise: u64) -> u64 {
 
 /// Stream number `index`: what it is, and what is done with it.
 fn setup(index: usize) -> Setup {
-    let small = |name: &str| ChannelSettings::small(name);
+    let small = |name: &str| ChannelSettings {
+        resized: Some(Size(480, 270)),
+        ..ChannelSettings::small(name)
+    };
     let mut setup = match index % 5 {
         0 => Setup::auto(small("a")).with_ladder(&[180, 144]),
         1 => Setup::copy(ChannelSettings {

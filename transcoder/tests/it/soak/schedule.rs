@@ -53,7 +53,8 @@ pub(super) async fn disturb(attempt: &Attempt, stream: usize, mut random: Random
 /// on: such a source cannot be told from one that goes on.
 type Wrong = (fn(&mut Faults), Option<Cut>);
 
-const WRONGS: [Wrong; 12] = [
+const WRONGS: [Wrong; 13] = [
+    (|faults| faults.resized = Some(true), None),
     (|faults| faults.mute = Some(Mute::Audio), None),
     (|faults| faults.tables = Some(Tables::Moved), None),
     (|faults| faults.tables = Some(Tables::AudioMoved), None),
