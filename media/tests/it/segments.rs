@@ -3,5 +3,6 @@
 mod copy;
 mod encode;
 mod encoder;
+mod holes;
 mod player;
 mod rig;
