@@ -3,7 +3,7 @@
 use api::control::MediaMode;
 use api::playlists::Playlists;
 use testkit::checker::{CheckSettings, check};
-use testkit::source::{AudioFormat, ChannelSettings, VideoFormat};
+use testkit::source::{AudioFormat, ChannelSettings, Cut, Faults, VideoFormat};
 
 use crate::attempt::{Attempt, Setup, told};
 
@@ -53,4 +53,32 @@ async fn hevc_is_passed_through_for_clients_that_ask_and_costs_the_others_nothin
 
 fn directory(attempt: &Attempt) -> std::path::PathBuf {
     attempt.directory.path().join("hevc")
+}
+
+#[tokio::test]
+async fn who_watches_hevc_goes_on_with_it_from_the_next_source() {
+    let hevc = |name| ChannelSettings {
+        codec: VideoFormat::Hevc,
+        ..ChannelSettings::small(name)
+    };
+    let mut setup = Setup::auto(hevc("first")).with_ladder(&[144]);
+    setup.channels.push(hevc("second"));
+    let attempt = setup.start().await;
+    attempt.live().await;
+    let _: Playlists = attempt.read("playlists?requested=hevc").await;
+    attempt.playlists(|listed| listed.behind.is_empty()).await;
+    let gone = Faults {
+        status: Some(404),
+        ..Faults::default()
+    };
+    attempt.source.set_faults("first", gone).unwrap();
+    attempt.source.cut("first", Cut::Abort).unwrap();
+    attempt.status(|status| status.source.index == 1).await;
+    let behind_the_seam = |listed: &Playlists| {
+        let mut segments = listed.segments.iter();
+        segments.any(|entry| entry.discontinuity) && segments.any(|entry| entry.gaps.is_empty())
+    };
+    let listed = attempt.playlists(behind_the_seam).await;
+    assert_eq!(listed.on_request.len(), 1);
+    attempt.stop().await;
 }
