@@ -1,10 +1,13 @@
-//! Job documents for tests. Compiled into tests only.
+//! Job documents and small media for tests. Compiled into tests only.
+
+use std::process::Command;
 
 use api::job::{
     JOB_VERSION, JobClass, JobOutput, JobSource, ResumeFloor, SourceAddress, StreamIdentity,
     TranscodeJob,
 };
 use api::stream_class::{EgressPolicy, EncodedRenditions, Preset, TranscodeMode};
+use bytes::Bytes;
 
 /// A job that passes one source through.
 pub(crate) fn job(directory: &str) -> TranscodeJob {
@@ -43,4 +46,16 @@ pub(crate) fn job(directory: &str) -> TranscodeJob {
 /// A source at an address.
 pub(crate) fn source(index: i32, url: &str) -> JobSource {
     JobSource::new(index, SourceAddress::Url(url.to_owned()))
+}
+
+/// Two seconds of small television with a key each second, whose times begin with this second.
+pub(crate) fn television(start: u32) -> Bytes {
+    let arguments = format!(
+        "-nostdin -loglevel error -f lavfi -i testsrc2=s=160x90:r=25 -f lavfi -i sine=r=48000 -t 2 -c:v libx264 \
+         -preset ultrafast -pix_fmt yuv420p -bf 0 -g 25 -c:a aac -ac 2 -output_ts_offset {start} -f mpegts pipe:1"
+    );
+    let made = Command::new("ffmpeg")
+        .args(arguments.split_whitespace())
+        .output();
+    Bytes::from(made.unwrap().stdout)
 }

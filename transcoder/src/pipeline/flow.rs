@@ -52,6 +52,8 @@ pub(crate) struct Flow {
     /// What is not made until somebody asks for it, as it was told.
     off: BTreeSet<RenditionId>,
     shedding: Shedding,
+    /// What it leaves out, as it was told.
+    left_out: Vec<RenditionId>,
     /// Other renditions are encoded from the next key on.
     renews: bool,
     facts: Option<SourceFacts>,
@@ -89,6 +91,7 @@ impl Flow {
             on_request: false,
             off: BTreeSet::new(),
             shedding: Shedding::default(),
+            left_out: Vec::new(),
             renews: false,
             facts: None,
             plan: None,

@@ -10,9 +10,10 @@ use super::effect::{Effect, Now, Role};
 impl Flow {
     /// Looks how far the pictures of encoders are behind, and encodes fewer renditions or more.
     pub(super) fn look_after_pictures(&mut self, now: Now) {
-        let Some(rungs) = self.rungs() else { return };
         let behind = self.encoders.pictures_behind();
-        match self.shedding.look(behind, rungs, now.monotonic) {
+        let rungs = self.rungs();
+        let look = |rungs| self.shedding.look(behind, rungs, now.monotonic);
+        match rungs.and_then(look) {
             Some(Change::Fewer) => {
                 self.discard(Role::Pictures, now);
                 self.leave_out(now);
@@ -20,12 +21,10 @@ impl Flow {
                     self.start_encoder(Role::Pictures, self.missing_from(), now);
                 }
             }
-            Some(Change::More) => {
-                self.renews = true;
-                self.tell_left_out();
-            }
+            Some(Change::More) => self.renews = true,
             None => {}
         }
+        self.tell_left_out();
     }
 
     /// An encoder is gone, or of no use any more; another one is started when it is time. It `is_hard` where less work may mend it.
@@ -79,11 +78,13 @@ impl Flow {
         self.tell_left_out();
     }
 
+    /// Says what is left out, when that has changed: by what encoders do, or because another source has other renditions.
     fn tell_left_out(&mut self) {
-        if let Some(plan) = &self.plan {
-            let left_out = plan.encoded.iter().take(self.shedding.left_out());
-            let left_out = left_out.cloned().collect();
-            self.effects.push(Effect::LeftOut(left_out));
+        let Some(plan) = &self.plan else { return };
+        let left_out = plan.encoded.iter().take(self.shedding.left_out());
+        if !left_out.clone().eq(&self.left_out) {
+            self.left_out = left_out.cloned().collect();
+            self.effects.push(Effect::LeftOut(self.left_out.clone()));
         }
     }
 
@@ -95,5 +96,82 @@ impl Flow {
             least: usize::from(!plan.passes_video_through()),
         };
         (rungs.encoded > 0).then_some(rungs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use api::stream_class::{Rung, TranscodeMode};
+    use media::ffmpeg::args::Encode;
+
+    use super::*;
+    use crate::fixtures;
+
+    const PACKET: usize = 188;
+
+    fn at(milliseconds: u64) -> Now {
+        Now {
+            monotonic: Duration::from_millis(milliseconds),
+            unix_milliseconds: 0,
+        }
+    }
+
+    /// Plays two seconds from there on.
+    fn play(flow: &mut Flow, from: u64, start: u32) -> Vec<Effect> {
+        let bytes = fixtures::television(start);
+        let packets = bytes.len() / PACKET;
+        let play = |index: usize| {
+            let passed = 2000 * index / packets;
+            let packet = bytes.slice(index * PACKET..(index + 1) * PACKET);
+            let now = at(from + u64::try_from(passed).unwrap());
+            let mut effects = flow.push(&packet, now);
+            effects.extend(flow.advance(now));
+            effects
+        };
+        (0..packets).flat_map(play).collect()
+    }
+
+    fn started(effects: &[Effect]) -> Vec<Vec<i32>> {
+        let lines = |encode: &Encode| encode.rungs.iter().map(|rung| rung.height).collect();
+        let started = effects.iter().filter_map(|effect| match effect {
+            Effect::StartEncoder { encode, .. } => Some(lines(encode)),
+            _ => None,
+        });
+        started.collect()
+    }
+
+    fn left_out(effects: &[Effect]) -> Vec<Vec<&str>> {
+        let left_out = effects.iter().filter_map(|effect| match effect {
+            Effect::LeftOut(ids) => Some(ids.iter().map(RenditionId::as_str).collect()),
+            _ => None,
+        });
+        left_out.collect()
+    }
+
+    #[test]
+    fn where_no_rendition_is_encoded_any_more_the_cheapest_is_tried_again_at_a_key() {
+        let mut class = fixtures::job("/nowhere").class;
+        class.mode = TranscodeMode::Auto;
+        class.ladder = [90, 72, 48]
+            .map(|height| Rung {
+                height,
+                video_kilobits_per_second: 100,
+            })
+            .into();
+        let mut flow = Flow::new(class);
+        assert_eq!(started(&play(&mut flow, 0, 1)), [[72, 48]]);
+        let mut fail = || flow.encoder_failed(Role::Pictures, true, at(2000));
+        assert_eq!(left_out(&fail()), [["72p"]]);
+        assert_eq!(left_out(&fail()), [["72p", "48p"]]);
+        assert!(left_out(&fail()).is_empty());
+        assert!(started(&flow.restart_encoder(Role::Pictures, at(3000))).is_empty());
+        assert!(left_out(&flow.advance(at(4000))).is_empty());
+        assert_eq!(left_out(&flow.advance(at(64_000))), [["72p"]]);
+        assert_eq!(started(&play(&mut flow, 64_000, 3)), [[48]]);
+        // Another source has nothing that is to be encoded.
+        flow.plan.as_mut().unwrap().encoded.clear();
+        assert_eq!(left_out(&flow.advance(at(67_000))), [[""; 0]]);
     }
 }

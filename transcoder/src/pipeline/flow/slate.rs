@@ -216,8 +216,6 @@ fn opening(plan: &MediaPlan, has_audio: bool, now: Now) -> Opening {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
     use api::stream_class::TranscodeMode;
     use media::segmenter::io::FinishedSegment;
 
@@ -225,18 +223,6 @@ mod tests {
     use crate::fixtures;
 
     const PACKET: usize = 188;
-
-    /// Two seconds of small television, from this time on.
-    fn television(start: u32) -> Bytes {
-        let arguments = format!(
-            "-nostdin -loglevel error -f lavfi -i testsrc2=s=160x90:r=25 -f lavfi -i sine=r=48000 -t 2 -c:v libx264 \
-             -preset ultrafast -pix_fmt yuv420p -bf 0 -g 25 -c:a aac -ac 2 -output_ts_offset {start} -f mpegts pipe:1"
-        );
-        let made = Command::new("ffmpeg")
-            .args(arguments.split_whitespace())
-            .output();
-        Bytes::from(made.unwrap().stdout)
-    }
 
     fn media(sizes: usize) -> Arc<SlateMedia> {
         Arc::new(SlateMedia {
@@ -318,13 +304,13 @@ mod tests {
     #[test]
     fn the_return_from_a_slate_is_one_seam_wherever_it_is_looked_whether_one_is_due() {
         let mut course = Course::new();
-        course.play(&television(1), false);
+        course.play(&fixtures::television(1), false);
         course.act(Flow::reconnected);
         course.wait(24);
         course.look();
         assert!(!course.flow.may_show_slate());
         course.wait(24);
-        course.play(&television(100), true);
+        course.play(&fixtures::television(100), true);
         course.act(Flow::finish);
         assert_eq!(course.seams(), [1, 2]);
         let slates = |one: &&FinishedSegment| Some(one.generation) == course.flow.slate_generation;
@@ -336,7 +322,7 @@ mod tests {
         let mut course = Course::new();
         course.look();
         course.wait(24);
-        course.play(&television(1), true);
+        course.play(&fixtures::television(1), true);
         course.act(Flow::finish);
         assert_eq!(course.seams(), [1]);
     }
