@@ -57,6 +57,7 @@ pub(crate) async fn apply(
         release,
         claim,
         waits_for,
+        yields,
         create,
         collect,
         status: _,
@@ -84,6 +85,7 @@ pub(crate) async fn apply(
         connections::claim(context, observed, claiming).await?;
     }
     connections::wait(context, &stream.identity, waits_for);
+    context.providers.yields(&stream.identity.uid, *yields);
     if let Some(pod) = create {
         create_pod(context, stream, pod, now).await?;
     }

@@ -132,6 +132,7 @@ async fn clear(context: &Context, stream: &Gone) {
         uid: stream.uid.clone(),
     };
     connections::wait(context, &identity, &[]);
+    context.providers.yields(&stream.uid, false);
     let closed = context.memory.recall(&stream.uid).closed;
     let released = connections::release_gone(context, &identity, &pods, &closed).await;
     if let Err(error) = released {

@@ -30,6 +30,8 @@ struct Known {
     listed: Option<HashMap<String, Found>>,
     /// Names of streams that wait, by Provider and by uid.
     waiting: BTreeMap<String, BTreeMap<String, String>>,
+    /// Uids of streams that are giving a connection up, by Provider.
+    yielding: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// A stream that has a connection, or waits for one.
@@ -139,20 +141,40 @@ impl ProviderIndex {
         holders
     }
 
-    /// Whether any other stream waits for a connection of a Provider that this one has one of.
+    /// Whether any other stream waits for a connection of a Provider that this one has one of, and more do than give theirs up already.
     pub(crate) fn is_waited_for(&self, stream_uid: &str) -> bool {
         let held = self.held_by(stream_uid);
         let known = self.lock();
         let waits = |provider: &Arc<Provider>| {
-            let streams = known.waiting.get(&provider.name_any());
-            streams.is_some_and(|streams| streams.keys().any(|uid| uid != stream_uid))
+            let name = provider.name_any();
+            let waiting = known.waiting.get(&name).into_iter().flatten();
+            let waiting = waiting.filter(|(uid, _)| *uid != stream_uid).count();
+            // Of two that begin at the same moment both know which one goes on.
+            let yielding = known.yielding.get(&name).into_iter().flatten();
+            yielding.filter(|uid| uid.as_str() < stream_uid).count() < waiting
         };
         held.iter().any(waits)
     }
 
+    /// A stream is giving its connections up, or is not.
+    pub(crate) fn yields(&self, stream_uid: &str, yields: bool) {
+        let held = self.held_by(stream_uid);
+        let mut known = self.lock();
+        known.yielding.retain(|_, streams| {
+            streams.remove(stream_uid);
+            !streams.is_empty()
+        });
+        for provider in held.iter().filter(|_| yields) {
+            let streams = known.yielding.entry(provider.name_any()).or_default();
+            streams.insert(stream_uid.to_owned());
+        }
+    }
+
     /// Nobody waits any more: whoever does will say so anew.
     pub(crate) fn forget_waiting(&self) {
-        self.lock().waiting.clear();
+        let mut known = self.lock();
+        known.waiting.clear();
+        known.yielding.clear();
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -271,6 +293,28 @@ mod tests {
         assert_eq!(index.wait(&stream("b"), &[]), names(&[]));
         assert_eq!(seen(4, &usual(), &["b"]), News::default());
         assert_eq!(index.holders(), [stream("b")].into());
+    }
+
+    #[test]
+    fn no_more_streams_give_way_than_wait() {
+        let index = ProviderIndex::default();
+        let held = provider(1, &usual(), &["a", "b", "c"]);
+        index.take(&Event::Apply(held));
+        let panel = ["panel".to_owned()];
+        let asked = |index: &ProviderIndex| {
+            ["a", "b", "c"].map(|name| index.is_waited_for(&format!("uid-{name}")))
+        };
+        assert_eq!(asked(&index), [false, false, false]);
+        index.wait(&stream("x"), &panel);
+        assert_eq!(asked(&index), [true, true, true]);
+        // Two have begun at once: the first of them goes on.
+        index.yields("uid-a", true);
+        index.yields("uid-b", true);
+        assert_eq!(asked(&index), [true, false, false]);
+        index.wait(&stream("y"), &panel);
+        assert_eq!(asked(&index), [true, true, false]);
+        index.yields("uid-a", false);
+        assert_eq!(asked(&index), [true, true, true]);
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub(crate) struct Plan {
     pub(crate) release: Released,
     /// Providers of which a connection is waited for.
     pub(crate) waits_for: Vec<String>,
+    /// It gives its connection up to one that waits.
+    pub(crate) yields: bool,
     /// The pod to create.
     pub(crate) create: Option<Box<Pod>>,
     /// The next step of the collection.
@@ -103,6 +105,11 @@ pub(crate) fn plan(observed: &Observed, now: Timestamp) -> Plan {
         stand: rollout::stand(observed, &course),
         release: grants::released(observed, &course, claim.as_ref()),
         waits_for: grants::waits_for(observed, &course),
+        yields: yields(observed)
+            && matches!(
+                collect,
+                Collect::Begin { .. } | Collect::Flushing | Collect::Paused { .. } | Collect::Seal
+            ),
         claim,
         dismiss: dismissals(observed, &course),
         create: create(observed, &course, &status),
