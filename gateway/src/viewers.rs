@@ -2,6 +2,7 @@
 //! for the presence store; a flush tells it what was seen.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use presence::Touch;
 use tokio::time::Instant;
 
 use crate::keys::Signature;
+use crate::session::ClientKey;
 
 /// How long a session counts as in use after its last playlist, at the least.
 const SESSION_MINIMUM: Duration = Duration::from_secs(15);
@@ -20,11 +22,30 @@ const FORGET_AFTER: Duration = Duration::from_mins(10);
 /// Sessions that are counted per stream; more watch uncounted.
 const SESSIONS_MAXIMUM: usize = 100_000;
 
+/// One who watches: the session, and a number that is the same for all sessions of one viewer, see [`viewer`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watcher {
+    /// The session.
+    pub session: Signature,
+    /// The viewer.
+    pub viewer: u64,
+}
+
+/// A number for a user who comes from somewhere. Two that share one are told apart by nothing else, and lose nothing by it but a moment's count.
+#[must_use]
+pub fn viewer(user: &str, client: ClientKey) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (user, client).hash(&mut hasher);
+    hasher.finish()
+}
+
 /// What this gateway saw of every stream.
 #[derive(Debug)]
 pub struct Viewers {
     epoch: Instant,
     streams: RwLock<HashMap<String, Arc<Seen>>>,
+    /// The stream of each viewer's last session.
+    places: RwLock<HashMap<u64, String>>,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +58,7 @@ struct Seen {
 
 #[derive(Debug, Default)]
 struct Session {
+    viewer: u64,
     last: AtomicU64,
     /// The last playlist it was answered, as the caller numbers them.
     answered: AtomicU64,
@@ -59,6 +81,7 @@ impl Viewers {
         Self {
             epoch: now,
             streams: RwLock::default(),
+            places: RwLock::default(),
         }
     }
 
@@ -71,23 +94,44 @@ impl Viewers {
     }
 
     /// A playlist request of a session. `target` is the stream's target duration: a player that is still there asks again within it.
-    pub fn touch_session(&self, stream_uid: &str, id: &Signature, target: Duration, now: Instant) {
+    pub fn touch_session(
+        &self,
+        stream_uid: &str,
+        watcher: Watcher,
+        target: Duration,
+        now: Instant,
+    ) {
         let moment = self.moment(now);
         let seen = self.seen(stream_uid);
         seen.last.fetch_max(moment, Ordering::Relaxed);
         let in_use = milliseconds(SESSION_MINIMUM.max(3 * target));
         seen.session_milliseconds.store(in_use, Ordering::Relaxed);
-        if let Some(session) = read(&seen.sessions).get(id) {
+        if let Some(session) = read(&seen.sessions).get(&watcher.session) {
             session.last.fetch_max(moment, Ordering::Relaxed);
             return;
         }
+        write(&self.places).insert(watcher.viewer, stream_uid.to_owned());
         let mut sessions = write(&seen.sessions);
         if sessions.len() < SESSIONS_MAXIMUM {
             let session = Session {
+                viewer: watcher.viewer,
                 last: AtomicU64::new(moment),
                 ..Session::default()
             };
-            sessions.insert(*id, session);
+            sessions.insert(watcher.session, session);
+        }
+    }
+
+    /// A viewer asks for another stream (`None` when there is none yet): what it watched before is watched by it no more, so that its
+    /// place, and perhaps its source's connection, are free at once. If it goes on asking there all the same it counts there again.
+    pub fn zaps(&self, viewer: u64, to: Option<&str>) {
+        let place = read(&self.places).get(&viewer).cloned();
+        let Some(before) = place.filter(|before| Some(before.as_str()) != to) else {
+            return;
+        };
+        write(&self.places).remove(&viewer);
+        if let Some(seen) = read(&self.streams).get(&before) {
+            write(&seen.sessions).retain(|_, session| session.viewer != viewer);
         }
     }
 
@@ -124,6 +168,8 @@ impl Viewers {
             }
             viewers > 0 || last >= since || age < milliseconds(FORGET_AFTER)
         });
+        let streams = read(&self.streams);
+        write(&self.places).retain(|_, stream_uid| streams.contains_key(stream_uid));
         count
     }
 
@@ -171,6 +217,13 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const TARGET: Duration = Duration::from_secs(4);
 
+    fn watcher(number: u8) -> Watcher {
+        Watcher {
+            session: [number; 16],
+            viewer: u64::from(number),
+        }
+    }
+
     fn touch(stream_uid: &str, age: Duration, viewers: u32) -> Touch {
         Touch {
             stream_uid: stream_uid.to_owned(),
@@ -183,8 +236,8 @@ mod tests {
     fn a_flush_tells_the_age_of_the_last_request_and_the_sessions_in_use() {
         let start = Instant::now();
         let viewers = Viewers::new(start);
-        viewers.touch_session("one", &[1; 16], TARGET, start);
-        viewers.touch_session("one", &[2; 16], TARGET, start + SECOND);
+        viewers.touch_session("one", watcher(1), TARGET, start);
+        viewers.touch_session("one", watcher(2), TARGET, start + SECOND);
         viewers.touch("one", start + 2 * SECOND);
         let count = viewers.count(None, start + 5 * SECOND);
         assert_eq!(
@@ -235,8 +288,8 @@ mod tests {
     fn a_session_is_in_use_for_three_targets_and_fifteen_seconds_at_the_least() {
         let start = Instant::now();
         let viewers = Viewers::new(start);
-        viewers.touch_session("short", &[1; 16], TARGET, start);
-        viewers.touch_session("long", &[1; 16], 10 * SECOND, start);
+        viewers.touch_session("short", watcher(1), TARGET, start);
+        viewers.touch_session("long", watcher(1), 10 * SECOND, start);
         assert_eq!(viewers.count(None, start + 14 * SECOND).sessions, 2);
         assert_eq!(viewers.count(None, start + 15 * SECOND).sessions, 1);
         assert_eq!(viewers.count(None, start + 29 * SECOND).sessions, 1);
@@ -250,7 +303,11 @@ mod tests {
         let (one, two) = ([1; 16], [2; 16]);
         assert!(!viewers.answers("one", &one, 7) && !viewers.answers("one", &one, 7));
         for id in [&one, &two] {
-            viewers.touch_session("one", id, TARGET, start);
+            let watcher = Watcher {
+                session: *id,
+                viewer: 0,
+            };
+            viewers.touch_session("one", watcher, TARGET, start);
         }
         let answers = [(one, 7), (one, 7), (two, 7), (one, 8), (one, 7)];
         let answers = answers.map(|(id, playlist)| viewers.answers("one", &id, playlist));
@@ -261,7 +318,7 @@ mod tests {
     fn a_session_between_two_playlists_is_told_with_the_age_of_the_last_one() {
         let start = Instant::now();
         let viewers = Viewers::new(start);
-        viewers.touch_session("one", &[1; 16], 10 * SECOND, start + SECOND);
+        viewers.touch_session("one", watcher(1), 10 * SECOND, start + SECOND);
         let told = |seconds: u32| {
             let flush = start + seconds * SECOND;
             viewers.count(Some(flush - 5 * SECOND), flush).touches
@@ -270,6 +327,32 @@ mod tests {
         assert_eq!(told(10), [touch("one", 9 * SECOND, 1)]);
         assert_eq!(told(30), [touch("one", 29 * SECOND, 1)]);
         assert_eq!(told(35), []);
+    }
+
+    #[test]
+    fn a_viewer_who_zaps_leaves_what_it_watched_and_nothing_else() {
+        let start = Instant::now();
+        let viewers = Viewers::new(start);
+        viewers.touch_session("one", watcher(1), TARGET, start);
+        viewers.touch_session("one", watcher(2), TARGET, start);
+        viewers.touch_session("two", watcher(3), TARGET, start);
+        let counted = |viewers: &Viewers| {
+            let mut touches = viewers.count(None, start + SECOND).touches;
+            touches.sort_by(|one, other| one.stream_uid.cmp(&other.stream_uid));
+            touches
+                .iter()
+                .map(|touch| touch.viewers)
+                .collect::<Vec<_>>()
+        };
+        viewers.zaps(1, Some("one"));
+        assert_eq!(counted(&viewers), [2, 1], "the same again is no zap");
+        viewers.zaps(1, Some("two"));
+        assert_eq!(counted(&viewers), [1, 1]);
+        viewers.zaps(3, None);
+        assert_eq!(counted(&viewers), [1, 0]);
+        // It was another player of the same viewer, which goes on.
+        viewers.touch_session("two", watcher(3), TARGET, start);
+        assert_eq!(counted(&viewers), [1, 1]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::Gateway;
 use crate::metrics::Surface;
 use crate::session;
 use crate::streams::{Need, Ready};
+use crate::viewers::{Watcher, viewer};
 
 const CACHING: HeaderValue = HeaderValue::from_static("no-cache");
 
@@ -46,9 +47,13 @@ async fn playlist(gateway: &Gateway, session: &str, rendition: String) -> Result
     let mut ready = gateway.window(&session.channel, &need).await?;
     let target = ready.window.target();
     let moment = tokio::time::Instant::now();
+    let watcher = Watcher {
+        session: verified.id,
+        viewer: viewer(&session.user, session.client),
+    };
     gateway
         .viewers
-        .touch_session(&ready.stream_uid, &verified.id, target, moment);
+        .touch_session(&ready.stream_uid, watcher, target, moment);
     let Need::Listed(rendition) = &need else {
         return Err(Error::NotFound);
     };

@@ -14,8 +14,9 @@ use super::error::Error;
 use super::{ANY_ORIGIN, PLAYLIST_TYPE, viewer};
 use crate::Gateway;
 use crate::metrics::Surface;
-use crate::session::{self, Session};
+use crate::session::{self, ClientKey, Session};
 use crate::streams::Need;
+use crate::viewers;
 
 /// The session in it is one viewer's: nobody else may be given it.
 const CACHING: HeaderValue = HeaderValue::from_static("private, no-cache");
@@ -40,6 +41,7 @@ async fn start(gateway: &Gateway, slug: &str, parts: &Parts) -> Result<Response,
     let token = viewer::token(parts);
     let user = gateway.access.by_token(token.as_deref(), now)?;
     gateway.access.permit(&user, slug)?;
+    gateway.zaps(&user.name, slug, parts);
     let video = viewer::video(parts);
     let ready = gateway.window(slug, &Need::Renditions(video)).await?;
     let session = gateway.session(&user.name, slug, parts);
@@ -52,15 +54,28 @@ async fn start(gateway: &Gateway, slug: &str, parts: &Parts) -> Result<Response,
 }
 
 impl Gateway {
-    /// A new session of the user at the channel.
-    fn session(&self, user: &str, slug: &str, parts: &Parts) -> String {
+    /// What the viewer watched before is left for this channel, before it is even there: its source may have only one connection.
+    fn zaps(&self, user: &str, slug: &str, parts: &Parts) {
+        let followed = self.directory.follow(slug);
+        let stream = followed.borrow().identity.clone();
+        let to = stream.as_ref().map(|identity| identity.uid.as_str());
+        let viewer = viewers::viewer(user, self.client_key(parts));
+        self.viewers.zaps(viewer, to);
+    }
+
+    fn client_key(&self, parts: &Parts) -> ClientKey {
         let address = viewer::address(parts, &self.trusted_proxies);
         let agent = viewer::user_agent(parts);
+        session::client_key(&self.keys.session, address, agent)
+    }
+
+    /// A new session of the user at the channel.
+    fn session(&self, user: &str, slug: &str, parts: &Parts) -> String {
         let (_, unix_seconds) = self.now();
         let session = Session {
             user: user.to_owned(),
             channel: slug.to_owned(),
-            client: session::client_key(&self.keys.session, address, agent),
+            client: self.client_key(parts),
             issued_at: unix_seconds,
         };
         session::mint(&self.keys.session, &session)
