@@ -291,6 +291,14 @@ impl Suite {
             .await?)
     }
 
+    /// The address of this machine, as transcoder pods see it.
+    ///
+    /// # Errors
+    /// When this machine has no address in the cluster's network.
+    pub fn machine(&self) -> Result<IpAddr> {
+        Ok(source_address()?.ip())
+    }
+
     /// Where the live source plays a channel, as transcoder pods see it.
     ///
     /// # Errors

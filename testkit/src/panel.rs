@@ -98,7 +98,19 @@ impl Panel {
     /// # Errors
     /// When the address cannot be listened on.
     pub fn start(source: &LiveSource, settings: PanelSettings) -> std::io::Result<Self> {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), source, settings)
+    }
+
+    /// The same on an address of one's choice.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub fn start_at(
+        listen: SocketAddr,
+        source: &LiveSource,
+        settings: PanelSettings,
+    ) -> std::io::Result<Self> {
+        let listener = std::net::TcpListener::bind(listen)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let listener = tokio::net::TcpListener::from_std(listener)?;

@@ -2,6 +2,7 @@
 
 mod admission;
 mod idle;
+mod providers;
 mod races;
 mod refusals;
 mod replacement;
