@@ -17,7 +17,7 @@ use tracing::Instrument;
 use upstream::failure::SourceFailure;
 use upstream::foreign::{self, Protocol};
 use upstream::input::{Pace, Wish};
-use upstream::milestones::Reached;
+use upstream::milestones::{Milestone, Reached};
 use upstream::provider::{Playing, Target};
 use upstream::source::Opener;
 
@@ -102,10 +102,11 @@ impl Means {
             let own = source.egress.map(|egress| egress.allow_unpinned);
             let allowed = own.unwrap_or(self.allow_unpinned);
             let patience = terms.patience;
-            foreign::admit(terms, allowed, protocol, &request.url).await?;
-            let launcher = &self.launcher;
-            let adapter = Adapter::open(launcher, processes, protocol, &request.url, patience);
-            return Ok(Open::Adapter(Box::new(adapter.await?)));
+            let (url, milestones) = (&request.url, self.opener.milestones());
+            foreign::admit(terms, allowed, protocol, url, milestones).await?;
+            let adapter = Adapter::open(&self.launcher, processes, protocol, url, patience).await?;
+            milestones.reach(Milestone::FirstByte);
+            return Ok(Open::Adapter(Box::new(adapter)));
         }
         let opener = self.opener.under(terms)?;
         let playing = Playing::open(&opener, target, &self.wish).await?;

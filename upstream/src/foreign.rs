@@ -9,6 +9,7 @@ use url::Url;
 
 use crate::egress::{EgressPolicy, Refused, scope};
 use crate::failure::SourceFailure;
+use crate::milestones::{Milestone, Milestones};
 use crate::source::Terms;
 
 /// How a source that is not asked by HTTP is asked.
@@ -70,7 +71,8 @@ pub fn origin(url: &Url) -> String {
     format!("{}://{host}{}", url.scheme(), port.unwrap_or_default())
 }
 
-/// Whether a source may be opened that FFmpeg resolves and connects to by itself.
+/// Whether a source may be opened that FFmpeg resolves and connects to by itself. When its name was looked up, that is a milestone;
+/// when FFmpeg is connected, nobody knows.
 ///
 /// # Errors
 /// When the class does not allow such sources, or the policy not the addresses that its host has now; when the address is incomplete.
@@ -79,6 +81,7 @@ pub async fn admit(
     allow_unpinned: bool,
     protocol: Protocol,
     url: &Url,
+    milestones: &Milestones,
 ) -> Result<(), SourceFailure> {
     let origin = origin(url);
     if !allow_unpinned {
@@ -107,6 +110,9 @@ pub async fn admit(
             ))
         })?
         .map_err(|error| failed(error.to_string()))?;
+    if host.parse::<IpAddr>().is_err() {
+        milestones.reach(Milestone::Resolved);
+    }
     check(policy, protocol, &host, found)
         .map_err(|refused| SourceFailure::EgressRefused { origin, refused })
 }
@@ -182,7 +188,14 @@ mod tests {
             patience,
             proxy: None,
         };
-        let admitted = admit(terms, allow_unpinned, protocol, &url).await;
+        let admitted = admit(
+            terms,
+            allow_unpinned,
+            protocol,
+            &url,
+            &Milestones::default(),
+        )
+        .await;
         admitted.map_err(|failure| (failure.reason(), failure.to_string()))
     }
 
@@ -207,7 +220,9 @@ mod tests {
         };
         let url = Url::parse("rtmp://1.1.1.1/live").unwrap();
         let protocol = Protocol::of(&url).unwrap();
-        let failure = admit(terms, true, protocol, &url).await.unwrap_err();
+        let failure = admit(terms, true, protocol, &url, &Milestones::default())
+            .await
+            .unwrap_err();
         assert!(failure.to_string().contains("through a proxy"), "{failure}");
     }
 
@@ -237,6 +252,26 @@ mod tests {
             let reason = refused.as_ref().map(|(reason, _)| *reason);
             let expected = (!is_admitted).then_some(Reason::EgressRefused);
             assert_eq!(reason, expected, "{url} {policy:?}: {refused:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_was_looked_up_is_a_milestone_and_an_address_is_none() {
+        for (url, is_name) in [
+            ("rtmp://localhost/live", true),
+            ("rtmp://127.0.0.1/live", false),
+            ("rtmp://[::1]/live", false),
+        ] {
+            let url = Url::parse(url).unwrap();
+            let terms = Terms {
+                policy: LOOPBACK,
+                patience: Patience::default(),
+                proxy: None,
+            };
+            let milestones = Milestones::default();
+            let admitted = admit(terms, true, Protocol::Rtmp, &url, &milestones).await;
+            assert_eq!(admitted, Ok(()), "{url}");
+            assert_eq!(milestones.reached().resolved.is_some(), is_name, "{url}");
         }
     }
 

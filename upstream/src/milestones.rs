@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// What a connection passes on its way to the first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Milestone {
+pub enum Milestone {
     /// The name is looked up.
     Resolved,
     /// The connection is there.
@@ -43,7 +43,8 @@ impl Milestones {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn reach(&self, milestone: Milestone) {
+    /// One is reached now, unless it was before.
+    pub fn reach(&self, milestone: Milestone) {
         let now = Instant::now();
         self.change(|reached| {
             let first = match milestone {

@@ -118,6 +118,15 @@ async fn plays(attempt: &Attempt, whitelist: &str) {
     let status = attempt.live().await;
     let source = &status.source;
     assert_eq!((source.index, source.reason), (0, Reason::Receiving));
+    let start = status.start.unwrap();
+    let passed = [
+        start.first_byte_milliseconds,
+        start.first_keyframe_milliseconds,
+    ];
+    assert!(
+        passed.iter().all(Option::is_some) && passed.is_sorted(),
+        "{start:?}"
+    );
     let adapters = adapters(whitelist);
     assert_eq!(adapters.len(), 1, "{adapters:?}");
     assert!(!format!("{adapters:?}").contains(SECRET), "{adapters:?}");

@@ -26,7 +26,10 @@ pub(crate) async fn followed(setup: Setup, seconds: u64) -> Attempt {
     let report = attempt.check(seconds, 0).await;
     assert_eq!(told(&report), "");
     assert!(
-        report.renditions.iter().all(|one| one.segments >= 5),
+        report
+            .renditions
+            .iter()
+            .all(|one| one.segments >= 5 && one.sync_marks > 0),
         "{report:?}"
     );
     let source = attempt.live().await.source;

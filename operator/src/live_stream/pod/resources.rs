@@ -11,8 +11,8 @@ use crate::class::{Effective, encoded_heights};
 
 /// The supervisor itself, with the segments it holds while the volume is slow, and what it reads ahead of an HLS source (4 MiB).
 const BASE_MEBIBYTES: i64 = 128;
-/// The FFmpeg that reads a source of another protocol: 14 MiB of its own (5.1, a small channel over SRT), and room for what larger
-/// ones let wait. Its program and libraries are files, which give way.
+/// The FFmpeg that reads a source of another protocol, or joins the tracks of one, which any may turn out to need: 14 MiB of its own
+/// (5.1, a small channel over SRT), and room for what larger ones let wait. Its program and libraries are files, which give way.
 const ADAPTER_MEBIBYTES: i64 = 48;
 const BASE_MILLICORES: i64 = 100;
 /// An encoder before its first rendition.
@@ -49,7 +49,7 @@ fn measured(effective: &Effective) -> BTreeMap<String, Quantity> {
     let heights = encoded_heights(&effective.class);
     let pixels: i64 = heights.iter().map(|height| pixels((*height).into())).sum();
     let mut millicores = BASE_MILLICORES;
-    let mut mebibytes = BASE_MEBIBYTES;
+    let mut mebibytes = BASE_MEBIBYTES + ADAPTER_MEBIBYTES;
     if !heights.is_empty() {
         millicores += ENCODER_MILLICORES + pixels / 1_800;
         mebibytes += RING_MEBIBYTES + ENCODER_MEBIBYTES + pixels / 10_000;
@@ -61,9 +61,6 @@ fn measured(effective: &Effective) -> BTreeMap<String, Quantity> {
     }
     if effective.class.slate {
         mebibytes += SLATE_MEBIBYTES + (pixels + self::pixels(UNKNOWN_HEIGHT)) / SLATE_PIXELS;
-    }
-    if effective.class.egress.allow_unpinned {
-        mebibytes += ADAPTER_MEBIBYTES;
     }
     BTreeMap::from([
         ("cpu".to_owned(), Quantity(format!("{millicores}m"))),
@@ -77,7 +74,7 @@ fn pixels(height: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use api::stream_class::{EgressPolicy, PodSettings, Preset};
+    use api::stream_class::{PodSettings, Preset};
     use api::{LiveStreamSpec, StreamClassSpec};
 
     use super::*;
@@ -106,11 +103,11 @@ mod tests {
     #[test]
     fn what_a_pod_gets_follows_what_it_encodes() {
         for (mode, preset, cpu, memory) in [
-            (TranscodeMode::Copy, Preset::Source, "100m", "128Mi"),
-            (TranscodeMode::Auto, Preset::Source, "100m", "463Mi"),
-            (TranscodeMode::Transcode, Preset::Source, "1352m", "463Mi"),
-            (TranscodeMode::Auto, Preset::Low, "328m", "343Mi"),
-            (TranscodeMode::Auto, Preset::Ultra, "1067m", "476Mi"),
+            (TranscodeMode::Copy, Preset::Source, "100m", "176Mi"),
+            (TranscodeMode::Auto, Preset::Source, "100m", "511Mi"),
+            (TranscodeMode::Transcode, Preset::Source, "1352m", "511Mi"),
+            (TranscodeMode::Auto, Preset::Low, "328m", "391Mi"),
+            (TranscodeMode::Auto, Preset::Ultra, "1067m", "524Mi"),
         ] {
             let class = StreamClassSpec {
                 mode,
@@ -124,26 +121,13 @@ mod tests {
     }
 
     #[test]
-    fn a_class_whose_sources_ffmpeg_may_open_gets_memory_for_that() {
-        let class = StreamClassSpec {
-            mode: TranscodeMode::Copy,
-            egress: EgressPolicy {
-                allow_unpinned: true,
-                ..EgressPolicy::default()
-            },
-            ..StreamClassSpec::default()
-        };
-        assert_eq!(of(class).1, ["memory=176Mi"]);
-    }
-
-    #[test]
     fn a_class_with_a_slate_gets_memory_for_what_makes_it() {
         let class = StreamClassSpec {
             mode: TranscodeMode::Copy,
             slate: true,
             ..StreamClassSpec::default()
         };
-        assert_eq!(of(class).1, ["memory=278Mi"]);
+        assert_eq!(of(class).1, ["memory=326Mi"]);
     }
 
     #[test]
