@@ -7,7 +7,7 @@ mod inputs;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::TaskTracker;
 use upstream::failure::SourceFailure;
 use upstream::input::{Apart, Part, Piece};
@@ -121,7 +121,10 @@ impl Remux {
     fn close(&mut self, after: After) {
         self.after = Some(after);
         match &mut self.joining {
-            Some(joining) if joining.child.is_some() => joining.inputs.close(),
+            Some(joining) if joining.child.is_some() => {
+                joining.inputs.close();
+                joining.waiting_since = None;
+            }
             // A track that never began: there is nothing to join.
             _ => self.joining = None,
         }
@@ -184,15 +187,13 @@ impl Joining {
         }
         let since = *self.waiting_since.get_or_insert_with(Instant::now);
         let waiting = async {
-            if timeout_at(since + PATIENCE, self.inputs.room_changes())
-                .await
-                .is_ok()
-                && !is_closing
-            {
-                Event::Room
-            } else {
-                Event::Stuck
+            let until = since + PATIENCE;
+            if is_closing {
+                sleep_until(until).await;
+                return Event::Stuck;
             }
+            let changed = timeout_at(until, self.inputs.room_changes()).await;
+            changed.map_or(Event::Stuck, |()| Event::Room)
         };
         let child = self.child.as_mut();
         let reading = async {
