@@ -19,6 +19,8 @@ pub(crate) fn ensure_there() -> Result<()> {
         return Ok(());
     }
     fs::create_dir_all(&folder).with_context(|| format!("failed to create {folder:?}"))?;
+    // Whoever has every other package already may never have asked what there is.
+    run(command("apt-get", &["update", "-q"]))?;
     let mut download = command("apt-get", &["download", "-q", "prometheus"]);
     download.current_dir(&folder);
     run(download).context("put promtool, of Debian's package prometheus, into PATH yourself")?;
