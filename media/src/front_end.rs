@@ -163,6 +163,11 @@ impl FrontEnd {
         self.timeline.expect_repetition();
     }
 
+    /// The times of the new connection begin with it, so nothing of it is what came before.
+    pub fn expect_own_times(&mut self) {
+        self.timeline.expect_own_times();
+    }
+
     /// Switches the encoder's input on, to begin at the next random access point, or off.
     pub fn set_feed(&mut self, enabled: bool) {
         self.feed.enable(enabled);

@@ -191,7 +191,10 @@ impl Pipeline {
 
     async fn follow(&mut self, event: SourceEvent) -> Option<Outcome> {
         match event {
-            SourceEvent::Opened => {
+            SourceEvent::Opened { own_times } => {
+                if own_times {
+                    self.flow.expect_own_times();
+                }
                 self.opened();
                 None
             }

@@ -33,7 +33,10 @@ const CLOSING: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(crate) enum SourceEvent {
     /// It answered and its stream follows.
-    Opened,
+    Opened {
+        /// The stream's times begin with the connection.
+        own_times: bool,
+    },
     /// What follows comes in segments.
     Paced(Pace),
     /// The next bytes.
@@ -183,8 +186,10 @@ impl Source {
             State::Opening(opening) => match opening.await {
                 Ok(Ok(open)) => {
                     self.means.metrics.source_resolved(true);
+                    // FFmpeg counts from its own start.
+                    let own_times = matches!(open, Open::Adapter(_));
                     self.state = State::Open(open);
-                    Ok(SourceEvent::Opened)
+                    Ok(SourceEvent::Opened { own_times })
                 }
                 Ok(Err(failure)) => {
                     self.means.metrics.source_resolved(false);

@@ -63,6 +63,8 @@ pub(super) struct Timeline {
     /// Where the leading track began over this connection, and over the one before.
     start: Option<Ticks>,
     last_start: Option<Ticks>,
+    /// Every connection has times of its own, which say nothing of those before.
+    own_times: bool,
     /// The last step of the leading track.
     usual_step: Ticks,
 }
@@ -100,6 +102,7 @@ impl Timeline {
             following: Following::Together,
             start: None,
             last_start: None,
+            own_times: false,
             usual_step: Ticks::ZERO,
         }
     }
@@ -118,6 +121,7 @@ impl Timeline {
         self.audio.stale = true;
         self.audio_run = None;
         self.following = Following::Together;
+        self.own_times = false;
         if self.start.is_some() {
             self.last_start = self.start.take();
         }
@@ -128,9 +132,14 @@ impl Timeline {
         self.last_start = None;
     }
 
+    /// The times of this connection are its own: whoever brings them began to count with it.
+    pub(super) fn expect_own_times(&mut self) {
+        self.own_times = true;
+    }
+
     /// Compares where the last connection ended with where this one is.
     pub(super) fn resumption(&self, from: Ticks, to: Ticks) -> Resumption {
-        if self.starts_anew(from) {
+        if self.own_times || self.starts_anew(from) {
             Resumption::Breaks
         } else {
             resumption(from, to, self.usual_step)
@@ -439,6 +448,30 @@ mod tests {
         assert_eq!(follows, Resumption::Follows);
         let lost = timeline.resumption(last, last + Ticks(45_000));
         assert_eq!(lost, Resumption::Breaks);
+    }
+
+    #[test]
+    fn times_that_begin_with_the_connection_repeat_nothing_wherever_they_begin() {
+        let mut timeline = Timeline::new(Track::Video);
+        for seconds in 0..10 {
+            place(
+                &mut timeline,
+                Track::Video,
+                seconds * 90_000,
+                seconds * 90_000,
+            );
+        }
+        let from = timeline.video.last.unwrap();
+        timeline.break_off();
+        timeline.expect_own_times();
+        for begins in [0, 135_000, 813_600] {
+            let to = Ticks(begins);
+            assert_eq!(timeline.resumption(from, to), Resumption::Breaks, "{to:?}");
+        }
+        timeline.break_off();
+        place(&mut timeline, Track::Video, 450_000, 450_000);
+        let repeated = timeline.resumption(from, Ticks(450_000));
+        assert_eq!(repeated, Resumption::Overlaps, "another kind of connection");
     }
 
     #[test]

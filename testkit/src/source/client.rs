@@ -14,8 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::carousel::Cursor;
 use super::channel::{Channel, ClientGuard, TICK};
 use super::faults::{Cut, Faults, Malformed};
-use super::settings::Mute;
-use super::turn::turned;
+use super::turn::{Holds, turned};
 use crate::ts::packet::PACKET_SIZE;
 
 /// One client's place in a channel.
@@ -30,8 +29,8 @@ pub(crate) struct Client {
     /// When this connection is to be closed.
     end: Option<Instant>,
     packets: u64,
-    /// The track that is left out.
-    mute: Option<Mute>,
+    /// What its stream has followed so far.
+    holds: Holds,
     ended: bool,
 }
 
@@ -83,7 +82,10 @@ impl Client {
             faults,
             end,
             packets: 0,
-            mute: now.mute,
+            holds: Holds {
+                tables: now.tables,
+                mute: now.mute,
+            },
             ended: false,
         }
     }
@@ -115,7 +117,7 @@ impl Client {
             if faults.silence == Some(true) || chunk.is_empty() {
                 continue;
             }
-            let chunk = turned(chunk, &faults, &mut self.mute);
+            let chunk = turned(chunk, &faults, &mut self.holds);
             if chunk.is_empty() {
                 continue;
             }

@@ -30,10 +30,20 @@ pub enum Tables {
     WithoutAudio,
 }
 
+/// How far one client's stream has followed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Holds {
+    /// What its tables say so far.
+    pub(crate) tables: Option<Tables>,
+    /// The track that is left out so far.
+    pub(crate) mute: Option<Mute>,
+}
+
 /// The packets as they are sent by a source that has changed so. A track stops and starts with a key picture, so that no sound by
-/// which sync is measured is cut in two; `mute` is what holds so far.
-pub(crate) fn turned(chunk: Bytes, faults: &Faults, mute: &mut Option<Mute>) -> Bytes {
-    if faults.tables.is_none() && faults.mute.is_none() && mute.is_none() {
+/// which sync is measured is cut in two; tracks move where the tables say so, so that nobody looks for them in vain.
+pub(crate) fn turned(chunk: Bytes, faults: &Faults, holds: &mut Holds) -> Bytes {
+    let Holds { tables, mute } = holds;
+    if (faults.tables, faults.mute, *tables, *mute) == (None, None, None, None) {
         return chunk;
     }
     let mut out = BytesMut::with_capacity(chunk.len());
@@ -42,9 +52,12 @@ pub(crate) fn turned(chunk: Bytes, faults: &Faults, mute: &mut Option<Mute>) -> 
         if parsed.is_some_and(|parsed| parsed.pid == VIDEO && parsed.random_access) {
             *mute = faults.mute;
         }
+        if parsed.is_some_and(|parsed| parsed.pid == PAT) {
+            *tables = faults.tables;
+        }
         match parsed {
-            Some(parsed) if is_left_out(parsed.pid, faults.tables, *mute) => {}
-            Some(parsed) => out.extend_from_slice(&changed(packet, parsed, faults.tables)),
+            Some(parsed) if is_left_out(parsed.pid, *tables, *mute) => {}
+            Some(parsed) => out.extend_from_slice(&changed(packet, parsed, *tables)),
             None => out.extend_from_slice(packet),
         }
     }
@@ -114,7 +127,11 @@ mod tests {
         let mut cursor = carousel.cursor(0);
         let mut out = BytesMut::new();
         carousel.render(&mut cursor, 27_000_000, 90_000, &mut out);
-        demux(&turned(out.freeze(), faults, &mut { faults.mute }))
+        let mut holds = Holds {
+            tables: faults.tables,
+            mute: faults.mute,
+        };
+        demux(&turned(out.freeze(), faults, &mut holds))
     }
 
     fn tables(tables: Tables) -> Demuxed {

@@ -152,6 +152,11 @@ impl Flow {
         self.effects()
     }
 
+    /// The times of the connection begin with it.
+    pub(crate) fn expect_own_times(&mut self) {
+        self.front.expect_own_times();
+    }
+
     /// What follows is of another source.
     pub(crate) fn switched(&mut self, now: Now) -> Vec<Effect> {
         self.release(now);
