@@ -10,16 +10,17 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 
 use bytes::Bytes;
-use command_fds::{CommandFdExt, FdMapping};
-use tokio::process::{Child, Command};
+use command_fds::FdMapping;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 pub(crate) use feed::Feed;
+
+use crate::sandbox;
 
 /// Number of the first output pipe in the child.
 const FIRST_PIPE: i32 = 3;
@@ -96,7 +97,8 @@ impl Encoder {
         reports: Reports,
     ) -> io::Result<Self> {
         let (outputs, mappings) = output_pipes(command.pipes)?;
-        let mut child = spawn(command, mappings)?;
+        // The command owns the write ends, so that they are closed here as soon as it is started.
+        let mut child = sandbox::spawn(&command.program, &command.arguments, mappings)?;
         let report = Report { number, reports };
         let closing = CancellationToken::new();
         let abort = CancellationToken::new();
@@ -175,22 +177,6 @@ fn output_pipes(count: usize) -> io::Result<(Vec<pipes::Output>, Vec<FdMapping>)
         });
     }
     Ok((outputs, mappings))
-}
-
-/// The command owns the write ends, so that they are closed here as soon as it is started.
-fn spawn(command: &EncoderCommand, mappings: Vec<FdMapping>) -> io::Result<Child> {
-    Command::new(&command.program)
-        .args(&command.arguments)
-        .env_clear()
-        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
-        .fd_mappings(mappings)
-        .map_err(io::Error::other)?
-        .spawn()
 }
 
 fn take<T>(pipe: Option<T>) -> io::Result<T> {

@@ -12,8 +12,9 @@ use std::process::{ExitCode, Stdio};
 use std::str::FromStr;
 use std::time::Duration;
 
+use command_fds::{CommandFdExt, FdMapping};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::metrics::Metrics;
 
@@ -120,6 +121,30 @@ fn become_ffmpeg(
     confine::confine(Some(&program), reach).map_err(|error| error.to_string())?;
     let error = confine::replace(&program, arguments);
     Err(format!("failed to start {}: {error}", program.display()))
+}
+
+/// Starts what [`Launcher`] says to run: pipes for its standard streams and those besides, no variable but PATH, a process group of its
+/// own; killed when nobody holds it any more.
+///
+/// # Errors
+/// When a pipe cannot be handed on or the program cannot be run.
+pub(crate) fn spawn(
+    program: &Path,
+    arguments: &[OsString],
+    pipes: Vec<FdMapping>,
+) -> io::Result<Child> {
+    Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .fd_mappings(pipes)
+        .map_err(io::Error::other)?
+        .spawn()
 }
 
 /// How encoders are started.

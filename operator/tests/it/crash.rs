@@ -13,27 +13,35 @@ use crate::world::{SOON, World, pods, runs, status, wanted};
 /// More writes than any of these ways has.
 const MOST: usize = 12;
 
+/// The operator is lost after so many writes, and another goes on to the end; whether the first came there by itself.
+async fn ends_without_loss(
+    world: &World,
+    lost_after: usize,
+    end: impl Fn(&Objects) -> bool + Copy,
+) -> bool {
+    world.api.lose_after(lost_after);
+    let operator = world.operator();
+    let ended = tokio::select! {
+        () = world.api.lost.notified() => false,
+        () = world.until("the end", end) => true,
+    };
+    operator.kill().await;
+    world.api.revive();
+    let operator = world.operator();
+    let what = format!("the end, lost after {lost_after} writes");
+    world.until(&what, end).await;
+    operator.stop().await.unwrap();
+    never_two(world);
+    never_without_a_slot(world);
+    ended
+}
+
 /// Walks a way with the operator lost after each of its writes in turn.
 pub(crate) async fn at_every_write(begin: impl Fn(&World), end: impl Fn(&Objects) -> bool + Copy) {
     for lost_after in 1..=MOST {
         let world = World::new();
         begin(&world);
-        world.api.lose_after(lost_after);
-        let operator = world.operator();
-        let ended = tokio::select! {
-            () = world.api.lost.notified() => false,
-            () = world.until("the end", end) => true,
-        };
-        operator.kill().await;
-        world.api.revive();
-        let operator = world.operator();
-        world
-            .until(&format!("the end, lost after {lost_after} writes"), end)
-            .await;
-        operator.stop().await.unwrap();
-        never_two(&world);
-        never_without_a_slot(&world);
-        if ended {
+        if ends_without_loss(&world, lost_after, end).await {
             assert!(lost_after > 2, "the way has more writes than that");
             return;
         }
@@ -132,19 +140,7 @@ async fn hands_over_after_any_write(happens: fn(&mut Objects)) {
             .with(|objects| objects.put("streamclasses", class));
         world.create("news-one", &json!({"replicas": 1, "className": "sport"}));
         world.once(plays, happens);
-        world.api.lose_after(lost_after);
-        let operator = world.operator();
-        let ended = tokio::select! {
-            () = world.api.lost.notified() => false,
-            () = world.until("the end", end) => true,
-        };
-        operator.kill().await;
-        world.api.revive();
-        let operator = world.operator();
-        let what = format!("the end, lost after {lost_after} writes");
-        world.until(&what, end).await;
-        operator.stop().await.unwrap();
-        never_two(&world);
+        let ended = ends_without_loss(&world, lost_after, end).await;
         let most = ledger.with(|told| told.most);
         assert_eq!(most, 1, "published at once, lost after {lost_after} writes");
         ended

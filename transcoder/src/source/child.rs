@@ -4,20 +4,21 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use command_fds::{CommandFdExt, FdMapping};
+use command_fds::FdMapping;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{ChildStdout, Command};
+use tokio::process::ChildStdout;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::words::{self, Words};
+use crate::sandbox;
 
 /// Bytes that are read at once.
 const READ_SIZE: usize = 64 << 10;
@@ -52,18 +53,7 @@ impl Child {
     /// When pipes cannot be made or the program cannot be run.
     pub(super) fn start(start: Start, processes: &TaskTracker) -> io::Result<Self> {
         let (program, arguments) = start.command;
-        let mut child = Command::new(program)
-            .args(arguments)
-            .env_clear()
-            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true)
-            .fd_mappings(start.inputs)
-            .map_err(io::Error::other)?
-            .spawn()?;
+        let mut child = sandbox::spawn(&program, &arguments, start.inputs)?;
         let missing = || io::Error::other("one of its standard streams is missing");
         let mut stdin = child.stdin.take().ok_or_else(missing)?;
         let output = child.stdout.take().ok_or_else(missing)?;

@@ -128,8 +128,14 @@ pub(super) fn publication(
     let answer = finish.and_then(|finish| finish.answer.as_ref());
     let mut floor = resume.unwrap_or_default();
     if answer.is_none() && floor != ResumeFloor::default() {
-        floor.media_sequence += UNHEARD.media_sequence;
-        floor.discontinuity_sequence += UNHEARD.discontinuity_sequence;
+        let above = |said: i64, unheard: i64| said.saturating_add(unheard);
+        floor = ResumeFloor {
+            media_sequence: above(floor.media_sequence, UNHEARD.media_sequence),
+            discontinuity_sequence: above(
+                floor.discontinuity_sequence,
+                UNHEARD.discontinuity_sequence,
+            ),
+        };
     }
     Some(Publication {
         pod: pod.clone(),
