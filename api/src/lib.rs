@@ -10,6 +10,7 @@
     reason = "most printer columns are of the same type"
 )]
 
+pub mod assignment;
 pub mod condition;
 pub mod connection;
 pub mod control;

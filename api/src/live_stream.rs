@@ -227,6 +227,11 @@ pub struct LiveStreamStatus {
     /// `pod`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub successor: Option<PodIntent>,
+    /// The last attempts whose pods had waited for a stream (`warmPods` of the class), oldest first, at most 4. The name of any other
+    /// attempt's pod follows from the attempt; so does the directory of its segments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub warm_attempts: Vec<WarmAttempt>,
     /// The last attempt that was ever named; the next one is greater.
     #[serde(default)]
     pub last_attempt: i32,
@@ -260,7 +265,7 @@ pub struct LiveStreamStatus {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct PodIntent {
-    /// Its name, `<stream>-<8 hex digits of the uid>-<attempt>`.
+    /// Its name: `<stream>-<8 hex digits of the uid>-<attempt>`, or that of a pod that waited (`warmPods` of the class).
     pub name: String,
     /// Its uid, once it is created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -270,6 +275,34 @@ pub struct PodIntent {
     /// `address:port` of its control HTTP, once it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+}
+
+/// An attempt in a pod that had waited for a stream.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct WarmAttempt {
+    /// The attempt.
+    pub attempt: i32,
+    /// Name of the pod.
+    pub pod: String,
+}
+
+/// How many attempts [`LiveStreamStatus::warm_attempts`] keeps: more than playlists can name at once.
+pub const WARM_ATTEMPTS: usize = 4;
+
+/// Name of the pod of an attempt, which is the name of the directory of its segments.
+#[must_use]
+pub fn attempt_pod_name(
+    warm: &[WarmAttempt],
+    stream: &str,
+    stream_uid: &str,
+    attempt: i32,
+) -> String {
+    let waited = warm.iter().find(|one| one.attempt == attempt);
+    waited.map_or_else(
+        || crate::names::pod_name(stream, stream_uid, attempt),
+        |one| one.pod.clone(),
+    )
 }
 
 /// The source in use.

@@ -6,6 +6,8 @@ pub const LABEL_COMPONENT: &str = "app.kubernetes.io/component";
 pub const COMPONENT_TRANSCODER: &str = "transcoder";
 /// Value of [`LABEL_COMPONENT`] on gateway pods.
 pub const COMPONENT_GATEWAY: &str = "gateway";
+/// Value of [`LABEL_COMPONENT`] on operator pods.
+pub const COMPONENT_OPERATOR: &str = "operator";
 /// Label with the Helm release, so that two releases of one namespace keep apart.
 pub const LABEL_INSTANCE: &str = "app.kubernetes.io/instance";
 /// Label on a pod: uid of its LiveStream.
@@ -29,10 +31,18 @@ pub const ANNOTATION_HOLD: &str = "headend.dev/hold";
 pub const ANNOTATION_ORDER_HASH: &str = "headend.dev/order-hash";
 /// Annotation on a transcoder pod: hash of what people wrote of its sources and class. A pod with another one than its stream is replaced.
 pub const ANNOTATION_REVISION: &str = "headend.dev/revision";
+/// Label on a pod that waits for a stream: the StreamClass that it belongs to. A stream that takes the pod takes the label away.
+pub const LABEL_WARM_POOL: &str = "headend.dev/warm-pool";
+/// Annotation on a pod that waits, or has waited, for a stream: hash of what it was made of.
+pub const ANNOTATION_WARM_TEMPLATE: &str = "headend.dev/warm-template";
 /// Port of a transcoder pod's control HTTP.
 pub const CONTROL_PORT: u16 = 8080;
 /// Name of the environment variable with the job document in a transcoder pod.
 pub const JOB_VARIABLE: &str = "HEADEND_JOB";
+/// Name of the environment variable with the key by which a transcoder pod that waits knows its jobs.
+pub const JOB_KEY_VARIABLE: &str = "HEADEND_JOB_KEY";
+/// Name of the environment variable with the uid of a transcoder pod that waits.
+pub const POD_UID_VARIABLE: &str = "HEADEND_POD_UID";
 /// Where a transcoder pod's own directory of the output volume is mounted.
 pub const OUTPUT_MOUNT: &str = "/output";
 /// Annotation on a transcoder pod: the Provider of whose connections it has one.
@@ -53,6 +63,26 @@ pub fn pod_name(stream: &str, stream_uid: &str, attempt: i32) -> String {
         .take(8)
         .collect();
     format!("{stream}-{digits}-{attempt}")
+}
+
+const WARM_PREFIX: &str = "warm-";
+const WARM_DIGITS: usize = 16;
+
+/// The name of a pod that waits for a stream, of 16 hex digits that are used once: its directory is not to be another's.
+#[must_use]
+pub fn warm_pod_name(digits: u64) -> String {
+    format!("{WARM_PREFIX}{digits:016x}")
+}
+
+/// Whether a pod of this name was made to wait for a stream; no other pod's name looks like that.
+#[must_use]
+pub fn is_warm_pod_name(name: &str) -> bool {
+    name.strip_prefix(WARM_PREFIX).is_some_and(|digits| {
+        digits.len() == WARM_DIGITS
+            && digits
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    })
 }
 
 /// The attempt in a segment name that belongs to a pod: `<attempt>-<number>.ts`.
@@ -99,6 +129,22 @@ mod tests {
         let uid = "0f9c2a41-7b1e-4c55-9d6a-d0c5a1b2c3d4";
         assert_eq!(pod_name("news-one", uid, 3), "news-one-0f9c2a41-3");
         assert!(pod_name(&"x".repeat(44), uid, 99_999_999).len() <= 63);
+    }
+
+    #[test]
+    fn no_pod_of_a_stream_looks_like_one_that_waits() {
+        assert!(is_warm_pod_name(&warm_pod_name(7)));
+        let of_stream = pod_name("warm", "0f9c2a41-7b1e-4c55-9d6a-d0c5a1b2c3d4", 12_345_678);
+        let odd = "warm-0f9c2a417b1e4c5";
+        for other in [
+            &of_stream,
+            odd,
+            "warm-",
+            "warm-0f9c2a417b1e4c5X",
+            "warm-0f9c2a41-1234567",
+        ] {
+            assert!(!is_warm_pod_name(other), "{other}");
+        }
     }
 
     #[test]

@@ -33,7 +33,8 @@ pub const DEFAULT_CLASS: &str = "default";
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp"
-    )
+    ),
+    validation = Rule::new("!has(self.spec.warmPods) || self.metadata.name.size() <= 63").message("the name of a class with warmPods has at most 63 characters: it labels them")
 )]
 #[cfg_attr(test, kube(cel))]
 #[serde(rename_all = "camelCase")]
@@ -104,6 +105,25 @@ pub struct StreamClassSpec {
     /// What a transcoder pod of this class gets.
     #[serde(default)]
     pub pod: PodSettings,
+    /// Pods that wait for streams of this class, so that a start need not wait for a pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_pods: Option<WarmPods>,
+}
+
+/// Pods that wait for the streams of a class. A stream takes one for good, and another is made. A stream that cannot have one starts with
+/// a pod of its own, and the message of its condition `Provisioned` says why: none is left; it has Secrets of its own; it needs a
+/// connection of a Provider that the pods are not made for; it has a preset of its own that needs another pod.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct WarmPods {
+    /// How many wait. Each has the resources of a pod that runs, requested all the time, and its place on the output volume.
+    #[schemars(range(min = 0, max = 100))]
+    pub count: i32,
+    /// The Provider of whose streams they wait: the login in its Secret is mounted in them, and no other stream gets one of them. Without
+    /// it they are for streams that need no Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub provider: Option<String>,
 }
 
 fn default_segment_duration() -> i32 {
@@ -149,6 +169,7 @@ impl Default for StreamClassSpec {
             slate: false,
             output_limit_mebibytes: default_output_limit(),
             pod: PodSettings::default(),
+            warm_pods: None,
         }
     }
 }
@@ -288,6 +309,24 @@ mod tests {
             refused.contains("3 times targetDurationSeconds"),
             "{refused}"
         );
+    }
+
+    #[test]
+    fn a_class_with_warm_pods_has_a_name_that_can_be_a_label() {
+        let class = |name: &str| {
+            let warm_pods = Some(WarmPods {
+                count: 2,
+                provider: None,
+            });
+            let spec = StreamClassSpec {
+                warm_pods,
+                ..StreamClassSpec::default()
+            };
+            StreamClass::new(name, spec).validate_cel()
+        };
+        class(&"x".repeat(63)).unwrap();
+        let refused = class(&"x".repeat(64)).unwrap_err().to_string();
+        assert!(refused.contains("at most 63"), "{refused}");
     }
 
     #[test]

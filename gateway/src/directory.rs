@@ -8,6 +8,7 @@ use std::sync::Arc;
 use api::LiveStreamSpec;
 use api::condition::Reason;
 use api::job::StreamIdentity;
+use api::live_stream::{WarmAttempt, attempt_pod_name};
 use async_trait::async_trait;
 use tokio::sync::watch;
 
@@ -72,8 +73,23 @@ pub struct StreamView {
     pub identity: Option<Arc<StreamIdentity>>,
     /// The attempt that is meant to run it. Origins in the same process need none.
     pub pod: Option<PodView>,
+    /// Its attempts whose pods' names do not follow from the attempt.
+    pub warm_attempts: Vec<WarmAttempt>,
     /// Why it cannot be played, where that is known for certain.
     pub refusal: Option<Refusal>,
+}
+
+impl StreamView {
+    /// Name of the pod of an attempt of this stream, which is the name of its directory on the volume.
+    #[must_use]
+    pub fn attempt_pod_name(&self, stream: &StreamIdentity, attempt: i32) -> String {
+        let is_it = self
+            .identity
+            .as_ref()
+            .is_some_and(|identity| identity.uid == stream.uid);
+        let warm = if is_it { &self.warm_attempts[..] } else { &[] };
+        attempt_pod_name(warm, &stream.name, &stream.uid, attempt)
+    }
 }
 
 /// The attempt that is meant to run a stream.

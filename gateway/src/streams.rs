@@ -418,6 +418,7 @@ mod tests {
                 phase,
                 identity,
                 pod: None,
+                warm_attempts: Vec::new(),
                 refusal,
             }));
         }

@@ -121,15 +121,48 @@ pub(crate) fn effective(
 ) -> Result<Effective, Refusal> {
     let class = find(&spec.class_name, class)?;
     let (sources, files) = sources(&spec.sources, providers)?;
-    let byte_limit = u64::try_from(class.output_limit_mebibytes).unwrap_or(0) << 20;
     Ok(Effective {
         class: JobClass::resolve(spec, &class),
         sources,
         files,
-        byte_limit,
+        byte_limit: byte_limit(&class),
         revision: revision::revision(spec, &class),
         pod: class.pod,
     })
+}
+
+/// What a stream of a class has that says nothing of its own, with the login of a Provider: what its pods are made of that wait.
+///
+/// # Errors
+/// Why none of them could be made.
+pub(crate) fn pooled(
+    class: &StreamClassSpec,
+    provider: Option<&str>,
+    providers: &Providers,
+) -> Result<Effective, String> {
+    let files = match provider {
+        None => Vec::new(),
+        Some(name) => match providers.get(name) {
+            Some(Ok(spec)) => provider::login(name, spec),
+            Some(Err(error)) => {
+                return Err(format!("the Provider {name:?} cannot be read: {error}"));
+            }
+            None => return Err(format!("there is no Provider {name:?}")),
+        },
+    };
+    let spec = LiveStreamSpec::default();
+    Ok(Effective {
+        class: JobClass::resolve(&spec, class),
+        sources: Vec::new(),
+        files,
+        byte_limit: byte_limit(class),
+        revision: revision::revision(&spec, class),
+        pod: class.pod.clone(),
+    })
+}
+
+fn byte_limit(class: &StreamClassSpec) -> u64 {
+    u64::try_from(class.output_limit_mebibytes).unwrap_or(0) << 20
 }
 
 fn find(name: &str, class: &ClassState) -> Result<StreamClassSpec, Refusal> {

@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::events::Events;
 use crate::leader::{Election, Leadership};
 use crate::live_stream::pod::Fleet;
+use crate::live_stream::signer::Signer;
 use crate::live_stream::{Context, Triggers};
 use crate::metrics::Metrics;
 use crate::settings::{ReleaseSettings, RunSettings, Settings, SweepSettings, UninstallSettings};
@@ -104,7 +105,7 @@ pub async fn run(
         &client,
         &release.namespace,
         presence,
-        fleet(settings),
+        fleet(settings)?,
         (sender.clone(), events, metrics),
         (leadership, settings.collect),
     )?;
@@ -194,9 +195,11 @@ pub async fn uninstall(
     Ok(stopped.unwrap_or(Err(uninstall::Error::Cancelled))?)
 }
 
-fn fleet(settings: &RunSettings) -> Fleet {
+fn fleet(settings: &RunSettings) -> Result<(Fleet, Option<Signer>), ProcessError> {
     let LogSettings { filter, format } = &settings.release.log;
-    Fleet {
+    let signer = settings.job_key.as_deref().map(Signer::read);
+    let signer = signer.transpose().map_err(ProcessError::input)?;
+    let fleet = Fleet {
         instance: settings.release.instance.clone(),
         transcoder: settings.transcoder.clone(),
         log_filter: filter.to_string(),
@@ -204,7 +207,9 @@ fn fleet(settings: &RunSettings) -> Fleet {
             Some(LogFormat::Text) => "text",
             Some(LogFormat::Json) | None => "json",
         },
-    }
+        job_key: signer.as_ref().map(Signer::public_key),
+    };
+    Ok((fleet, signer))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Listen> {

@@ -17,7 +17,7 @@ use prometheus_client::registry::Registry;
 
 type Label = (&'static str, &'static str);
 type Labelled<const N: usize> = Family<[Label; N], Counter>;
-type Durations = Family<[Label; 1], Histogram, fn() -> Histogram>;
+type Durations = Family<[Label; 2], Histogram, fn() -> Histogram>;
 
 /// Upper bounds of the buckets of reconcile durations, in seconds.
 const RECONCILE_SECONDS: [f64; 8] = [0.01, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0];
@@ -36,6 +36,7 @@ pub(crate) struct Metrics {
     polls: Labelled<1>,
     attempts_failed: Labelled<1>,
     starts: Durations,
+    warm_claims: Labelled<1>,
     decisions: Labelled<1>,
     collections: Labelled<1>,
     collecting: Gauge,
@@ -62,6 +63,7 @@ impl Metrics {
             polls: Family::default(),
             attempts_failed: Family::default(),
             starts: Family::new_with_constructor(|| Histogram::new(START_SECONDS)),
+            warm_claims: Family::default(),
             decisions: Family::default(),
             collections: Family::default(),
             collecting: Gauge::default(),
@@ -121,8 +123,13 @@ impl Metrics {
         );
         add(
             "headend_start_duration_seconds",
-            "How long starts took from the naming of the pod, in all and by part",
+            "How long starts took from the naming of the pod, in all and by part, with a pod that waited or with one that was made",
             Any::Histograms(self.starts.clone()),
+        );
+        add(
+            "headend_warm_claims",
+            "Pods that waited and that a stream wanted, by what came of it",
+            Any::One(self.warm_claims.clone()),
         );
         add(
             "headend_collection_decisions",
@@ -169,11 +176,19 @@ impl Metrics {
         self.attempts_failed.get_or_create(&labels).inc();
     }
 
-    /// A stream is live for the first time; the parts of its start, in milliseconds.
-    pub(crate) fn started(&self, phases: &[(&'static str, i64)]) {
+    /// What came of the wish for a pod that waited.
+    pub(crate) fn warm_claimed(&self, outcome: &'static str) {
+        let labels = [("outcome", outcome)];
+        self.warm_claims.get_or_create(&labels).inc();
+    }
+
+    /// A stream is live for the first time, by way of a pod that was `warm` or `cold`; the parts of its start, in milliseconds.
+    pub(crate) fn started(&self, path: &'static str, phases: &[(&'static str, i64)]) {
         for (phase, milliseconds) in phases {
             let took = Duration::from_millis(u64::try_from(*milliseconds).unwrap_or(0));
-            let phase = self.starts.get_or_create(&[("phase", *phase)]);
+            let phase = self
+                .starts
+                .get_or_create(&[("phase", *phase), ("path", path)]);
             phase.observe(took.as_secs_f64());
         }
     }
@@ -290,34 +305,46 @@ impl<const N: usize> Collector for Counted<N> {
     }
 }
 
-type OfProviders = dyn Fn() -> Vec<(String, &'static str, u64)> + Send + Sync;
+type OfObjects = dyn Fn() -> Vec<(String, &'static str, u64)> + Send + Sync;
 
-/// Connections of the providers, counted when they are read. Providers are few and named by the platform team, so a label may have
-/// their names.
-pub(crate) struct Connections(Arc<OfProviders>);
+/// What there is of each Provider or StreamClass by state, counted when it is read. Those are few and named by the platform team, so a
+/// label may have their names.
+pub(crate) struct ByState {
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+    count: Arc<OfObjects>,
+}
 
-impl Connections {
-    /// `count` answers name of the Provider, `used` or `limit`, how many.
+impl ByState {
+    /// `count` answers name of the object, state, how many; `label` is what the object is.
     pub(crate) fn new(
+        name: &'static str,
+        help: &'static str,
+        label: &'static str,
         count: impl Fn() -> Vec<(String, &'static str, u64)> + Send + Sync + 'static,
     ) -> Box<Self> {
-        Box::new(Self(Arc::new(count)))
+        Box::new(Self {
+            name,
+            help,
+            label,
+            count: Arc::new(count),
+        })
     }
 }
 
-impl Debug for Connections {
+impl Debug for ByState {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("headend_provider_connections")
+        formatter.write_str(self.name)
     }
 }
 
-impl Collector for Connections {
+impl Collector for ByState {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        let help = "Connections of providers that streams have, and that the accounts allow";
-        let name = "headend_provider_connections";
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (provider, state, count) in (self.0)() {
-            let labels = [("provider", provider.as_str()), ("state", state)];
+        let gauge = MetricType::Gauge;
+        let mut family = encoder.encode_descriptor(self.name, self.help, None, gauge)?;
+        for (object, state, count) in (self.count)() {
+            let labels = [(self.label, object.as_str()), ("state", state)];
             ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
@@ -339,11 +366,17 @@ mod tests {
         registry.register_collector(conditions);
         metrics.reconciled(Duration::from_millis(5), Some("forbidden"));
         let connections = || vec![("panel".to_owned(), "used", 1)];
-        registry.register_collector(Connections::new(connections));
+        registry.register_collector(ByState::new(
+            "headend_provider_connections",
+            "Connections",
+            "provider",
+            connections,
+        ));
         metrics.wrote("create", "pods");
         metrics.polled(true);
         metrics.attempt_failed("PodFailed");
-        metrics.started(&[("total", 2100), ("connect", 40)]);
+        metrics.started("cold", &[("total", 2100), ("connect", 40)]);
+        metrics.warm_claimed("given");
         metrics.decided("begin");
         metrics.collected(false);
         metrics.collects(true);
@@ -359,8 +392,9 @@ mod tests {
             "headend_api_writes_total{verb=\"create\",resource=\"pods\"} 1",
             "headend_polls_total{outcome=\"answered\"} 1",
             "headend_attempt_failures_total{reason=\"PodFailed\"} 1",
-            "headend_start_duration_seconds_sum{phase=\"total\"} 2.1",
-            "headend_start_duration_seconds_bucket{le=\"0.05\",phase=\"connect\"} 1",
+            "headend_start_duration_seconds_sum{phase=\"total\",path=\"cold\"} 2.1",
+            "headend_warm_claims_total{outcome=\"given\"} 1",
+            "headend_start_duration_seconds_bucket{le=\"0.05\",phase=\"connect\",path=\"cold\"} 1",
             "headend_collection_decisions_total{decision=\"begin\"} 1",
             "headend_collections_total{outcome=\"kept\"} 1",
             "headend_collecting 1",

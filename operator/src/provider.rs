@@ -105,7 +105,8 @@ fn address(spec: &ProviderSpec, channel: &ProviderChannel, directory: String) ->
     }
 }
 
-fn login(provider: &str, spec: &ProviderSpec) -> Vec<SecretFile> {
+/// The files of a Provider's login.
+pub(crate) fn login(provider: &str, spec: &ProviderSpec) -> Vec<SecretFile> {
     let Some(secret) = &spec.secret_name else {
         return Vec::new();
     };

@@ -52,6 +52,9 @@ pub struct RunSettings {
     /// Collect streams that nobody watches; false stops every collection of the release, and says so
     #[arg(long, env = "HEADEND_COLLECT", default_value_t = true, action = clap::ArgAction::Set)]
     pub collect: bool,
+    /// File of 32 random bytes: the key with which the jobs of pods that wait are signed; without it no class has any
+    #[arg(long, env = "HEADEND_JOB_KEY_FILE")]
+    pub job_key: Option<PathBuf>,
     /// Where presence is kept
     #[command(flatten)]
     pub redis: RedisSettings,
@@ -164,6 +167,9 @@ pub struct UninstallSettings {
     /// Deployment of the gateways, which end first: for who watches they would make streams again
     #[arg(long, env = "HEADEND_GATEWAY_DEPLOYMENT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub gateway_deployment: Option<String>,
+    /// Deployment of the operators, which end last, with the pods that wait for streams: they would make them again
+    #[arg(long, env = "HEADEND_OPERATOR_DEPLOYMENT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub operator_deployment: Option<String>,
     /// How long to wait for the pods to end, in seconds
     #[arg(long = "uninstall-timeout-seconds", env = "HEADEND_UNINSTALL_TIMEOUT_SECONDS", default_value = "90", value_parser = seconds)]
     pub timeout: Duration,

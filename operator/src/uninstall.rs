@@ -1,14 +1,14 @@
 //! Stops every stream of the namespace before the release goes: gateways first, since they make streams for whoever still watches; then
-//! gateway-made streams are deleted, hand-made ones suspended, and their pods waited for. Touches nothing else, and needs the operator
-//! still running.
+//! gateway-made streams are deleted, hand-made ones suspended, and their pods waited for. That needs the operator still running; it is
+//! ended last, with the pods that wait for streams, which it would make again. Touches nothing else.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use api::LiveStream;
 use api::names::{
-    COMPONENT_GATEWAY, COMPONENT_TRANSCODER, LABEL_COMPONENT, LABEL_INSTANCE, LABEL_ORIGIN,
-    ORIGIN_GATEWAY,
+    COMPONENT_GATEWAY, COMPONENT_OPERATOR, COMPONENT_TRANSCODER, LABEL_COMPONENT, LABEL_INSTANCE,
+    LABEL_ORIGIN, LABEL_WARM_POOL, ORIGIN_GATEWAY,
 };
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -23,6 +23,8 @@ use crate::settings::UninstallSettings;
 
 /// How long gateways may take to end: what they drain, and some more.
 const GATEWAYS: Duration = Duration::from_secs(30);
+/// How long operators may take to end.
+const OPERATORS: Duration = Duration::from_secs(20);
 /// Objects listed at once.
 const PAGE: u32 = 500;
 
@@ -52,7 +54,7 @@ pub(crate) async fn run(client: &Client, settings: &UninstallSettings) -> Result
         |component: &str| format!("{LABEL_INSTANCE}={instance},{LABEL_COMPONENT}={component}");
     if let Some(name) = &settings.gateway_deployment {
         let deployments = Api::namespaced(client.clone(), namespace);
-        end_gateways(&deployments, name).await?;
+        end(&deployments, name).await?;
         let ended = wait_for(pods.clone(), &labels(COMPONENT_GATEWAY), GATEWAYS).await;
         // Streams that such a gateway makes again are waited for with all others, and named when they do not end.
         if let Err(error) = ended {
@@ -61,10 +63,35 @@ pub(crate) async fn run(client: &Client, settings: &UninstallSettings) -> Result
     }
     let streams: Api<LiveStream> = Api::namespaced(client.clone(), namespace);
     stop_all(&streams).await?;
-    wait_for(pods, &labels(COMPONENT_TRANSCODER), settings.timeout).await
+    let transcoders = labels(COMPONENT_TRANSCODER);
+    let of_streams = format!("{transcoders},!{LABEL_WARM_POOL}");
+    wait_for(pods.clone(), &of_streams, settings.timeout).await?;
+    if let Some(name) = &settings.operator_deployment {
+        let deployments = Api::namespaced(client.clone(), namespace);
+        end(&deployments, name).await?;
+        wait_for(pods.clone(), &labels(COMPONENT_OPERATOR), OPERATORS).await?;
+        remove_waiting(&pods, &format!("{transcoders},{LABEL_WARM_POOL}")).await?;
+        wait_for(pods, &transcoders, settings.timeout).await?;
+    }
+    Ok(())
 }
 
-async fn end_gateways(deployments: &Api<Deployment>, name: &str) -> Result<(), Error> {
+async fn remove_waiting(pods: &Api<PartialObjectMeta<Pod>>, labels: &str) -> Result<(), Error> {
+    let of_pool = ListParams::default().labels(labels);
+    let waiting = pods.list_metadata(&of_pool).await;
+    let waiting = waiting.map_err(|source| failed("list the pods that wait", source))?;
+    for pod in waiting.items {
+        let name = pod.name_any();
+        match pods.delete(&name, &DeleteParams::default()).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(source) => return Err(failed(&format!("delete the pod {name}"), source)),
+        }
+    }
+    Ok(())
+}
+
+async fn end(deployments: &Api<Deployment>, name: &str) -> Result<(), Error> {
     let none = Patch::Merge(json!({"spec": {"replicas": 0}}));
     match deployments
         .patch_scale(name, &PatchParams::default(), &none)
@@ -72,7 +99,7 @@ async fn end_gateways(deployments: &Api<Deployment>, name: &str) -> Result<(), E
     {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(source) => Err(failed(&format!("end the gateways of {name}"), source)),
+        Err(source) => Err(failed(&format!("end the pods of {name}"), source)),
     }
 }
 

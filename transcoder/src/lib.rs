@@ -16,3 +16,4 @@ pub mod sandbox;
 pub mod settings;
 mod source;
 mod status;
+pub mod waiting;

@@ -16,6 +16,7 @@ use crate::job::{self, JobOptions, Outcome};
 use crate::metrics::Metrics;
 use crate::sandbox::Launcher;
 use crate::settings::Settings;
+use crate::waiting::{self, Seat};
 
 const NAME: &str = "headend-transcoder";
 /// Before the grace ends, this much is kept for ending.
@@ -44,19 +45,38 @@ fn run(settings: &Settings) -> Result<(), ProcessError> {
 }
 
 fn execute(settings: &Settings) -> Result<(), ProcessError> {
-    let job = TranscodeJob::from_json(&settings.job).map_err(ProcessError::input)?;
+    let task = Task::of(settings)?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(FILE_THREADS)
         .enable_all()
         .build()?;
-    let outcome = runtime.block_on(supervise(settings, job));
+    let outcome = runtime.block_on(supervise(settings, task));
     // Threads that hang in a volume are left behind: the process must not wait for them.
     runtime.shutdown_background();
     outcome
 }
 
-async fn supervise(settings: &Settings, job: TranscodeJob) -> Result<(), ProcessError> {
+/// What the process is there for.
+enum Task {
+    Run(Box<TranscodeJob>),
+    Wait(Seat),
+}
+
+impl Task {
+    fn of(settings: &Settings) -> Result<Self, ProcessError> {
+        match (&settings.job, settings.job_key, &settings.pod_uid) {
+            (None, Some(key), Some(pod_uid)) => Ok(Self::Wait(Seat::new(pod_uid, key))),
+            (document, ..) => {
+                let document = document.as_deref().unwrap_or_default();
+                let job = TranscodeJob::from_json(document).map_err(ProcessError::input)?;
+                Ok(Self::Run(Box::new(job)))
+            }
+        }
+    }
+}
+
+async fn supervise(settings: &Settings, task: Task) -> Result<(), ProcessError> {
     let listener = TcpListener::bind(settings.listen).await?;
     let shutdown = runtime::shutdown::signals()?;
     let mut registry = Registry::default();
@@ -76,7 +96,11 @@ async fn supervise(settings: &Settings, job: TranscodeJob) -> Result<(), Process
         readiness: readiness.clone(),
         routes: admin::router(Arc::new(registry), readiness),
     };
-    match job::run(job, listener, options, shutdown).await? {
+    let outcome = match task {
+        Task::Run(job) => job::run(*job, listener, options, shutdown).await?,
+        Task::Wait(seat) => waiting::run(seat, listener, options, shutdown).await?,
+    };
+    match outcome {
         Outcome::Stopped => Ok(()),
         Outcome::Failed { reason, message } => Err(ProcessError::from(format!(
             "{}: {message}",

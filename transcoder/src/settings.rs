@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::Parser;
 use runtime::telemetry::LogSettings;
 
+use crate::waiting::JobKey;
+
 /// Runs one live stream: pulls the source, cuts it into segments, encodes where that is needed.
 #[derive(Debug, Parser)]
 #[command(name = "headend-transcoder", version)]
@@ -13,9 +15,20 @@ pub struct Settings {
     /// The logs.
     #[command(flatten)]
     pub log: LogSettings,
-    /// The job document (JSON).
-    #[arg(long, env = "HEADEND_JOB", hide_env_values = true)]
-    pub job: String,
+    /// The job document (JSON). Without it the process waits to be given one.
+    #[arg(
+        long,
+        env = "HEADEND_JOB",
+        hide_env_values = true,
+        required_unless_present = "job_key"
+    )]
+    pub job: Option<String>,
+    /// The public key (Ed25519, 64 hexadecimal digits) by which a process that waits knows the job that it is given.
+    #[arg(long, env = "HEADEND_JOB_KEY", requires = "pod_uid")]
+    pub job_key: Option<JobKey>,
+    /// The uid of the pod, which is part of what is signed.
+    #[arg(long, env = "HEADEND_POD_UID", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub pod_uid: Option<String>,
     /// Where control HTTP, health and metrics listen.
     #[arg(long, env = "HEADEND_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,

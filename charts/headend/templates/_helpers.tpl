@@ -46,6 +46,10 @@ capabilities:
 {{ .Values.keys.existingSecret | default (printf "%s-keys" (include "headend.name" .)) }}
 {{- end -}}
 
+{{- define "headend.operatorKeysSecret" -}}
+{{ .Values.operator.existingKeysSecret | default (printf "%s-operator-keys" (include "headend.name" .)) }}
+{{- end -}}
+
 {{- define "headend.redisSecret" -}}
 {{ .Values.redis.existingSecret | default (printf "%s-redis" (include "headend.name" .)) }}
 {{- end -}}

@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use api::job::StreamIdentity;
-use api::names;
 use api::playlists::Playlists;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -77,7 +76,8 @@ impl Origin for RemoteOrigin {
         stream: &StreamIdentity,
         segment: &SegmentId,
     ) -> Result<Bytes, SegmentError> {
-        let pod = names::pod_name(&stream.name, &stream.uid, segment.attempt);
+        let view = self.directory.follow(&stream.name).borrow().clone();
+        let pod = view.attempt_pod_name(stream, segment.attempt);
         let missing = match self.volume.segment(&pod, segment).await {
             Ok(bytes) => return Ok(bytes),
             Err(failure) => failure,

@@ -1,17 +1,19 @@
 //! Does what a plan says, in the one order that is safe at every moment a process can die:
 //! the old pod is told to finish, the status names the new pod, which is told to publish if it waits for that, old pods go, connections of
-//! providers are given back and entered (see `slots` for why in this place), the new pod is created, an idle stream is removed.
+//! providers are given back and entered (see `slots` for why in this place), the new pod is created, or one that waited is taken and
+//! given its job, an idle stream is removed.
+
+mod start;
 
 use std::time::{Duration, Instant};
 
 use api::LiveStream;
 use api::live_stream::WhenIdle;
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use presence::{CloseStart, PresenceError};
 
-use super::backoff::{Failure, Failures};
+use super::backoff::Failures;
 use super::cluster::{Removal, status_change};
 use super::collect::Collect;
 use super::connections;
@@ -59,6 +61,7 @@ pub(crate) async fn apply(
         waits_for,
         yields,
         create,
+        assign,
         collect,
         status: _,
         failures,
@@ -75,19 +78,16 @@ pub(crate) async fn apply(
         tell_to_publish(context, &observed.stream, publication).await;
     }
     remember(context, observed, failures.as_ref(), *names_pod);
-    let mut closes = false;
-    for dismissal in dismiss {
-        closes |= dismiss_pod(context, &observed.stream, dismissal).await?;
-    }
     let stream = &observed.stream;
+    let closes = dismiss_pods(context, stream, dismiss).await?;
     connections::release(context, &stream.identity, &observed.pods, release).await?;
     if let Some(claiming) = claim {
         connections::claim(context, observed, claiming).await?;
     }
     connections::wait(context, &stream.identity, waits_for);
     context.providers.yields(&stream.identity.uid, *yields);
-    if let Some(pod) = create {
-        create_pod(context, stream, pod, now).await?;
+    if !start::start(context, stream, create.as_deref(), assign.as_deref(), now).await? {
+        return Ok(Applied::Again);
     }
     let turn = context
         .rollout
@@ -205,6 +205,8 @@ fn remember(context: &Context, observed: &Observed, failures: Option<&Failures>,
         stream.stopped.retain(known);
         stream.closed.retain(known);
         stream.finish.take_if(|finish| !known(&finish.pod_uid));
+        stream.given.take_if(|pod| !known(pod));
+        stream.refused.take_if(|pod| !known(pod));
         match failures {
             Some(failures) => stream.failures = Some(failures.clone()),
             // A run that starts for another reason than a failure owes nothing to those before it.
@@ -212,6 +214,19 @@ fn remember(context: &Context, observed: &Observed, failures: Option<&Failures>,
             None => {}
         }
     });
+}
+
+/// Answers whether any of them has said that its source is closed.
+async fn dismiss_pods(
+    context: &Context,
+    stream: &StreamFacts,
+    dismiss: &[Dismissal],
+) -> Result<bool, Error> {
+    let mut closes = false;
+    for dismissal in dismiss {
+        closes |= dismiss_pod(context, stream, dismissal).await?;
+    }
+    Ok(closes)
 }
 
 /// Answers whether the pod has said that its source is closed.
@@ -261,50 +276,6 @@ async fn names(context: &Context, stream: &StreamFacts, pod: &PodFacts) -> Resul
     let intents = status.map(|status| [status.pod, status.successor]);
     let mut intents = intents.into_iter().flatten().flatten();
     Ok(intents.any(|intent| intent.name == pod.name))
-}
-
-/// A pod of this name may be there already: a create whose answer was lost. Anybody else's is a failure of the attempt.
-async fn create_pod(
-    context: &Context,
-    stream: &StreamFacts,
-    pod: &Pod,
-    now: Timestamp,
-) -> Result<(), Error> {
-    if context.cluster.create_pod(pod).await? {
-        return Ok(());
-    }
-    let name = pod.name_any();
-    let there = context.cluster.pod(&name).await?;
-    let owner = |there: &Pod| {
-        there
-            .owner_references()
-            .first()
-            .map(|owner| owner.uid.clone())
-    };
-    let owned = there.as_ref().and_then(owner).as_ref() == Some(&stream.identity.uid);
-    if there.is_some() && !owned {
-        let failure = Failure {
-            reason: api::condition::Reason::PodFailed,
-            message: format!("the pod name {name} is taken by another owner"),
-        };
-        context.memory.update(&stream.identity.uid, |recollection| {
-            let attempt = stream.status.last_attempt.max(attempt_of(pod));
-            let before = recollection.failures.as_ref();
-            let failures = Failures::counting(before, attempt, failure, Duration::ZERO, now);
-            recollection.failures = Some(failures);
-        });
-    }
-    if owned {
-        return Ok(());
-    }
-    Err(Error::Changed {
-        stream: stream.identity.name.clone(),
-    })
-}
-
-fn attempt_of(pod: &Pod) -> i32 {
-    let label = pod.labels().get(api::names::LABEL_ATTEMPT);
-    label.and_then(|attempt| attempt.parse().ok()).unwrap_or(0)
 }
 
 /// What came of a step of the collection.

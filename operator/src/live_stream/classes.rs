@@ -13,7 +13,7 @@ use crate::class::ClassState;
 /// A StreamClass, or what of it could be read.
 pub(crate) type GuardedClass = DeserializeGuard<StreamClass>;
 
-type Spec = Result<StreamClassSpec, String>;
+pub(crate) type Spec = Result<StreamClassSpec, String>;
 
 /// The classes of the namespace, by name.
 #[derive(Debug, Clone, Default)]
@@ -23,9 +23,17 @@ pub(crate) struct Classes {
 
 #[derive(Debug, Default)]
 struct Known {
-    current: HashMap<String, Spec>,
+    current: HashMap<String, Class>,
     /// What a list that is under way has brought so far.
-    listed: Option<HashMap<String, Spec>>,
+    listed: Option<HashMap<String, Class>>,
+}
+
+/// A class as it was seen.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Class {
+    pub(crate) uid: String,
+    /// What it says, or why that cannot be read.
+    pub(crate) spec: Spec,
 }
 
 /// Which streams a change of classes concerns.
@@ -46,7 +54,7 @@ impl Classes {
             Event::Init => known.listed = Some(HashMap::new()),
             Event::InitApply(class) => {
                 let listed = known.listed.get_or_insert_default();
-                listed.insert(class.name_any(), spec(class));
+                listed.insert(class.name_any(), read(class));
             }
             Event::InitDone => {
                 let listed = known.listed.take().unwrap_or_default();
@@ -56,7 +64,7 @@ impl Classes {
                 }
             }
             Event::Apply(class) => {
-                let (name, fresh) = (class.name_any(), spec(class));
+                let (name, fresh) = (class.name_any(), read(class));
                 if known.current.insert(name.clone(), fresh.clone()) != Some(fresh) {
                     return Concerns::Class(name);
                 }
@@ -71,11 +79,20 @@ impl Classes {
 
     /// What is known of a class.
     pub(crate) fn state(&self, name: &str) -> ClassState {
-        match self.lock().current.get(name) {
+        match self.lock().current.get(name).map(|class| &class.spec) {
             None => ClassState::Missing,
             Some(Ok(spec)) => ClassState::Found(Box::new(spec.clone())),
             Some(Err(error)) => ClassState::Malformed(error.clone()),
         }
+    }
+
+    /// Every class there is, by name.
+    pub(crate) fn all(&self) -> Vec<(String, Class)> {
+        let known = self.lock();
+        let classes = known.current.iter();
+        classes
+            .map(|(name, class)| (name.clone(), class.clone()))
+            .collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -83,11 +100,14 @@ impl Classes {
     }
 }
 
-fn spec(class: &GuardedClass) -> Spec {
-    let class = class.0.as_ref();
-    class
-        .map(|class| class.spec.clone())
-        .map_err(|invalid| invalid.error.clone())
+fn read(class: &GuardedClass) -> Class {
+    let spec = class.0.as_ref();
+    Class {
+        uid: class.uid().unwrap_or_default(),
+        spec: spec
+            .map(|class| class.spec.clone())
+            .map_err(|invalid| invalid.error.clone()),
+    }
 }
 
 #[cfg(test)]

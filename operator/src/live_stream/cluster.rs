@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use api::names::{LABEL_ATTEMPT, LABEL_INSTANCE, LABEL_STREAM_UID, LABEL_WARM_POOL};
 use api::provider::ProviderStatus;
 use api::{LiveStream, LiveStreamStatus, Provider};
 use k8s_openapi::api::core::v1::{Event, Pod};
@@ -14,6 +15,7 @@ use serde_json::{Map, Value, json};
 use super::Error;
 use super::observed::StreamFacts;
 use super::pods::PodFacts;
+use super::warm::WaitingPod;
 use crate::metrics::Metrics;
 
 /// How long one request may take, with its retries.
@@ -155,6 +157,63 @@ impl Cluster {
             Err(error) if error.is_already_exists() => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Makes a pod that waits somebody's by its metadata, if nobody has changed it since it was seen; false where it is gone or another's.
+    pub(crate) async fn claim_pod(
+        &self,
+        name: &str,
+        resource_version: &str,
+        metadata: &Value,
+    ) -> Result<bool, Error> {
+        self.metrics.wrote("patch", "pods");
+        let mut metadata = metadata.clone();
+        metadata["resourceVersion"] = json!(resource_version);
+        let patch = Patch::Merge(json!({ "metadata": metadata }));
+        let parameters = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let claim = self.pods.patch_metadata(name, &parameters, &patch);
+        match self.within("take the pod", name, claim).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_conflict() || error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The pods of the release that wait, whatever the watch has seen.
+    pub(crate) async fn waiting_pods(&self, instance: &str) -> Result<Vec<WaitingPod>, Error> {
+        let labels = format!("{LABEL_INSTANCE}={instance},{LABEL_WARM_POOL}");
+        let parameters = ListParams::default().labels(&labels);
+        let list = self.pods.list(&parameters);
+        let pods = self
+            .within("list the pods that wait", instance, list)
+            .await?;
+        Ok(pods.iter().filter_map(WaitingPod::of).collect())
+    }
+
+    /// Whether an attempt of a stream has a pod, whatever the watch has seen and whatever the pod is called.
+    pub(crate) async fn has_pod(&self, stream_uid: &str, attempt: i32) -> Result<bool, Error> {
+        let labels = format!("{LABEL_STREAM_UID}={stream_uid},{LABEL_ATTEMPT}={attempt}");
+        let parameters = ListParams::default().labels(&labels).limit(1);
+        let list = self.pods.list_metadata(&parameters);
+        let pods = self.within("list the pods of", stream_uid, list).await?;
+        Ok(!pods.items.is_empty())
+    }
+
+    /// Deletes this very pod, if it waits as it was seen to.
+    pub(crate) async fn delete_waiting_pod(&self, pod: &WaitingPod) -> Result<Removal, Error> {
+        self.metrics.wrote("delete", "pods");
+        let parameters = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: Some(pod.uid.clone()),
+                resource_version: Some(pod.resource_version.clone()),
+            }),
+            ..DeleteParams::default()
+        };
+        let delete = self.pods.delete(&pod.name, &parameters);
+        removal(self.within("delete the pod", &pod.name, delete).await)
     }
 
     /// Deletes this very pod.

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::job::StreamIdentity;
-use api::names::pod_name;
 use api::provider::ProviderSlot;
 use api::{LiveStreamSpec, Provider};
 use k8s_openapi::jiff::Timestamp;
@@ -136,8 +135,7 @@ async fn without_pod(
     let mut gone = attempts.clone();
     for attempt in attempts {
         let is_known = pods.iter().any(|pod| pod.attempt == *attempt);
-        let name = pod_name(&identity.name, &identity.uid, *attempt);
-        if !is_known && context.cluster.pod(&name).await?.is_some() {
+        if !is_known && context.cluster.has_pod(&identity.uid, *attempt).await? {
             gone.remove(attempt);
         }
     }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use api::assignment::{Assignment, job_path};
 use api::control::{FinishAnswer, JobStatus, POLL_SECONDS, PublishRequest, stream_path};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
@@ -102,6 +103,22 @@ impl Control {
         let body = serde_json::to_vec(body).map_err(|error| malformed(&target.endpoint, &error))?;
         let request = self.request(Method::POST, target, "publish");
         let request = request.header(CONTENT_TYPE, "application/json").body(body);
+        self.send(request, target, TELL_LIMIT).await?;
+        Ok(())
+    }
+
+    /// Gives a pod that waits its job: it runs it from now on, or has done so.
+    pub(crate) async fn give(
+        &self,
+        target: &Target,
+        pod_uid: &str,
+        assignment: &Assignment,
+    ) -> Result<(), ControlError> {
+        let body = serde_json::to_vec(assignment);
+        let body = body.map_err(|error| malformed(&target.endpoint, &error))?;
+        let url = format!("http://{}{}", target.endpoint, job_path(pod_uid));
+        let request = self.client.post(url).body(body);
+        let request = request.header(CONTENT_TYPE, "application/json");
         self.send(request, target, TELL_LIMIT).await?;
         Ok(())
     }

@@ -20,6 +20,7 @@ use super::observed::{Observed, Polled, StreamFacts};
 use super::plan::plan;
 use super::pod::Fleet;
 use super::pods::{PodFacts, PodState};
+use super::warm::WarmView;
 use crate::class::{ClassState, effective, idle_rule};
 use crate::provider::Providers;
 use crate::settings::TranscoderSettings;
@@ -60,6 +61,7 @@ pub(crate) fn fleet() -> Fleet {
         },
         log_filter: "info".to_owned(),
         log_format: "json",
+        job_key: None,
     }
 }
 
@@ -104,6 +106,7 @@ pub(crate) fn observed() -> Observed {
         accounts: BTreeMap::new(),
         is_waited_for: false,
         pods: Vec::new(),
+        warm: WarmView::default(),
         polled: Polled::default(),
         successor: None,
         has_turn: false,

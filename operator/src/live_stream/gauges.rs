@@ -18,7 +18,7 @@ use serde::de::value::Error as NotKnown;
 
 use super::providers::{ProviderIndex, slots_of};
 use super::{Context, Guarded};
-use crate::metrics::{Connections, Counted};
+use crate::metrics::{ByState, Counted};
 
 /// What a name is called that this version does not know.
 const OTHER: &str = "Other";
@@ -58,7 +58,44 @@ pub(super) fn register(registry: &mut Registry, streams: &Store<Guarded>, contex
         move || backing_off(&of_context),
     ));
     let providers = context.providers.clone();
-    registry.register_collector(Connections::new(move || connections(&providers)));
+    registry.register_collector(ByState::new(
+        "headend_provider_connections",
+        "Connections of providers that streams have, and that the accounts allow",
+        "provider",
+        move || connections(&providers),
+    ));
+    let of_context = Arc::downgrade(context);
+    registry.register_collector(ByState::new(
+        "headend_warm_pods",
+        "Pods that wait for streams of a class, and that its class asks for",
+        "class",
+        move || warm_pods(&of_context),
+    ));
+}
+
+/// By class that has any or asks for them: pods that wait and could take a stream, others that wait, and how many there are to be.
+fn warm_pods(context: &Weak<Context>) -> Vec<(String, &'static str, u64)> {
+    let Some(context) = context.upgrade() else {
+        return Vec::new();
+    };
+    let mut classes: BTreeMap<String, [u64; 3]> = BTreeMap::new();
+    for (name, class) in context.classes.all() {
+        let wanted = class.spec.ok().and_then(|spec| spec.warm_pods);
+        if let Some(count) = wanted.and_then(|warm| u64::try_from(warm.count).ok()) {
+            classes.entry(name).or_default()[2] = count;
+        }
+    }
+    for pod in context.pods.waiting() {
+        let state = usize::from(!pod.is_available());
+        classes.entry(pod.class).or_default()[state] += 1;
+    }
+    let of_class = |(class, counts): (String, [u64; 3])| {
+        let states = ["ready", "not_ready", "wanted"];
+        let rows = states.into_iter().zip(counts);
+        rows.map(|(state, count)| (class.clone(), state, count))
+            .collect::<Vec<_>>()
+    };
+    classes.into_iter().flat_map(of_class).collect()
 }
 
 /// By Provider, what streams have of its connections and what there is.

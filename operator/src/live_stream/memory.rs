@@ -22,6 +22,10 @@ pub(crate) struct Recollection {
     pub(crate) stopped: BTreeSet<String>,
     /// Uids of pods that have said, when told to finish or to stop, that their source is closed.
     pub(crate) closed: BTreeSet<String>,
+    /// Uid of the pod that had waited and has taken the job of its attempt.
+    pub(crate) given: Option<String>,
+    /// Uid of the pod that had waited and did not take it.
+    pub(crate) refused: Option<String>,
     /// When its pod was last named, more exactly than the status can say.
     pub(crate) named: Option<Timestamp>,
     /// When its status was last written.

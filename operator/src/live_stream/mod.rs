@@ -25,6 +25,7 @@ mod report;
 mod rollout;
 mod slots;
 mod takeover;
+mod warm;
 mod watches;
 
 use std::sync::Arc;
@@ -50,10 +51,12 @@ use self::pods::PodIndex;
 use self::poller::Polls;
 use self::providers::ProviderIndex;
 use self::rollout::Rollout;
+use self::warm::signer::Signer;
 use crate::events::Events;
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
 
+pub(crate) use self::warm::signer;
 pub(crate) use self::watches::{WATCHES, start};
 
 /// Streams that are reconciled at once; one stream never is twice.
@@ -77,6 +80,8 @@ pub(crate) struct Context {
     pub(crate) events: Events,
     pub(crate) metrics: Metrics,
     pub(crate) fleet: Arc<Fleet>,
+    /// What jobs of pods that wait are signed with, if there is a key.
+    pub(crate) signer: Option<Signer>,
     pub(crate) leadership: Leadership,
     /// Whether streams that nobody watches are collected.
     pub(crate) collects: bool,
@@ -88,7 +93,7 @@ impl Context {
         client: &Client,
         namespace: &str,
         presence: Arc<dyn Presence>,
-        fleet: Fleet,
+        (fleet, signer): (Fleet, Option<Signer>),
         (triggers, events, metrics): (Triggers, Events, Metrics),
         (leadership, collects): (Leadership, bool),
     ) -> Result<Self, reqwest::Error> {
@@ -107,6 +112,7 @@ impl Context {
             events,
             metrics,
             fleet: Arc::new(fleet),
+            signer,
             leadership,
             collects,
         })

@@ -1,14 +1,14 @@
 //! Reads the cluster, the presence store and the pod's own status into one value. Writes nothing and decides nothing;
 //! what cannot be read is told as unknown where that is no error.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::LiveStream;
 use api::condition::Reason;
 use api::control::JobStatus;
 use api::job::StreamIdentity;
 use api::live_stream::PodIntent;
-use api::names::ANNOTATION_HOLD;
+use api::names::{ANNOTATION_HOLD, is_warm_pod_name};
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use presence::{Fence, PresenceError};
@@ -21,8 +21,9 @@ use super::observed::{
     MOUNTS_SUSPECT_AFTER, Observed, Polled, StreamFacts, UNREACHABLE_AFTER, age,
 };
 use super::pods::{PodFacts, PodState};
+use super::warm::{self, PoolView, WaitingPod, WarmView};
 use super::{Context, Error};
-use crate::class::{self, IdleRule, Refusal};
+use crate::class::{self, ClassState, IdleRule, Refusal};
 use crate::text::clipped;
 
 /// The shortest time until a stream is looked at without any reason; spread over as much again, so that streams do not come together.
@@ -34,7 +35,7 @@ pub(crate) async fn observe(context: &Context, stream: &LiveStream) -> Result<Ob
     let named_providers = connections::named(&context.providers, &stream.spec);
     let stream_facts = facts(stream, class::idle_rule(&stream.spec, &class))?;
     let uid = &stream_facts.identity.uid;
-    let pods = pods(context, &stream_facts).await?;
+    let (pods, waiting) = pods(context, &stream_facts).await?;
     let intent = stream_facts.status.pod.as_ref();
     let mount_trouble = match intent.and_then(|intent| named(intent, &pods)) {
         Some(pod) => mount_trouble(&context.cluster, pod).await,
@@ -43,6 +44,13 @@ pub(crate) async fn observe(context: &Context, stream: &LiveStream) -> Result<Ob
     let (polled, successor) = polled(context, &stream_facts, &pods);
     Ok(Observed {
         effective: class::effective(&stream.spec, &class, &named_providers),
+        warm: warm(
+            context,
+            &stream_facts,
+            (&stream.spec.class_name, &class),
+            &pods,
+            waiting,
+        ),
         accounts: connections::accounts(&context.providers, &named_providers, uid),
         is_waited_for: context.providers.is_waited_for(uid),
         // It looks at every pod, so it is asked only where something follows from it.
@@ -95,18 +103,59 @@ fn hold(stream: &LiveStream) -> Option<String> {
 }
 
 /// The index may not have seen yet what the status names: the API server has the last word on whether a named pod is there.
-async fn pods(context: &Context, stream: &StreamFacts) -> Result<Vec<PodFacts>, Error> {
-    let mut pods = context.pods.of_stream(&stream.identity.uid);
+/// A named pod may also still wait for a stream, or be another's by now.
+async fn pods(
+    context: &Context,
+    stream: &StreamFacts,
+) -> Result<(Vec<PodFacts>, Option<WaitingPod>), Error> {
+    let uid = &stream.identity.uid;
+    let (mut pods, mut waiting) = (context.pods.of_stream(uid), None);
     let Some(intent) = &stream.status.pod else {
-        return Ok(pods);
+        return Ok((pods, waiting));
     };
     for intent in std::iter::once(intent).chain(&stream.status.successor) {
         if named(intent, &pods).is_none() {
             let unseen = context.cluster.pod(&intent.name).await?;
-            pods.extend(unseen.as_ref().and_then(PodFacts::of));
+            let found = unseen.as_ref().and_then(PodFacts::of);
+            let is_others = |pod: &PodFacts| is_warm_pod_name(&pod.name) && pod.stream_uid != *uid;
+            pods.extend(found.filter(|pod| !is_others(pod)));
+            waiting = waiting.or(unseen.as_ref().and_then(WaitingPod::of));
         }
     }
-    Ok(pods)
+    Ok((pods, waiting))
+}
+
+/// The pods that wait for streams of its class. Which of them it may take follows from its spec, too.
+fn warm(
+    context: &Context,
+    stream: &StreamFacts,
+    (name, class): (&str, &ClassState),
+    pods: &[PodFacts],
+    waiting: Option<WaitingPod>,
+) -> WarmView {
+    let (pool, offered) = match warm::pool::of_class(class) {
+        None => (None, Vec::new()),
+        Some((class, wanted)) => {
+            let pool = PoolView {
+                class: name.to_owned(),
+                provider: wanted.provider.clone(),
+                template: warm::pool::effective(context, class, wanted)
+                    .and_then(|effective| warm::pool::template(context, &effective)),
+            };
+            let intent = stream.status.pod.as_ref();
+            let runs = intent.and_then(|intent| named(intent, pods));
+            let runs = runs.is_some_and(|pod| pod.listens() && !pod.terminating);
+            // A stream that has a pod is about to take none, most likely.
+            let since = (!runs).then(Instant::now);
+            let uid = &stream.identity.uid;
+            (Some(pool), context.pods.offer(name, uid, since))
+        }
+    };
+    WarmView {
+        pool,
+        waiting: offered,
+        named: waiting,
+    }
 }
 
 fn named<'a>(intent: &PodIntent, pods: &'a [PodFacts]) -> Option<&'a PodFacts> {

@@ -16,6 +16,7 @@ use super::collect::PresenceView;
 use super::memory::Recollection;
 use super::pod::Fleet;
 use super::pods::PodFacts;
+use super::warm::WarmView;
 use crate::class::{Effective, IdleRule, Refusal};
 
 /// How long readiness and poll must both have been bad before a pod counts as lost.
@@ -36,6 +37,8 @@ pub(crate) struct Observed {
     pub(crate) is_waited_for: bool,
     /// The transcoder pods labelled for it, and the one its status names.
     pub(crate) pods: Vec<PodFacts>,
+    /// Pods that wait for a stream, as far as it may take one.
+    pub(crate) warm: WarmView,
     /// What the named pod says of itself.
     pub(crate) polled: Polled,
     /// What the pod that is to take over says of itself.

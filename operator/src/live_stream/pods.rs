@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use api::condition::Reason;
 use api::names;
@@ -11,7 +12,9 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;
+use tokio::sync::Notify;
 
+use super::warm::{Offers, WaitingPod};
 use crate::text::clipped;
 
 /// What is known of a transcoder pod.
@@ -104,7 +107,7 @@ impl PodFacts {
     }
 }
 
-fn state(pod: &Pod) -> PodState {
+pub(super) fn state(pod: &Pod) -> PodState {
     let phase = pod
         .status
         .as_ref()
@@ -129,6 +132,10 @@ fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
 
 fn since(condition: &PodCondition) -> Option<Timestamp> {
     condition.last_transition_time.as_ref().map(|time| time.0)
+}
+
+pub(super) fn is_ready(pod: &Pod) -> bool {
+    condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
 }
 
 fn unready_since(pod: &Pod) -> Option<Timestamp> {
@@ -212,6 +219,8 @@ fn is_of_image(reason: &str) -> bool {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PodIndex {
     pods: Arc<Mutex<Pods>>,
+    /// Told when pods that wait come, change or go.
+    pub(crate) waiting_changed: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -219,10 +228,13 @@ struct Pods {
     current: Known,
     /// What a list that is under way has brought so far.
     listed: Option<Known>,
+    offers: Offers,
 }
 
 #[derive(Debug, Default, PartialEq)]
 struct Known {
+    /// Pods that wait for a stream, by name.
+    waiting: BTreeMap<String, WaitingPod>,
     transcoders: HashMap<String, BTreeMap<String, PodFacts>>,
     /// Gateways by name: whether they run, and so may have viewers.
     gateways: BTreeMap<String, bool>,
@@ -239,6 +251,14 @@ impl PodIndex {
     /// Takes a watch event in; answers whose pods changed.
     pub(crate) fn take(&self, event: &Event<Pod>) -> Vec<Belongs> {
         let mut pods = self.lock();
+        let concerns_waiting = match event {
+            Event::Init | Event::InitApply(_) => false,
+            Event::InitDone => true,
+            Event::Apply(pod) | Event::Delete(pod) => names::is_warm_pod_name(&pod.name_any()),
+        };
+        if concerns_waiting {
+            self.waiting_changed.notify_one();
+        }
         match event {
             Event::Init => pods.listed = Some(Known::default()),
             Event::InitApply(pod) => {
@@ -264,6 +284,29 @@ impl PodIndex {
             .flat_map(BTreeMap::values)
             .cloned()
             .collect()
+    }
+
+    /// The pods that wait, whatever their class.
+    pub(crate) fn waiting(&self) -> Vec<WaitingPod> {
+        self.lock().current.waiting.values().cloned().collect()
+    }
+
+    /// The pods that wait for streams of a class and could take a job, in the order in which this stream had better try them.
+    /// With a time the first of them is kept for it for a while.
+    pub(crate) fn offer(
+        &self,
+        class: &str,
+        stream_uid: &str,
+        now: Option<Instant>,
+    ) -> Vec<WaitingPod> {
+        let mut pods = self.lock();
+        let waiting = pods.current.waiting.values();
+        let waiting = waiting.filter(|pod| pod.class == class && pod.is_available());
+        let mut waiting: Vec<_> = waiting.cloned().collect();
+        if let Some(now) = now {
+            pods.offers.order(&mut waiting, stream_uid, now);
+        }
+        waiting
     }
 
     /// The gateways that run, and so may have viewers.
@@ -314,6 +357,11 @@ impl Known {
             self.gateways.insert(pod.name_any(), runs);
             return None;
         }
+        self.waiting.remove(&pod.name_any());
+        if let Some(waiting) = WaitingPod::of(pod) {
+            self.waiting.insert(pod.name_any(), waiting);
+            return None;
+        }
         let facts = PodFacts::of(pod)?;
         let belongs = facts.belongs();
         let of_stream = self
@@ -329,6 +377,7 @@ impl Known {
             self.gateways.remove(&pod.name_any());
             return None;
         }
+        self.waiting.remove(&pod.name_any());
         let facts = PodFacts::of(pod)?;
         let of_stream = self.transcoders.get_mut(&facts.stream_uid)?;
         of_stream.remove(&facts.name);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use api::LiveStreamStatus;
 use api::condition::ConditionType;
 use api::control::JobStatus;
+use api::names::is_warm_pod_name;
 use k8s_openapi::jiff::Timestamp;
 
 use super::apply::Applied;
@@ -61,12 +62,21 @@ pub(crate) async fn report(
         plan.status.first_segment_milliseconds,
     ) {
         let phases = start_phases(took, observed.polled.status.as_ref());
-        context.metrics.started(&phases);
+        context.metrics.started(path(&plan.status), &phases);
     }
     context
         .events
         .changed(&stream.object, &stream.status, &plan.status);
     Ok(requeue)
+}
+
+/// Which kind of pod a stream started with.
+fn path(status: &LiveStreamStatus) -> &'static str {
+    let pod = status.pod.as_ref();
+    match pod.is_some_and(|pod| is_warm_pod_name(&pod.name)) {
+        true => "warm",
+        false => "cold",
+    }
 }
 
 /// Where the time of a start went, in milliseconds: all of it, until the pod's process ran, and what that says of its own.

@@ -23,6 +23,7 @@ use super::gauges;
 use super::orphans::{self, Gone};
 use super::pods::Belongs;
 use super::providers::{GuardedProvider, News};
+use super::warm::pool;
 use super::{Context, Guarded, Triggers, accounts, control_streams, takeover};
 
 /// What the process is ready for once each is complete.
@@ -105,14 +106,21 @@ pub(crate) fn start(
     tasks.spawn("watch of providers", until(token.clone(), providers));
     tasks.spawn("accounts", until(token.clone(), accounts));
     tasks.spawn("orphans", until(token.clone(), orphans));
-    let context = context.clone();
+    let pools = pool::run(context.clone(), for_controller.clone());
+    tasks.spawn("pods that wait", until(token, pools));
+    control(tasks, for_controller, (streams, triggered), context.clone());
+}
+
+fn control(
+    tasks: &mut Tasks,
+    synced: Vec<watch::Receiver<bool>>,
+    (streams, triggered): (Streams, mpsc::UnboundedReceiver<ObjectRef<Guarded>>),
+    context: Arc<Context>,
+) {
+    let token = tasks.token();
     tasks.spawn("controller", async move {
         // Reconciles only with pods and classes known, so that nothing is judged by what has not been read yet.
-        if token
-            .run_until_cancelled(all(for_controller))
-            .await
-            .is_some()
-        {
+        if token.run_until_cancelled(all(synced)).await.is_some() {
             control_streams(streams, triggered, context, token).await;
         }
         Ok::<_, std::convert::Infallible>(())
@@ -216,6 +224,7 @@ impl Listener {
         let events = watcher(api, watcher::Config::default()).default_backoff();
         each(events, "streamclasses", |event| {
             let concerned = concerned(&self.context.classes.take(&event), &streams);
+            self.context.pods.waiting_changed.notify_one();
             concerned
                 .iter()
                 .for_each(|stream| self.triggers.send(stream));
@@ -254,6 +263,7 @@ impl Listener {
                     self.triggers.send(&stream);
                 }
             }
+            self.context.pods.waiting_changed.notify_one();
             for stream in woken {
                 self.triggers.send(&stream);
             }

@@ -3,19 +3,26 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use api::names::{is_slug, pod_name};
+use api::names::{is_slug, is_warm_pod_name, pod_name};
 
-/// The name of a pod's directory, which is the pod's name: `<stream>-<8 hex digits of the uid>-<attempt>`.
+/// The name of a pod's directory, which is the pod's name: `<stream>-<8 hex digits of the uid>-<attempt>`, or that of one that waited for
+/// a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct PodDirectory {
     name: String,
-    /// The first digits of the LiveStream's uid.
-    stream: String,
+    /// The first digits of the LiveStream's uid; the name of a pod that waited does not say whose it became.
+    stream: Option<String>,
 }
 
 impl PodDirectory {
     /// Reads a name; `None` for one that no pod of ours can have, so that nothing else is ever touched.
     pub(crate) fn parse(name: &str) -> Option<Self> {
+        if is_warm_pod_name(name) {
+            return Some(Self {
+                name: name.to_owned(),
+                stream: None,
+            });
+        }
         let (rest, attempt) = name.rsplit_once('-')?;
         let (stream, digits) = rest.rsplit_once('-')?;
         let attempt: i32 = attempt.parse().ok()?;
@@ -23,7 +30,7 @@ impl PodDirectory {
             is_slug(stream) && digits.len() == 8 && pod_name(stream, digits, attempt) == name;
         ours.then(|| Self {
             name: name.to_owned(),
-            stream: digits.to_owned(),
+            stream: Some(digits.to_owned()),
         })
     }
 
@@ -71,7 +78,8 @@ pub(crate) fn judge(
     if known.pods.contains(&directory.name) {
         return Verdict::Keep;
     }
-    if !known.streams.contains(&directory.stream) {
+    let stream = directory.stream.as_ref();
+    if stream.is_some_and(|stream| !known.streams.contains(stream)) {
         return Verdict::Remove;
     }
     match retention.saturating_sub(gone_for) {
@@ -94,9 +102,10 @@ mod tests {
     fn only_names_that_pods_of_ours_have_are_read() {
         let one = directory("news-one-0f9c2a41-12");
         assert_eq!(
-            (one.name(), one.stream.as_str()),
-            ("news-one-0f9c2a41-12", "0f9c2a41")
+            (one.name(), one.stream.as_deref()),
+            ("news-one-0f9c2a41-12", Some("0f9c2a41"))
         );
+        assert_eq!(directory("warm-0f9c2a417b1e4c55").stream, None);
         for foreign in [
             "",
             ".",
@@ -173,9 +182,29 @@ mod tests {
     }
 
     #[test]
+    fn the_directory_of_a_pod_that_waited_is_kept_as_long_as_if_its_stream_were_there() {
+        let name = "warm-0f9c2a417b1e4c55";
+        let judged = |pods: &[&str], seconds| {
+            let known = Known {
+                pods: pods.iter().map(|name| (*name).to_owned()).collect(),
+                streams: HashSet::new(),
+            };
+            judge(
+                &directory(name),
+                &known,
+                Duration::from_secs(seconds),
+                RETENTION,
+            )
+        };
+        assert_eq!(judged(&[name], 9999), Verdict::Keep);
+        assert_eq!(judged(&[], 10), Verdict::Retain(Duration::from_secs(600)));
+        assert_eq!(judged(&[], 610), Verdict::Remove);
+    }
+
+    #[test]
     fn the_digits_of_a_stream_are_those_in_its_pods_names() {
         let uid = "0f9c2a41-7b1e-4c55-9d6a-d0c5a1b2c3d4";
         let name = pod_name("news-one", uid, 1);
-        assert_eq!(directory(&name).stream, stream_digits(uid));
+        assert_eq!(directory(&name).stream, Some(stream_digits(uid)));
     }
 }

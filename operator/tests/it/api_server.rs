@@ -413,6 +413,7 @@ fn plain(value: &str) -> String {
         ("+", " "),
         ("%28", "("),
         ("%29", ")"),
+        ("%21", "!"),
     ];
     escapes.iter().fold(value.to_owned(), |value, (from, to)| {
         value.replace(from, to)
@@ -443,13 +444,23 @@ fn read_objects(objects: &Objects, call: &Call) -> (StatusCode, Value) {
     )
 }
 
-/// Label selectors of the forms `a=b` and `a in (b,c)`.
+/// Label selectors of the forms `a=b`, `a in (b,c)`, `a` and `!a`.
 fn selects(selector: &str, object: &Value) -> bool {
     let label = |name: &str| {
         object["metadata"]["labels"][name]
             .as_str()
             .unwrap_or_default()
     };
+    let mut alone = selector
+        .split(',')
+        .filter(|term| !term.contains(['=', ' ', ')', '(']));
+    let has = |term: &str| match term.strip_prefix('!') {
+        Some(name) => label(name).is_empty(),
+        None => term.is_empty() || !label(term).is_empty(),
+    };
+    if !selector.contains(" in (") && !alone.all(has) {
+        return false;
+    }
     let (equal, set) = match selector.split_once(" in (") {
         Some((before, values)) => {
             let (equal, name) = before.rsplit_once(',').unwrap_or(("", before));
@@ -500,7 +511,10 @@ fn write(objects: &mut Objects, call: &Call) -> (StatusCode, Value) {
         return delete(objects, call, name, &current);
     }
     let part = if call.status { "status" } else { "spec" };
-    let change = json!({part: call.body[part]});
+    let mut change = json!({part: call.body[part]});
+    if call.resource == "pods" {
+        change = json!({"metadata": call.body["metadata"]});
+    }
     (
         StatusCode::OK,
         objects.change(&call.resource, name, &change),

@@ -17,4 +17,5 @@ mod players;
 mod slots;
 mod sweep;
 mod uninstall;
+mod warm;
 mod world;

@@ -1,22 +1,27 @@
 //! Transcoders as far as their control HTTP goes, on loopback addresses of their own: for tests of what pods say and are told.
-//! They never play anything.
+//! They never play anything. Those without a job wait until they are given one that is signed for them.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use api::assignment::{Assignment, Claims, job_path};
 use api::condition::Reason;
 use api::control::{FinishAnswer, JobPhase, JobStatus, PublishRequest, SourceStatus};
 use api::job::{ResumeFloor, TranscodeJob};
-use api::names::{CONTROL_PORT, JOB_VARIABLE};
-use axum::extract::{Query, State};
+use api::names::{CONTROL_PORT, JOB_KEY_VARIABLE, JOB_VARIABLE};
+use axum::extract::{Path, Query, Request, State};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::StatusCode;
+use ring::signature::{ED25519, UnparsedPublicKey};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tower::ServiceExt;
 
 use crate::api_server::{ApiServer, Objects};
 
@@ -35,6 +40,10 @@ pub(crate) struct Told {
     pub(crate) most: usize,
     /// Names of pods that are over.
     pub(crate) ended: Vec<String>,
+    /// Pods that waited, and the attempts that they were given, each time they were.
+    pub(crate) given: Vec<(String, String, i32)>,
+    /// Pods that wait take no job.
+    pub(crate) refuses: bool,
 }
 
 impl Ledger {
@@ -71,11 +80,48 @@ const GRACE: Duration = Duration::from_secs(20);
 
 /// Runs the transcoder of a pod; answers its address.
 pub(crate) fn start(pod: &Value, api: &ApiServer, ledger: &Ledger) -> Ipv4Addr {
-    let name = pod["metadata"]["name"].as_str().unwrap().to_owned();
     let variables = pod["spec"]["containers"][0]["env"].as_array().unwrap();
-    let document = variables.iter().find(|one| one["name"] == JOB_VARIABLE);
-    let document = document.unwrap()["value"].as_str().unwrap();
-    let job = TranscodeJob::from_json(document).unwrap();
+    let variable = |name: &str| {
+        let variable = variables.iter().find(|one| one["name"] == name);
+        variable.map(|one| one["value"].as_str().unwrap_or_default().to_owned())
+    };
+    let name = pod["metadata"]["name"].as_str().unwrap();
+    let router = match variable(JOB_VARIABLE) {
+        Some(document) => {
+            let job = TranscodeJob::from_json(&document).unwrap();
+            play(name, &job, api, ledger)
+        }
+        None => {
+            let waiting = Waiting {
+                pod: name.to_owned(),
+                pod_uid: pod["metadata"]["uid"].as_str().unwrap().to_owned(),
+                key: hex::decode(variable(JOB_KEY_VARIABLE).unwrap()).unwrap(),
+                job: Arc::default(),
+                ledger: ledger.clone(),
+                api: api.clone(),
+            };
+            Router::new()
+                .route(&job_path("{uid}"), post(Waiting::take))
+                .fallback(Waiting::ask)
+                .with_state(waiting)
+        }
+    };
+    serve(router)
+}
+
+fn serve(router: Router) -> Ipv4Addr {
+    let [high, low] = ADDRESSES.fetch_add(1, Ordering::SeqCst).to_be_bytes();
+    let address = Ipv4Addr::new(127, 77, high, low);
+    let listener = std::net::TcpListener::bind(SocketAddr::from((address, CONTROL_PORT))).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let listener = TcpListener::from_std(listener).unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+/// Control HTTP of an attempt that plays from now on.
+fn play(name: &str, job: &TranscodeJob, api: &ApiServer, ledger: &Ledger) -> Router {
+    let name = name.to_owned();
     let phase = match job.standby {
         Some(_) => JobPhase::Standby,
         None => JobPhase::Live,
@@ -83,15 +129,10 @@ pub(crate) fn start(pod: &Value, api: &ApiServer, ledger: &Ledger) -> Ipv4Addr {
     ledger.publishes(&name, phase == JobPhase::Live);
     let player = Player {
         pod: name,
-        says: watch::Sender::new(status(&job, phase)),
+        says: watch::Sender::new(status(job, phase)),
         ledger: ledger.clone(),
         api: api.clone(),
     };
-    let [high, low] = ADDRESSES.fetch_add(1, Ordering::SeqCst).to_be_bytes();
-    let address = Ipv4Addr::new(127, 77, high, low);
-    let listener = std::net::TcpListener::bind(SocketAddr::from((address, CONTROL_PORT))).unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let listener = TcpListener::from_std(listener).unwrap();
     let path = |what: &str| format!("/v1/streams/{}/{}/{what}", job.stream.uid, job.attempt);
     let router = Router::new()
         .route(&path("status"), get(Player::status))
@@ -99,9 +140,65 @@ pub(crate) fn start(pod: &Value, api: &ApiServer, ledger: &Ledger) -> Ipv4Addr {
         .route(&path("publish"), post(Player::publish))
         .route(&path("stop"), post(Player::stop))
         .with_state(player.clone());
-    tokio::spawn(async move { axum::serve(listener, router).await });
     tokio::spawn(player.end_by_grace());
-    address
+    router
+}
+
+/// A transcoder without a job.
+#[derive(Clone)]
+struct Waiting {
+    pod: String,
+    pod_uid: String,
+    key: Vec<u8>,
+    /// The attempt that it was given, and its control HTTP.
+    job: Arc<Mutex<Option<(String, i32, Router)>>>,
+    ledger: Ledger,
+    api: ApiServer,
+}
+
+impl Waiting {
+    async fn take(
+        State(waiting): State<Self>,
+        Path(pod_uid): Path<String>,
+        Json(assignment): Json<Assignment>,
+    ) -> StatusCode {
+        let given = TranscodeJob::from_json(&assignment.document).unwrap();
+        let (uid, attempt) = (given.stream.uid.clone(), given.attempt);
+        let claims = Claims {
+            pod_uid: &waiting.pod_uid,
+            stream_uid: &uid,
+            attempt,
+            document_hash: Sha256::digest(&assignment.document).into(),
+            expires_unix_seconds: assignment.expires_unix_seconds,
+        };
+        let signature = hex::decode(&assignment.signature).unwrap();
+        let key = UnparsedPublicKey::new(&ED25519, &waiting.key);
+        assert_eq!(pod_uid, waiting.pod_uid);
+        key.verify(&claims.signed_bytes(), &signature).unwrap();
+        if waiting.ledger.with(|told| told.refuses) {
+            return StatusCode::FORBIDDEN;
+        }
+        let mut job = waiting.job.lock().unwrap();
+        match &*job {
+            Some((of, number, _)) if (of, *number) != (&uid, attempt) => StatusCode::CONFLICT,
+            Some(_) => StatusCode::NO_CONTENT,
+            None => {
+                let router = play(&waiting.pod, &given, &waiting.api, &waiting.ledger);
+                let given = (waiting.pod.clone(), uid.clone(), attempt);
+                waiting.ledger.with(|told| told.given.push(given));
+                *job = Some((uid, attempt, router));
+                StatusCode::NO_CONTENT
+            }
+        }
+    }
+
+    async fn ask(State(waiting): State<Self>, request: Request) -> Response {
+        let job = waiting.job.lock().unwrap().clone();
+        match job {
+            Some((.., router)) => router.oneshot(request).await.into_response(),
+            None => StatusCode::MISDIRECTED_REQUEST.into_response(),
+        }
+    }
 }
 
 fn status(job: &TranscodeJob, phase: JobPhase) -> JobStatus {

@@ -9,6 +9,7 @@ use operator::settings::{RunSettings, Settings};
 use presence::memory::MemoryPresence;
 use runtime::exit::ProcessError;
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -28,6 +29,8 @@ pub(crate) struct World {
     pub(crate) api: ApiServer,
     pub(crate) presence: Arc<MemoryPresence>,
     kubelet: JoinHandle<()>,
+    /// With which the operators sign jobs.
+    key: NamedTempFile,
 }
 
 impl Drop for World {
@@ -68,6 +71,7 @@ impl World {
             api,
             presence: Arc::default(),
             kubelet,
+            key: key(),
         }
     }
 
@@ -79,6 +83,7 @@ impl World {
             api,
             presence: Arc::default(),
             kubelet,
+            key: key(),
         };
         (world, ledger)
     }
@@ -132,7 +137,8 @@ impl World {
         let shutdown = CancellationToken::new();
         let (client, presence) = (self.api.client(), self.presence.clone());
         let token = shutdown.clone();
-        let settings = run_settings(more);
+        let key = self.key.path().to_str().unwrap();
+        let settings = run_settings(&[&["--job-key", key], more].concat());
         let (listener, admin) = admin();
         let task = tokio::spawn(async move {
             operator::run(client, presence, listener, &settings, token).await
@@ -196,6 +202,12 @@ impl World {
         let stream = json!({"metadata": {"name": name, "generation": 1}, "spec": spec});
         self.api.with(|objects| objects.put("livestreams", stream));
     }
+}
+
+fn key() -> NamedTempFile {
+    let file = NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), [7; 32]).unwrap();
+    file
 }
 
 /// What makes a stream run.

@@ -31,3 +31,4 @@ mod shed;
 mod slate;
 mod soak;
 mod turns;
+mod waiting;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-fn transcoder() -> Command {
+pub(crate) fn transcoder() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headend-transcoder"));
     command.env_clear().env("HEADEND_LISTEN", "127.0.0.1:0");
     command

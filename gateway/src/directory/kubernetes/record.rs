@@ -74,6 +74,7 @@ fn view(object: &LiveStream, identity: &Arc<StreamIdentity>) -> StreamView {
     let status = object.status.as_ref();
     let pod = status.and_then(|status| status.pod.as_ref());
     let conditions = status.map_or(&[][..], |status| &status.conditions);
+    let warm = status.map_or(&[][..], |status| &status.warm_attempts);
     StreamView {
         phase: phase(object),
         identity: Some(identity.clone()),
@@ -81,6 +82,7 @@ fn view(object: &LiveStream, identity: &Arc<StreamIdentity>) -> StreamView {
             attempt: pod.attempt,
             endpoint: pod.endpoint.clone(),
         }),
+        warm_attempts: warm.to_vec(),
         refusal: refusal(conditions),
     }
 }
@@ -165,6 +167,7 @@ mod tests {
                 attempt: 3,
                 endpoint: Some("198.18.1.10:8080".to_owned()),
             }),
+            warm_attempts: Vec::new(),
             refusal: None,
         };
         assert_eq!(*record.view, expected);

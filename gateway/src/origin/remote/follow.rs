@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::job::StreamIdentity;
-use api::names;
 use api::playlists::Playlists;
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -126,7 +125,8 @@ impl Follower {
         if matches!(failure, PodFailure::Misdirected) {
             return;
         }
-        let pod = names::pod_name(&self.stream.name, &target.stream_uid, target.attempt);
+        let view = self.view.borrow().clone();
+        let pod = view.attempt_pod_name(&self.stream, target.attempt);
         let Ok(state) = self.volume.state(&pod).await else {
             return;
         };

@@ -6,10 +6,11 @@ use std::time::Duration;
 use api::condition::{ConditionStatus, ConditionType, Reason, find_condition};
 use api::control::JobPhase;
 use api::live_stream::PodIntent;
+use api::names::is_warm_pod_name;
 use k8s_openapi::jiff::Timestamp;
 
 use super::grants::{self, Grant};
-use super::{order, succession};
+use super::{order, succession, warm};
 use crate::class::{Effective, Refusal};
 use crate::live_stream::backoff::{Failure, Failures};
 use crate::live_stream::observed::{Observed, UNREACHABLE_AFTER, age};
@@ -69,6 +70,10 @@ pub(super) enum Cause {
     HandOver,
     /// The pod before it has nothing to play yet, and was made from what has been changed since.
     Changed,
+    /// The pod before it waited for a stream when it was named, and was not to be had then.
+    Lost,
+    /// The pod before it had waited for a stream, and did not take its job.
+    Refused,
 }
 
 /// The course, with the failures in a row where an attempt has failed.
@@ -93,6 +98,10 @@ pub(super) fn decide(observed: &Observed, now: Timestamp) -> Decision {
     if let Some(course) = succession::go_on(observed, named) {
         return without_failure(course);
     }
+    if let Some(course) = unassigned(observed, intent, named) {
+        let failures = observed.recollection.failures.clone();
+        return Decision { course, failures };
+    }
     if let Some(failure) = failed(observed, intent, named, now) {
         return after_failure(observed, intent, failure, now);
     }
@@ -110,6 +119,29 @@ pub(super) fn decide(observed: &Observed, now: Timestamp) -> Decision {
             start(observed, Cause::Changed)
         }
         Some(pod) => Course::Keep(pod.clone()),
+    })
+}
+
+/// What follows where the named pod waited for a stream and is not this one's yet, or does not take its job.
+fn unassigned(observed: &Observed, intent: &PodIntent, named: Option<&PodFacts>) -> Option<Course> {
+    if let Some(pod) = named.filter(|pod| observed.owns(pod)) {
+        return warm::refused(observed, pod).then(|| start(observed, Cause::Refused));
+    }
+    if !is_warm_pod_name(&intent.name) || intent.uid.is_some() {
+        return None;
+    }
+    let effective = match &observed.effective {
+        Err(refusal) => return Some(Course::Refused(refusal.clone())),
+        Ok(effective) => effective,
+    };
+    let course = create(observed, effective, intent.attempt);
+    let is_lost = match &course {
+        Course::Create(provider) => !warm::is_to_be_had(observed, provider.as_deref()),
+        _ => observed.warm.named.is_none(),
+    };
+    Some(match is_lost {
+        true => start(observed, Cause::Lost),
+        false => course,
     })
 }
 

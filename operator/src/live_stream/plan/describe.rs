@@ -5,13 +5,14 @@ use api::LiveStreamStatus;
 use api::condition::set_condition;
 use api::control::{JobPhase, JobStatus};
 use api::job::ResumeFloor;
-use api::live_stream::{MediaSummary, PodIntent, SourceInUse};
-use api::names::{LABEL_STREAM_UID, pod_name};
+use api::live_stream::{MediaSummary, PodIntent, SourceInUse, WarmAttempt};
+use api::names::{LABEL_STREAM_UID, is_warm_pod_name, pod_name};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use super::course::{Cause, Course, Rest};
-use super::phase;
+use super::warm::Choice;
+use super::{phase, warm};
 use crate::live_stream::backoff::Failures;
 use crate::live_stream::collect::{Collect, PresenceView};
 use crate::live_stream::observed::{Observed, age};
@@ -72,8 +73,16 @@ impl Case<'_> {
     /// The pod that the status names, and what its successor needs to know.
     fn pod(&self, status: &mut LiveStreamStatus) {
         match self.course {
-            Course::Start { attempt, .. } => {
-                status.pod = Some(self.intent(*attempt));
+            Course::Start { attempt, cause, .. } => {
+                let intent = self.intent(*attempt);
+                let never_had = status.pod.as_ref().map(|before| before.attempt);
+                let never_had = never_had.filter(|_| *cause == Cause::Lost);
+                let warm = is_warm_pod_name(&intent.name).then(|| WarmAttempt {
+                    attempt: *attempt,
+                    pod: intent.name.clone(),
+                });
+                status.warm_attempts = warm::attempts(&status.warm_attempts, never_had, warm);
+                status.pod = Some(intent);
                 status.successor = None;
                 status.last_attempt = *attempt;
                 status.resume = self.resume();
@@ -84,9 +93,10 @@ impl Case<'_> {
             }
             Course::TakeOver(pod) => {
                 status.pod = Some(PodIntent {
+                    name: pod.name.clone(),
                     uid: Some(pod.uid.clone()),
+                    attempt: pod.attempt,
                     endpoint: pod.endpoint(),
-                    ..self.intent(pod.attempt)
                 });
                 status.successor = None;
                 status.resume = self.resume();
@@ -101,7 +111,9 @@ impl Case<'_> {
             Course::BackOff | Course::Held => status.resume = self.resume(),
             Course::Keep(pod) => {
                 status.successor = None;
+                // What is not known to have a job plays nothing, and nobody is to ask it.
                 let endpoint = pod.endpoint();
+                let endpoint = endpoint.filter(|_| !warm::is_ungiven(self.observed, pod));
                 if let Some(intent) = status.pod.as_mut().filter(|_| endpoint.is_some()) {
                     intent.uid = Some(pod.uid.clone());
                     intent.endpoint = endpoint;
@@ -125,8 +137,12 @@ impl Case<'_> {
 
     fn intent(&self, attempt: i32) -> PodIntent {
         let identity = &self.observed.stream.identity;
+        let name = match warm::choice(self.observed, self.course) {
+            Choice::Warm(pod) => pod.name.clone(),
+            Choice::Cold(_) => pod_name(&identity.name, &identity.uid, attempt),
+        };
         PodIntent {
-            name: pod_name(&identity.name, &identity.uid, attempt),
+            name,
             uid: None,
             attempt,
             endpoint: None,

@@ -9,6 +9,7 @@ mod phase;
 mod provisioned;
 mod rollout;
 mod succession;
+mod warm;
 
 use std::time::Duration;
 
@@ -22,12 +23,14 @@ use self::course::{Cause, Course, Decision, Rest};
 use self::grants::Grant;
 pub(crate) use self::grants::{Claiming, Released};
 pub(crate) use self::succession::Publication;
+use self::warm::Choice;
 use super::backoff::Failures;
 use super::collect::{self, Collect, PresenceView, Spared};
 use super::observed::{MOUNTS_SUSPECT_AFTER, Observed, UNREACHABLE_AFTER, age};
 use super::pod::{self, Order};
 use super::pods::{PodFacts, PodState};
 use super::rollout::Stand;
+use super::warm::Assigning;
 use crate::class::Effective;
 
 /// How soon a pod that was told to publish is looked at again.
@@ -66,6 +69,8 @@ pub(crate) struct Plan {
     pub(crate) yields: bool,
     /// The pod to create.
     pub(crate) create: Option<Box<Pod>>,
+    /// The pod that waited, to be taken or given its job.
+    pub(crate) assign: Option<Box<Assigning>>,
     /// The next step of the collection.
     pub(crate) collect: Collect,
     /// The status that the stream is to have.
@@ -113,6 +118,7 @@ pub(crate) fn plan(observed: &Observed, now: Timestamp) -> Plan {
         claim,
         dismiss: dismissals(observed, &course),
         create: create(observed, &course, &status),
+        assign: warm::assigning(observed, &course, status.resume),
         requeue: requeue(observed, &course, failures.as_ref(), &collect, now),
         collect,
         status,
@@ -261,17 +267,32 @@ fn create(observed: &Observed, course: &Course, status: &LiveStreamStatus) -> Op
         Course::Prepare { .. } => (&status.successor, None),
         _ => return None,
     };
+    if matches!(warm::choice(observed, course), Choice::Warm(_)) {
+        return None;
+    }
     let (Ok(effective), Some(intent)) = (&observed.effective, intent) else {
         return None;
     };
     let effective = effective.granted(provider);
+    let order = order(observed, &effective, intent.attempt);
     let order = Order {
-        resume: status.resume.unwrap_or_default(),
-        provider,
         standby: matches!(course, Course::Prepare { .. }),
-        ..order(observed, &effective, intent.attempt)
+        ..order_for(order, status.resume, provider)
     };
     Some(Box::new(pod::build(&observed.fleet, &order)))
+}
+
+/// The order with what this attempt goes on from, and the connection it has.
+fn order_for<'a>(
+    order: Order<'a>,
+    resume: Option<ResumeFloor>,
+    provider: Option<&'a str>,
+) -> Order<'a> {
+    Order {
+        resume: resume.unwrap_or_default(),
+        provider,
+        ..order
+    }
 }
 
 fn order<'a>(observed: &Observed, effective: &'a Effective, attempt: i32) -> Order<'a> {

@@ -5,9 +5,11 @@ use api::condition::{ConditionStatus, ConditionType, Finding, Reason};
 use super::course::{Course, Rest};
 use super::describe::Case;
 use super::findings::{finding, not_replaced, rest_message, rest_reason};
-use super::rollout;
+use super::warm::Choice;
+use super::{rollout, warm};
 use crate::live_stream::backoff::attempt_delay;
 use crate::live_stream::pods::{PodFacts, PodState};
+use crate::text::clipped;
 
 impl Case<'_> {
     pub(super) fn provisioned(&self) -> Finding {
@@ -21,7 +23,7 @@ impl Case<'_> {
             Course::Start { .. } | Course::Create(_) | Course::Finish(_) => (
                 ConditionStatus::False,
                 Reason::PodPending,
-                "the pod is being started".to_owned(),
+                self.being_started(),
             ),
             Course::Wait(message) => (ConditionStatus::False, Reason::PodPending, message.clone()),
             Course::BackOff => (ConditionStatus::False, Reason::PodFailed, self.waiting()),
@@ -41,6 +43,18 @@ impl Case<'_> {
             Course::Keep(pod) | Course::TakeOver(pod) => self.provisioned_by(pod),
         };
         finding(ConditionType::Provisioned, status, reason, message)
+    }
+
+    fn being_started(&self) -> String {
+        let pool = self.observed.warm.pool.as_ref();
+        match (warm::choice(self.observed, self.course), pool) {
+            (Choice::Warm(pod), _) => format!("the pod {}, which waited, is taken", pod.name),
+            (Choice::Cold(Some(reason)), Some(pool)) => clipped(&format!(
+                "the pod is being started; none of the warm pods of StreamClass {} could be taken: {reason}",
+                pool.class
+            )),
+            (Choice::Cold(_), _) => "the pod is being started".to_owned(),
+        }
     }
 
     fn provisioned_by(&self, pod: &PodFacts) -> (ConditionStatus, Reason, String) {

@@ -6,14 +6,16 @@ mod placement;
 mod resources;
 mod security;
 mod volumes;
+mod waiting;
 
 pub(crate) use volumes::SOURCES;
+pub(crate) use waiting::{Pool, claim, template, waiting};
 
 use std::collections::BTreeMap;
 
 use api::job::{JOB_VERSION, JobOutput, ResumeFloor, StandbyJob, StreamIdentity, TranscodeJob};
 use api::names;
-use k8s_openapi::api::core::v1::{LocalObjectReference, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{EnvVar, LocalObjectReference, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use sha2::{Digest, Sha256};
 
@@ -30,6 +32,8 @@ pub(crate) struct Fleet {
     pub(crate) transcoder: TranscoderSettings,
     pub(crate) log_filter: String,
     pub(crate) log_format: &'static str,
+    /// The public key by which pods that wait know their job, in hexadecimal digits; without it none waits.
+    pub(crate) job_key: Option<String>,
 }
 
 /// One pod that is to be made.
@@ -57,7 +61,7 @@ pub(crate) fn build(fleet: &Fleet, order: &Order<'_>) -> Pod {
             owner_references: Some(vec![order.owner.clone()]),
             ..named(&name)
         },
-        spec: Some(spec(fleet, order, &name)),
+        spec: Some(spec_of(fleet, order, &name)),
         status: None,
     }
 }
@@ -71,7 +75,8 @@ pub(crate) fn hash(fleet: &Fleet, order: &Order<'_>) -> String {
         ..order.clone()
     };
     // Serialization of plain data into memory does not fail; if it did, orders would merely look alike.
-    let document = serde_json::to_vec(&spec(fleet, &order, &order.stream.name)).unwrap_or_default();
+    let document =
+        serde_json::to_vec(&spec_of(fleet, &order, &order.stream.name)).unwrap_or_default();
     hex::encode(&Sha256::digest(document)[..8])
 }
 
@@ -98,26 +103,45 @@ fn annotations(fleet: &Fleet, order: &Order<'_>) -> BTreeMap<String, String> {
 }
 
 fn labels(fleet: &Fleet, order: &Order<'_>) -> BTreeMap<String, String> {
+    let mut labels = common_labels(fleet);
+    labels.extend(labels_of_stream(order));
+    labels
+}
+
+/// The labels of every transcoder pod of the release.
+fn common_labels(fleet: &Fleet) -> BTreeMap<String, String> {
     let labels = [
         ("app.kubernetes.io/name", "headend"),
         ("app.kubernetes.io/managed-by", "headend-operator"),
         (names::LABEL_INSTANCE, &fleet.instance),
         (names::LABEL_COMPONENT, names::COMPONENT_TRANSCODER),
-        (names::LABEL_STREAM, &order.stream.name),
-        (names::LABEL_STREAM_UID, &order.stream.uid),
-        (names::LABEL_ATTEMPT, &order.attempt.to_string()),
         (placement::LABEL_OUTPUT_VOLUME, "true"),
     ];
     let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
     labels.into()
 }
 
-fn spec(fleet: &Fleet, order: &Order<'_>, name: &str) -> PodSpec {
-    let class = &order.effective.pod;
+/// Whose pod it is.
+fn labels_of_stream(order: &Order<'_>) -> [(String, String); 3] {
+    [
+        (names::LABEL_STREAM, order.stream.name.clone()),
+        (names::LABEL_STREAM_UID, order.stream.uid.clone()),
+        (names::LABEL_ATTEMPT, order.attempt.to_string()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+}
+
+fn spec_of(fleet: &Fleet, order: &Order<'_>, name: &str) -> PodSpec {
+    let environment = container::environment(fleet, order);
+    spec(fleet, order.effective, environment, name)
+}
+
+fn spec(fleet: &Fleet, effective: &Effective, environment: Vec<EnvVar>, name: &str) -> PodSpec {
+    let class = &effective.pod;
     PodSpec {
         affinity: placement::affinity(fleet),
         automount_service_account_token: Some(false),
-        containers: vec![container::container(fleet, order, name)],
+        containers: vec![container::container(fleet, effective, environment, name)],
         enable_service_links: Some(false),
         image_pull_secrets: pull_secrets(fleet),
         node_selector: Some(class.node_selector.clone()).filter(|labels| !labels.is_empty()),
@@ -127,7 +151,7 @@ fn spec(fleet: &Fleet, order: &Order<'_>, name: &str) -> PodSpec {
         security_context: Some(security::pod()),
         termination_grace_period_seconds: Some(GRACE_SECONDS),
         tolerations: Some(placement::tolerations(&class.tolerations)),
-        volumes: Some(volumes::volumes(fleet, order)),
+        volumes: Some(volumes::volumes(fleet, effective)),
         ..PodSpec::default()
     }
 }
@@ -139,7 +163,7 @@ fn pull_secrets(fleet: &Fleet) -> Option<Vec<LocalObjectReference>> {
 }
 
 /// The document that the transcoder is given.
-fn job(order: &Order<'_>) -> TranscodeJob {
+pub(crate) fn job(order: &Order<'_>) -> TranscodeJob {
     TranscodeJob {
         version: JOB_VERSION,
         stream: order.stream.clone(),

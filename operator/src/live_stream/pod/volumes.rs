@@ -8,8 +8,8 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::{Fleet, Order};
-use crate::class::SecretFile;
+use super::Fleet;
+use crate::class::{Effective, SecretFile};
 
 const OUTPUT: &str = "output";
 const SCRATCH: &str = "scratch";
@@ -18,15 +18,15 @@ pub(crate) const SOURCES: &str = "sources";
 
 const SCRATCH_LIMIT: &str = "64Mi";
 
-pub(super) fn volumes(fleet: &Fleet, order: &Order<'_>) -> Vec<Volume> {
+pub(super) fn volumes(fleet: &Fleet, effective: &Effective) -> Vec<Volume> {
     let mut volumes = vec![output(fleet), scratch()];
-    if !order.effective.files.is_empty() {
-        volumes.push(sources(&order.effective.files));
+    if !effective.files.is_empty() {
+        volumes.push(sources(&effective.files));
     }
     volumes
 }
 
-pub(super) fn mounts(order: &Order<'_>, pod_name: &str) -> Vec<VolumeMount> {
+pub(super) fn mounts(effective: &Effective, pod_name: &str) -> Vec<VolumeMount> {
     let mount = |name: &str, path: &str| VolumeMount {
         name: name.to_owned(),
         mount_path: path.to_owned(),
@@ -39,7 +39,7 @@ pub(super) fn mounts(order: &Order<'_>, pod_name: &str) -> Vec<VolumeMount> {
         },
         mount(SCRATCH, "/tmp"),
     ];
-    if !order.effective.files.is_empty() {
+    if !effective.files.is_empty() {
         mounts.push(VolumeMount {
             read_only: Some(true),
             ..mount(SOURCES, SOURCES_MOUNT)
