@@ -60,7 +60,8 @@ pub struct StreamClassSpec {
     #[serde(default)]
     pub encoded_renditions: EncodedRenditions,
     /// The highest picture that is decoded, in lines; no limit where absent. A higher source is passed through without encoded
-    /// renditions where players can take it; else the next source is tried, with reason `SourceTooLargeToTranscode`.
+    /// renditions where players can take it; else the next source is tried, with reason `SourceTooLargeToTranscode`. Of the
+    /// variants of an HLS source the best is chosen that is no higher, or passed through in a class without encoded renditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 144, max = 8640))]
     pub max_decode_height: Option<i32>,

@@ -137,6 +137,27 @@ pub fn enough_lines(wanted: &Wanted<'_>) -> Option<u32> {
     highest.filter(|_| !is_own)
 }
 
+/// Which pictures a class decodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decodes {
+    /// None: what it gets is passed through or refused.
+    Nothing,
+    /// Those that players do not take as they are.
+    Misfits,
+    /// All of them: it has encoded renditions.
+    All,
+}
+
+/// Which pictures a class decodes, before anything is known of them.
+#[must_use]
+pub fn decodes(wanted: &Wanted<'_>) -> Decodes {
+    match wanted.mode {
+        TranscodeMode::Copy => Decodes::Nothing,
+        TranscodeMode::Auto if rungs(wanted).is_empty() => Decodes::Misfits,
+        TranscodeMode::Auto | TranscodeMode::Transcode => Decodes::All,
+    }
+}
+
 /// The rungs that a class asks for, highest first.
 fn rungs(wanted: &Wanted<'_>) -> Vec<(u32, u32)> {
     let heights: &[u32] = match wanted.preset {
@@ -446,6 +467,25 @@ mod tests {
                 kilobits_per_second: 746
             })
         );
+    }
+
+    #[test]
+    fn a_class_with_encoded_renditions_decodes_everything() {
+        use TranscodeMode::{Auto, Copy, Transcode};
+        for (mode, preset, expected) in [
+            (Copy, Preset::High, Decodes::Nothing),
+            (Auto, Preset::Source, Decodes::Misfits),
+            (Auto, Preset::Ultra, Decodes::All),
+            (Auto, Preset::Low, Decodes::All),
+            (Transcode, Preset::Source, Decodes::All),
+        ] {
+            let wanted = Wanted {
+                mode,
+                preset,
+                ladder: &[],
+            };
+            assert_eq!(decodes(&wanted), expected, "{wanted:?}");
+        }
     }
 
     #[test]

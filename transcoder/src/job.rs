@@ -12,7 +12,6 @@ use api::control::JobPhase;
 use api::job::{JobClass, TranscodeJob};
 use api::playlists::Playlists;
 use axum::Router;
-use media::ladder::{self, Wanted};
 use media::playlist::numbers::Numbers;
 use media::playlist::window::{Window, WindowSettings};
 use media::time::Ticks;
@@ -27,7 +26,6 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 use upstream::egress::EgressPolicy;
 use upstream::failure::SourceFailure;
-use upstream::input::Wish;
 use upstream::source::{Opener, Patience};
 
 use crate::audience::Audience;
@@ -44,7 +42,7 @@ use crate::packager::queue::{Limits, Queue};
 use crate::packager::standby::{Reserve, ReserveLimits};
 use crate::pipeline::{self, Pipeline};
 use crate::sandbox::Launcher;
-use crate::source::{Means, Source};
+use crate::source::{Means, Source, wish};
 use crate::status::{StatusBoard, unix_milliseconds};
 
 pub use crate::pipeline::Outcome;
@@ -204,10 +202,7 @@ impl Attempt {
             opener: Opener::new(policy, patience)?,
             launcher: self.options.launcher.clone(),
             allow_unpinned: self.job.class.egress.allow_unpinned,
-            wish: Wish {
-                enough: ladder::enough_lines(&Wanted::from(&self.job.class)),
-                audio_language: self.job.class.audio_language.clone(),
-            },
+            wish: wish(&self.job.class),
             metrics: self.metrics.clone(),
         });
         let standby = self.job.standby.as_ref();

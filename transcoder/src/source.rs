@@ -5,6 +5,7 @@ mod adapter;
 mod child;
 mod remux;
 mod request;
+mod wish;
 mod words;
 
 use std::time::Duration;
@@ -25,6 +26,8 @@ use crate::metrics::StreamMetrics;
 use crate::sandbox::Launcher;
 use adapter::Adapter;
 use remux::Remux;
+
+pub(crate) use wish::wish;
 
 /// Sockets are ours to close, so they are gone at once, and a process is killed after a second; this only bounds what should not be.
 const CLOSING: Duration = Duration::from_secs(3);

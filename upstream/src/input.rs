@@ -74,11 +74,22 @@ pub struct Pace {
     pub is_live: bool,
 }
 
+/// Which pictures must not be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecodeLimit {
+    /// Those that have more lines than this.
+    pub lines: u32,
+    /// All pictures are decoded, those too that players take as they are.
+    pub decodes_all: bool,
+}
+
 /// What is wanted of what a source may offer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wish {
     /// Of several qualities the lowest is taken that has so many lines; the best where that is absent.
     pub enough: Option<u32>,
+    /// Of several qualities none is taken that would be decoded and must not be, unless there is no other.
+    pub decoding: Option<DecodeLimit>,
     /// Language of the audio (ISO 639-2), where there are several.
     pub audio_language: Option<String>,
 }

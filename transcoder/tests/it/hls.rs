@@ -1,10 +1,11 @@
 //! Sources that are HLS playlists: they play like any other, however their segments come, and what they do wrong has a name.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use api::condition::Reason;
 use api::control::{JobPhase, MediaMode};
-use api::stream_class::TranscodeMode;
+use api::stream_class::{Preset, TranscodeMode};
 use axum::Router;
 use axum::routing::get;
 use testkit::source::{ChannelSettings, Faults, HlsEncryption, HlsSettings};
@@ -42,6 +43,45 @@ pub(crate) async fn followed(setup: Setup, seconds: u64) -> Attempt {
 async fn a_playlist_plays_like_any_other_source_and_breaks_no_rule() {
     let setup = Setup::hls(channel("plain", HlsSettings::default()), "master");
     followed(setup, 16).await.stop().await;
+}
+
+/// A list of two variants that say how large they are; whichever is asked for, is followed.
+async fn chosen(limit: i32) -> (Attempt, u64) {
+    let variants = Arc::new(OnceLock::new());
+    let listed = Arc::clone(&variants);
+    let list = move || async move { listed.get().cloned().unwrap_or_default() };
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("http://{}/list.m3u8", listener.local_addr().unwrap());
+    let app = Router::new().route("/list.m3u8", get(list));
+    tokio::spawn(axum::serve(listener, app).into_future());
+    let mut setup = Setup::auto(channel("tall", HlsSettings::default())).with_ladder(&[144]);
+    setup.channels.push(channel("fits", HlsSettings::default()));
+    setup.job.class.preset = Preset::Ultra;
+    setup.job.class.max_decode_height = Some(limit);
+    let attempt = setup.start_with(|source| {
+        let (tall, fits) = (
+            source.hls_url("tall", "index"),
+            source.hls_url("fits", "index"),
+        );
+        let list = format!(
+            "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=9000000,RESOLUTION=3840x2160\n{tall}\n\
+             #EXT-X-STREAM-INF:BANDWIDTH=5000000,RESOLUTION=1920x1080\n{fits}\n"
+        );
+        variants.set(list).unwrap();
+        vec![job_source(0, url)]
+    });
+    let attempt = attempt.await;
+    attempt.live().await;
+    let requests = attempt.source.stats("tall").unwrap().requests;
+    (attempt, requests)
+}
+
+#[tokio::test]
+async fn of_several_variants_one_is_followed_that_the_class_may_decode() {
+    let ((within, unasked), (beyond, asked)) = tokio::join!(chosen(1080), chosen(2160));
+    assert_eq!(unasked, 0);
+    assert!(asked > 0);
+    tokio::join!(within.stop(), beyond.stop());
 }
 
 #[tokio::test]

@@ -170,7 +170,7 @@ impl Fetching {
         master: &MasterPlaylist,
     ) -> Result<Vec<Found>, SourceFailure> {
         let mut failed = None;
-        while let Some((place, variant)) = select::choose(master, self.wish.enough, &self.spoiled) {
+        while let Some((place, variant)) = select::choose(master, &self.wish, &self.spoiled) {
             match self.tracks(base, master, variant).await {
                 Ok(found) => {
                     self.variant = Some(place);

@@ -3,34 +3,68 @@
 use iptv::hls::{AudioRendition, MasterPlaylist, Variant};
 use iptv::language;
 
+use crate::input::{DecodeLimit, Wish};
+
 /// Formats that cannot be passed to every player: a variant with one of them would have to be encoded.
 const UNCOMMON: [&str; 8] = [
     "hvc1", "hev1", "dvh1", "dvhe", "av01", "vp08", "vp09", "mp4v",
 ];
 
-/// The best variant that has not failed, with its place in the list; of those that are as high as `enough` lines, or higher, the
-/// lowest.
+/// H.264 level 4.2: what is beyond is not passed to every player. It has no room for wide pictures of more lines.
+const HIGHEST_LEVEL: u8 = 42;
+const LINES_OF_HIGHEST_LEVEL: u32 = 1088;
+
+/// The best variant that has not failed, with its place in the list; of those that are as high as is enough, or higher, the lowest.
+/// One that must not be decoded is taken only where there are no other pictures: that the source is too large is known then.
 pub(super) fn choose<'a>(
     master: &'a MasterPlaylist,
-    enough: Option<u32>,
+    wish: &Wish,
     failed: &[usize],
 ) -> Option<(usize, &'a Variant)> {
     let usable = || {
         let variants = master.variants.iter().enumerate();
         variants.filter(|(place, _)| !failed.contains(place))
     };
-    let lowest = enough.and_then(|lines| {
+    let is_allowed = |variant: &Variant| {
+        let limit = wish.decoding;
+        limit.is_none_or(|limit| !is_too_large(variant, limit))
+    };
+    let lowest = wish.enough.and_then(|lines| {
         usable()
-            .filter(|(_, variant)| is_common(variant) && variant.height >= Some(lines))
+            .filter(|(_, variant)| is_common(variant) && is_allowed(variant))
+            .filter(|(_, variant)| variant.height >= Some(lines))
             .min_by_key(|(_, variant)| (variant.height, std::cmp::Reverse(variant.bandwidth)))
     });
     // Of equal ones the first: what follows it is there in case that it fails.
     let best = || {
         usable().rev().max_by_key(|(_, variant)| {
-            (has_picture(variant), is_common(variant), variant.bandwidth)
+            let is_picture = (has_picture(variant), is_allowed(variant));
+            (is_picture, is_common(variant), variant.bandwidth)
         })
     };
     lowest.or_else(best)
+}
+
+/// Whether a variant would be decoded and must not be. One of unknown size is not, as everywhere.
+fn is_too_large(variant: &Variant, limit: DecodeLimit) -> bool {
+    variant.height > Some(limit.lines) && (limit.decodes_all || !is_passed_on(variant))
+}
+
+/// Whether players take the pictures as they are, as far as the list says.
+fn is_passed_on(variant: &Variant) -> bool {
+    let fits = match formats(variant).find_map(level) {
+        Some(level) => level <= HIGHEST_LEVEL,
+        None => variant.height <= Some(LINES_OF_HIGHEST_LEVEL),
+    };
+    is_common(variant) && fits
+}
+
+/// The level of H.264, ten times its number (RFC 6381: profile, constraints and level in hexadecimal).
+fn level(format: &str) -> Option<u8> {
+    let numbers = format
+        .strip_prefix("avc1.")
+        .or_else(|| format.strip_prefix("avc3."))?;
+    u8::from_str_radix(numbers.get(4..6)?, 16).ok()
 }
 
 /// The rendition whose playlist is followed beside that of a variant: of its group the one in the wanted language, else the default,
@@ -102,10 +136,18 @@ sound
     }
 
     fn chosen_after(text: &str, enough: Option<u32>, failed: &[usize]) -> Option<String> {
+        let wish = Wish {
+            enough,
+            ..Wish::default()
+        };
+        wished(text, &wish, failed)
+    }
+
+    fn wished(text: &str, wish: &Wish, failed: &[usize]) -> Option<String> {
         let Ok(Playlist::Master(master)) = parse(text.as_bytes()) else {
             panic!("no master");
         };
-        choose(&master, enough, failed).map(|(_, variant)| variant.uri.clone())
+        choose(&master, wish, failed).map(|(_, variant)| variant.uri.clone())
     }
 
     #[test]
@@ -138,6 +180,53 @@ sound
                 Some(expected),
                 "{enough:?}"
             );
+        }
+    }
+
+    const TALL: &str = "#EXTM3U
+#EXT-X-STREAM-INF:BANDWIDTH=64000,CODECS=\"mp4a.40.2\"
+sound
+#EXT-X-STREAM-INF:BANDWIDTH=16000000,RESOLUTION=3840x2160
+2160
+#EXT-X-STREAM-INF:BANDWIDTH=6000000,RESOLUTION=1920x1080,CODECS=\"avc1.640033,mp4a.40.2\"
+1080-5.1
+#EXT-X-STREAM-INF:BANDWIDTH=5000000,RESOLUTION=1920x1080,CODECS=\"mp4a.40.2,avc1.64002a\"
+1080
+#EXT-X-STREAM-INF:BANDWIDTH=4000000,RESOLUTION=1280x720,CODECS=\"hvc1.1.6.L93.90\"
+720-hevc
+#EXT-X-STREAM-INF:BANDWIDTH=900000,RESOLUTION=854x480
+480
+";
+
+    #[test]
+    fn the_best_is_chosen_that_may_be_decoded_or_need_not_be() {
+        let all = |lines| (lines, true);
+        let misfits = |lines| (lines, false);
+        for (limit, enough, failed, expected) in [
+            (None, None, &[][..], "2160"),
+            (Some(all(2160)), None, &[], "2160"),
+            (Some(all(1080)), None, &[], "1080-5.1"),
+            (Some(misfits(1080)), None, &[], "1080-5.1"),
+            // What players take as it is may be larger than what is decoded.
+            (Some(misfits(720)), None, &[], "1080"),
+            (Some(all(720)), None, &[], "480"),
+            (Some(all(720)), None, &[5], "720-hevc"),
+            // What is enough must be allowed, too.
+            (Some(all(1080)), Some(1080), &[], "1080-5.1"),
+            (Some(all(720)), Some(720), &[], "480"),
+            (Some(misfits(720)), Some(720), &[], "1080"),
+            // Pictures that are too large have a name, and are not sound.
+            (Some(all(360)), None, &[], "2160"),
+            (Some(misfits(360)), None, &[3, 5], "2160"),
+            (Some(all(360)), None, &[1, 2, 3, 4, 5], "sound"),
+        ] {
+            let wish = Wish {
+                enough,
+                decoding: limit.map(|(lines, decodes_all)| DecodeLimit { lines, decodes_all }),
+                ..Wish::default()
+            };
+            let chosen = wished(TALL, &wish, failed);
+            assert_eq!(chosen.as_deref(), Some(expected), "{wish:?} {failed:?}");
         }
     }
 
