@@ -18,7 +18,7 @@ use tracing::Instrument;
 use upstream::failure::SourceFailure;
 use upstream::foreign::{self, Protocol};
 use upstream::input::{Pace, Wish};
-use upstream::milestones::{Milestone, Reached};
+use upstream::milestones::Reached;
 use upstream::provider::{Playing, Target};
 use upstream::source::Opener;
 
@@ -110,8 +110,9 @@ impl Means {
             let patience = terms.patience;
             let (url, milestones) = (&request.url, self.opener.milestones());
             foreign::admit(terms, allowed, protocol, url, milestones).await?;
-            let adapter = Adapter::open(&self.launcher, processes, protocol, url, patience).await?;
-            milestones.reach(Milestone::FirstByte);
+            let launcher = &self.launcher;
+            let adapter =
+                Adapter::open(launcher, processes, protocol, url, patience, milestones).await?;
             return Ok(Open::Adapter(Box::new(adapter)));
         }
         let opener = self.opener.under(terms)?;

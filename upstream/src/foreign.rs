@@ -71,8 +71,7 @@ pub fn origin(url: &Url) -> String {
     format!("{}://{host}{}", url.scheme(), port.unwrap_or_default())
 }
 
-/// Whether a source may be opened that FFmpeg resolves and connects to by itself. When its name was looked up, that is a milestone;
-/// when FFmpeg is connected, nobody knows.
+/// Whether a source may be opened that FFmpeg resolves and connects to by itself. When its name was looked up, that is a milestone.
 ///
 /// # Errors
 /// When the class does not allow such sources, or the policy not the addresses that its host has now; when the address is incomplete.

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use upstream::failure::SourceFailure;
 use upstream::foreign::{self, Protocol};
+use upstream::milestones::{Milestone, Milestones};
 use upstream::source::Patience;
 use url::Url;
 
@@ -29,7 +30,8 @@ pub(super) struct Adapter {
 }
 
 impl Adapter {
-    /// Opens a source that the policy admits, and waits for its first bytes. The process counts as a task until it is reaped.
+    /// Opens a source that the policy admits, and waits for its first bytes; both are milestones. The process counts as a task until it
+    /// is reaped.
     ///
     /// # Errors
     /// The named failure of the source.
@@ -39,11 +41,13 @@ impl Adapter {
         protocol: Protocol,
         url: &Url,
         patience: Patience,
+        milestones: &Milestones,
     ) -> Result<Self, SourceFailure> {
         let start = Start {
             command: launcher.network_command(script::arguments(protocol)),
             script: script::script(protocol, url),
             inputs: Vec::new(),
+            milestones: milestones.clone(),
         };
         let child = Child::start(start, processes).map_err(|error| {
             let detail = format!("FFmpeg cannot be started: {error}");
@@ -61,6 +65,7 @@ impl Adapter {
         if adapter.first.is_none() {
             return Err(adapter.child.last_words().await.opening(&adapter.origin));
         }
+        milestones.reach(Milestone::FirstByte);
         Ok(adapter)
     }
 

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+use upstream::milestones::Milestones;
 
 use super::words::{self, Words};
 use crate::sandbox;
@@ -35,6 +36,8 @@ pub(super) struct Start {
     pub(super) script: String,
     /// What it reads from besides.
     pub(super) inputs: Vec<FdMapping>,
+    /// Where it is noted when it says that it is connected.
+    pub(super) milestones: Milestones,
 }
 
 /// The process. Dropping it ends it.
@@ -61,14 +64,14 @@ impl Child {
         let abort = CancellationToken::new();
         let (tell, words) = oneshot::channel();
         let running = abort.clone().drop_guard();
-        let script = start.script;
+        let (script, milestones) = (start.script, start.milestones);
         processes.spawn(async move {
             let talk = async {
                 // It fits into the pipe; one that ends before it has read it says so by ending.
                 drop(stdin.write_all(script.as_bytes()).await);
                 drop(stdin);
                 // Whether anybody still asks does not matter.
-                let _ = tell.send(words::listen(stderr).await);
+                let _ = tell.send(words::listen(stderr, &milestones).await);
             };
             let ((), ended) = tokio::join!(talk, end(&mut child, &abort));
             if let Err(error) = ended {

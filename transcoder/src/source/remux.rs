@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::TaskTracker;
 use upstream::failure::SourceFailure;
 use upstream::input::{Apart, Part, Piece};
+use upstream::milestones::Milestones;
 use upstream::provider::Playing;
 
 use super::SourceEvent;
@@ -151,6 +152,8 @@ impl Remux {
                 command: self.launcher.command(arguments::arguments(&formats)),
                 script: String::new(),
                 inputs,
+                // It reads pipes.
+                milestones: Milestones::default(),
             };
             let child = Child::start(start, &self.processes);
             joining.child = Some(child.map_err(|error| not_started(&error))?);

@@ -1,13 +1,19 @@
-//! What FFmpeg says of its end, in words of ours: its own lines repeat addresses, and what a server sent. Nothing else of them
-//! is kept, logged or shown.
+//! What FFmpeg says of its connection and its end, in words of ours: its own lines repeat addresses, and what a server sent. Nothing
+//! else of them is kept, logged or shown.
 
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use upstream::failure::SourceFailure;
+use upstream::milestones::{Milestone, Milestones};
 
 /// Bytes of a line that are looked at.
 const LINE_MAXIMUM: usize = 2048;
+
+/// Levels of what FFmpeg says that are of no account for its end: attempts that fail while another one succeeds, names of media.
+const CHATTER: [&str; 5] = ["warning", "info", "verbose", "debug", "trace"];
+/// What it says, by the way, once a TCP connection of its is there. Of SRT it says nothing; over UDP and RTP there is none.
+const CONNECTED: &str = "Successfully connected to ";
 
 /// Why FFmpeg ended, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,8 +87,17 @@ const CAUSES: [(&str, Cause); 24] = [
 pub(super) struct Words(Option<usize>);
 
 impl Words {
-    fn hear(&mut self, line: &str) {
-        let found = CAUSES.iter().position(|(needle, _)| line.contains(needle));
+    fn hear(&mut self, line: &str, milestones: &Milestones) {
+        let (level, message) = parts(line);
+        if level.is_some_and(|level| CHATTER.contains(&level)) {
+            if message.starts_with(CONNECTED) {
+                milestones.reach(Milestone::Connected);
+            }
+            return;
+        }
+        let found = CAUSES
+            .iter()
+            .position(|(needle, _)| message.contains(needle));
         self.0 = match (self.0, found) {
             (Some(known), Some(found)) => Some(known.min(found)),
             (known, found) => known.or(found),
@@ -145,22 +160,34 @@ impl Words {
     }
 }
 
+/// The level of a line, where it says one, and its message: `[tcp @ 0x55fc939f8b00] [verbose] message`.
+fn parts(line: &str) -> (Option<&str>, &str) {
+    let mut rest = line;
+    while let Some((mark, behind)) = rest.strip_prefix('[').and_then(|one| one.split_once("] ")) {
+        if !mark.contains(" @ ") {
+            return (Some(mark), behind);
+        }
+        rest = behind;
+    }
+    (None, rest)
+}
+
 /// Listens to the end.
-pub(super) async fn listen(mut stderr: impl AsyncRead + Unpin) -> Words {
+pub(super) async fn listen(mut stderr: impl AsyncRead + Unpin, milestones: &Milestones) -> Words {
     let mut words = Words::default();
     let mut line = Vec::new();
     let mut buffer = vec![0; 4096];
     while let Ok(length @ 1..) = stderr.read(&mut buffer).await {
         for &byte in &buffer[..length] {
             if byte == b'\n' {
-                words.hear(&String::from_utf8_lossy(&line));
+                words.hear(&String::from_utf8_lossy(&line), milestones);
                 line.clear();
             } else if line.len() < LINE_MAXIMUM {
                 line.push(byte);
             }
         }
     }
-    words.hear(&String::from_utf8_lossy(&line));
+    words.hear(&String::from_utf8_lossy(&line), milestones);
     words
 }
 
@@ -169,7 +196,7 @@ mod tests {
     use super::*;
 
     async fn opening(said: &str) -> String {
-        let words = listen(said.as_bytes()).await;
+        let words = listen(said.as_bytes(), &Milestones::default()).await;
         words.opening("rtmp://a.example").to_string()
     }
 
@@ -199,9 +226,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_connection_is_a_milestone_and_what_failed_on_the_way_to_it_is_no_cause() {
+        for (said, is_connected) in [
+            (
+                "[tcp @ 0x5649ef1103c0] [verbose] Successfully connected to 192.0.2.1 port 1935\n",
+                true,
+            ),
+            (
+                "[tcp @ 0x5649ef1103c0] [verbose] Starting connection attempt to 192.0.2.1 port 1935\n",
+                false,
+            ),
+            (
+                "[rtmp @ 0x56] [tcp @ 0x55] [verbose] Connected attempt to ::1 failed: Connection refused\n",
+                false,
+            ),
+            (
+                "[info]     title : x Successfully connected to 192.0.2.1 port 1935\n",
+                false,
+            ),
+            ("Successfully connected to 192.0.2.1 port 1935\n", false),
+        ] {
+            let milestones = Milestones::default();
+            let words = listen(said.as_bytes(), &milestones).await;
+            let reached = milestones.reached().connected;
+            assert_eq!(reached.is_some(), is_connected, "{said}");
+            assert_eq!(words, Words::default(), "{said}");
+        }
+        let refused = "[in#0 @ 0x5649] [error] Error opening input: Connection refused\n";
+        assert!(opening(refused).await.ends_with("connection refused"));
+    }
+
+    #[tokio::test]
     async fn an_end_says_why_if_that_is_known() {
         let ended = |said: &'static str| async move {
-            let words = listen(said.as_bytes()).await;
+            let words = listen(said.as_bytes(), &Milestones::default()).await;
             words.ending("srt://a.example:9").to_string()
         };
         assert_eq!(ended("").await, "srt://a.example:9 ended the stream");

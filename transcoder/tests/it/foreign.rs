@@ -119,7 +119,10 @@ async fn plays(attempt: &Attempt, whitelist: &str) {
     let source = &status.source;
     assert_eq!((source.index, source.reason), (0, Reason::Receiving));
     let start = status.start.unwrap();
+    let connected = start.connected_milliseconds;
+    assert_eq!(connected.is_some(), whitelist.contains("tcp"), "{start:?}");
     let passed = [
+        connected.or(start.first_byte_milliseconds),
         start.first_byte_milliseconds,
         start.first_keyframe_milliseconds,
     ];

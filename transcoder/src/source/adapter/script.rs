@@ -33,8 +33,9 @@ pub(super) fn arguments(protocol: Protocol) -> Vec<OsString> {
         "-nostdin",
         "-hide_banner",
         "-nostats",
+        // It says by the way when it is connected; the level before each line tells that from what is wrong.
         "-loglevel",
-        "error",
+        "repeat+level+verbose",
         "-copyts",
     ];
     let all = common.into_iter().chain(input).chain(OUTPUT);
