@@ -107,7 +107,8 @@ impl Muxer {
         for (packet, &lowest) in packets.iter().zip(&lowest_from) {
             let clock = if packet.kind == clock_kind {
                 let start = std::mem::replace(&mut is_first, false);
-                self.next_clock(lowest - CLOCK_LEAD, start, media.seam, &mut out)
+                let is_seam = start && media.seam;
+                self.next_clock(lowest - CLOCK_LEAD, start, is_seam, &mut out)
             } else {
                 None
             };

@@ -229,20 +229,27 @@ fn radio_carries_the_clock_on_its_audio() {
         video: None,
         ..tracks()
     };
-    let audio: Vec<_> = (0..94).map(frame).collect();
-    let bytes = Muxer::default().segment(&media(&tracks, &[], &audio));
-    let clocks = clocks(&bytes, AUDIO_PID);
-    assert!(
-        clocks
-            .windows(2)
-            .all(|pair| (1..=9000).contains(&(pair[1] - pair[0])))
-    );
-    assert!(clocks.len() >= 20);
-    assert_continuous(&bytes);
-    assert_eq!(
-        Pmt::parse(&section(&bytes, PMT_PID)).unwrap().pcr_pid,
-        AUDIO_PID
-    );
+    let audio: Vec<_> = (0..188).map(frame).collect();
+    let (before, behind) = audio.split_at(94);
+    let mut muxer = Muxer::default();
+    for (audio, seam) in [(before, false), (behind, true)] {
+        let bytes = muxer.segment(&SegmentMedia {
+            seam,
+            ..media(&tracks, &[], audio)
+        });
+        let clocks = clocks(&bytes, AUDIO_PID);
+        assert!(
+            clocks
+                .windows(2)
+                .all(|pair| (1..=9000).contains(&(pair[1] - pair[0])))
+        );
+        assert!(clocks.len() >= 20);
+        assert_continuous(&bytes);
+        assert_eq!(
+            Pmt::parse(&section(&bytes, PMT_PID)).unwrap().pcr_pid,
+            AUDIO_PID
+        );
+    }
 }
 
 #[test]
