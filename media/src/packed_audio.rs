@@ -16,6 +16,8 @@ const TAG_MAXIMUM: usize = 1 << 20;
 const TAG_HEADER: usize = 10;
 /// Bytes that hold a header of any format.
 const FRAME_HEADER: usize = 8;
+/// A time that is so far from where the frames before it ended is another timeline.
+const JUMP: Ticks = Ticks::from_seconds(1);
 /// Whose frame of a tag has the time.
 const OWNER: &[u8] = b"com.apple.streaming.transportStreamTimestamp\0";
 /// The formats that may come so.
@@ -134,9 +136,14 @@ impl PackedAudio {
         }
         let tag = self.held.split_to(length);
         if let Some(wire) = timestamp(&tag[TAG_HEADER..]) {
-            let near = self.time().unwrap_or_default();
-            self.began = Some(Ticks::unwrap_near(wire, near));
-            self.samples = 0;
+            let expected = self.time();
+            let began = Ticks::unwrap_near(wire, expected.unwrap_or_default());
+            let is_near = |expected: Ticks| (began - JUMP..=began + JUMP).contains(&expected);
+            if !expected.is_some_and(is_near) {
+                // The clock of the stream would go on from where it was.
+                self.muxer = Muxer::default();
+            }
+            (self.began, self.samples) = (Some(began), 0);
         }
         Ok(true)
     }

@@ -21,6 +21,8 @@ pub enum Piece {
     Apart(Apart),
     /// The next bytes of a track.
     Part(Part),
+    /// The next bytes of sound without a transport stream, which is all that comes.
+    Sound(Sound),
 }
 
 /// Which tracks come by themselves.
@@ -28,6 +30,15 @@ pub enum Piece {
 pub struct Apart {
     /// Sound does, besides the main track.
     pub has_audio: bool,
+}
+
+/// Bytes of sound, never none: frames, behind a tag with the time of the first where a segment begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sound {
+    /// A segment begins with them.
+    pub is_start: bool,
+    /// The bytes.
+    pub bytes: Bytes,
 }
 
 /// Bytes of one track, never none. Those of one track follow each other without a break until there is another [`Piece::Apart`].

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::carousel::clock_ticks;
 use super::fragments::Tracks;
-use super::settings::{ChannelSettings, Size};
+use super::settings::{ChannelSettings, Size, VideoFormat};
 use crate::ts::packet::PACKET_SIZE;
 
 /// Bytes of the key, and what it is made of.
@@ -29,7 +29,7 @@ pub struct HlsSettings {
     pub container: HlsContainer,
     /// Sound has a playlist of its own, and the other one has none.
     pub audio_apart: bool,
-    /// Where it is, it comes without a transport stream: frames behind a tag with their time.
+    /// Where it has, or there is nothing else, it comes without a transport stream: frames behind a tag with their time.
     pub audio_packed: bool,
     /// Seconds for which the addresses that `/<name>/entry.m3u8` redirects to are good.
     pub token: Option<f64>,
@@ -179,6 +179,12 @@ pub(crate) fn master_playlist(channel: &ChannelSettings, query: &str) -> String 
     let Size(width, height) = channel.size;
     let (rate, half) = (channel.bitrate * 1200, height / 2);
     let mut list = "#EXTM3U\n#EXT-X-VERSION:4\n".to_owned();
+    if channel.codec == VideoFormat::None {
+        list.push_str(&format!(
+            "#EXT-X-STREAM-INF:BANDWIDTH={rate},CODECS=\"mp4a.40.2\"\nindex.m3u8{query}\n"
+        ));
+        return list;
+    }
     let mut group = "";
     if channel.hls.audio_apart {
         list.push_str(&format!(

@@ -130,7 +130,9 @@ async fn answer(
 
 /// What a file's name begins with, and what of the channel it has.
 fn tracks(channel: &Channel, file: &str) -> (&'static str, Tracks) {
-    match (channel.settings.hls.audio_apart, file.starts_with("audio")) {
+    let hls = &channel.settings.hls;
+    match (hls.audio_apart, file.starts_with("audio")) {
+        (false, _) if hls.audio_packed => ("", Tracks::Audio),
         (false, _) => ("", Tracks::All),
         (true, false) => ("", Tracks::Video),
         (true, true) => ("audio-", Tracks::Audio),

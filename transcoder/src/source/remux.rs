@@ -1,5 +1,6 @@
 //! Makes one transport stream of what a source delivers track by track, or as fragmented MP4: a confined FFmpeg copies what it reads
-//! from pipes, with the timestamps that it has. What comes as a transport stream passes by. Never opens anything by itself.
+//! from pipes, with the timestamps that it has. What comes as a transport stream passes by, and sound alone is made one without FFmpeg.
+//! Never opens anything by itself.
 
 mod arguments;
 mod inputs;
@@ -7,10 +8,11 @@ mod inputs;
 use std::time::Duration;
 
 use bytes::Bytes;
+use media::packed_audio::PackedAudio;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::TaskTracker;
 use upstream::failure::SourceFailure;
-use upstream::input::{Apart, Part, Piece};
+use upstream::input::{Apart, Part, Piece, Sound};
 use upstream::milestones::Milestones;
 use upstream::provider::Playing;
 
@@ -30,6 +32,8 @@ pub(super) struct Remux {
     launcher: Launcher,
     processes: TaskTracker,
     joining: Option<Joining>,
+    /// For sound that comes alone, without a transport stream.
+    packed: PackedAudio,
     /// What comes after everything that is being joined is out.
     after: Option<After>,
 }
@@ -66,6 +70,7 @@ impl Remux {
             launcher: launcher.clone(),
             processes: processes.clone(),
             joining: None,
+            packed: PackedAudio::default(),
             after: None,
         }
     }
@@ -87,6 +92,12 @@ impl Remux {
                     // Of something that is over.
                     Piece::Part(_) => {}
                     Piece::Bytes(bytes) => return Ok(SourceEvent::Bytes(bytes)),
+                    Piece::Sound(sound) => {
+                        let bytes = self.stream_of(&sound)?;
+                        if !bytes.is_empty() {
+                            return Ok(SourceEvent::Bytes(bytes));
+                        }
+                    }
                     Piece::Pace(pace) => return Ok(SourceEvent::Paced(pace)),
                 }
                 continue;
@@ -159,6 +170,14 @@ impl Remux {
             joining.child = Some(child.map_err(|error| not_started(&error))?);
         }
         Ok(())
+    }
+
+    fn stream_of(&mut self, sound: &Sound) -> Result<Bytes, SourceFailure> {
+        if sound.is_start {
+            self.packed.begin_segment();
+        }
+        let made = self.packed.push(&sound.bytes);
+        made.map_err(|error| self.useless(&error.to_string()))
     }
 
     async fn ended(&mut self) -> SourceFailure {

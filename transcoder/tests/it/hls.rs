@@ -165,18 +165,25 @@ async fn a_server_that_is_away_for_a_moment_is_not_noticed() {
     attempt.stop().await;
 }
 
-#[tokio::test]
-async fn a_discontinuity_of_the_playlist_is_one_of_ours() {
-    let setup = Setup::hls(channel("jump", HlsSettings::default()), "index");
+/// Follows a stream whose source's timestamps jump back.
+pub(crate) async fn jumps(setup: Setup) {
+    let name = setup.channels[0].name.clone();
     let attempt = setup.start().await;
     attempt.live().await;
     let jumping = async {
         attempt.playlists_grow(2).await;
-        attempt.source.jump("jump", -1800.0).unwrap();
+        attempt.source.jump(&name, -1800.0).unwrap();
     };
     let (report, ()) = tokio::join!(attempt.check(22, 1), jumping);
     assert_eq!(told(&report), "");
+    let source = attempt.live().await.source;
+    assert_eq!(source.reason, Reason::Receiving);
     attempt.stop().await;
+}
+
+#[tokio::test]
+async fn a_discontinuity_of_the_playlist_is_one_of_ours() {
+    jumps(Setup::hls(channel("jump", HlsSettings::default()), "index")).await;
 }
 
 #[tokio::test]

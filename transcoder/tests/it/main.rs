@@ -26,6 +26,7 @@ mod output;
 mod play;
 mod process;
 mod providers;
+mod radio;
 mod sandbox;
 mod shed;
 mod slate;

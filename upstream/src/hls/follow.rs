@@ -61,7 +61,9 @@ pub(super) enum Next {
 pub(super) enum Unsupported {
     #[error("its segments are fragmented MP4, and it names no initialization section for them")]
     NoInitialization,
-    #[error("its segments are sound without a transport stream, which is not supported yet")]
+    #[error(
+        "its segments are sound without a transport stream, although its sound has another list"
+    )]
     PackedAudio,
     #[error("its segments are encrypted with {0}, which is not supported")]
     Encryption(String),

@@ -195,10 +195,10 @@ impl Fetching {
         master: &MasterPlaylist,
         variant: &Variant,
     ) -> Result<Vec<Found>, SourceFailure> {
-        let mut found = vec![self.media(Track::Main, base, &variant.uri).await?];
         let wanted = self.wish.audio_language.as_deref();
-        let audio = select::audio(master, variant, wanted);
-        if let Some(uri) = audio.and_then(|audio| audio.uri.as_ref()) {
+        let (main, audio) = select::playlists(master, variant, wanted);
+        let mut found = vec![self.media(Track::Main, base, main).await?];
+        if let Some(uri) = audio {
             let media = self.media(Track::Audio, base, uri).await;
             found.push(media.map_err(|failure| failure.of(Track::Audio))?);
         }

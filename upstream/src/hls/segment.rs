@@ -12,7 +12,7 @@ use super::fetch::{Body, Budget, address, bad, derived, unsupported, whole};
 use super::follow::{Listed, Unsupported};
 use super::site::Site;
 use crate::failure::SourceFailure;
-use crate::input::{Format, Part, Piece, Track};
+use crate::input::{Format, Part, Piece, Sound, Track};
 
 /// Bytes that are handed on at once: a fraction of a second of most channels.
 const PIECE: usize = 64 << 10;
@@ -253,10 +253,13 @@ impl Segments {
     }
 }
 
-/// Bytes of a track that is joined to others, or of a transport stream that is whole.
+/// Bytes of a track that is joined to others, or of what is whole by itself: a transport stream, or sound without one.
 fn piece(track: Track, format: Option<Format>, is_start: bool, bytes: Bytes) -> Piece {
     match format {
         None => Piece::Bytes(bytes),
+        Some(Format::PackedAudio) if track == Track::Main => {
+            Piece::Sound(Sound { is_start, bytes })
+        }
         Some(format) => Piece::Part(Part {
             track,
             format,
@@ -284,15 +287,18 @@ fn judge(
     expected: Option<Format>,
 ) -> Result<Option<Format>, SourceFailure> {
     let is_box = matches!(head.get(4..8), Some(b"ftyp" | b"styp" | b"moof" | b"sidx"));
-    let is_frame = matches!(head, [0xFF, second, ..] if second & 0xF6 == 0xF0);
+    let is_sound = match head {
+        [0xFF, second, ..] => second & 0xE0 == 0xE0,
+        _ => head.starts_with(b"ID3") || head.starts_with(&[0x0B, 0x77]),
+    };
     if is_page(head) {
         return Err(bad(url, "a segment is a web page"));
     }
     match (expected, track) {
         (Some(Format::Mp4), _) => Ok(expected),
         _ if is_box => Err(unsupported(url, &Unsupported::NoInitialization)),
-        _ if !is_frame && !head.starts_with(b"ID3") => Ok(expected),
-        (Some(_), Track::Audio) => Ok(Some(Format::PackedAudio)),
+        _ if !is_sound => Ok(expected),
+        (Some(_), Track::Audio) | (None, Track::Main) => Ok(Some(Format::PackedAudio)),
         _ => Err(unsupported(url, &Unsupported::PackedAudio)),
     }
 }

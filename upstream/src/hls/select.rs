@@ -67,9 +67,23 @@ fn level(format: &str) -> Option<u8> {
     u8::from_str_radix(numbers.get(4..6)?, 16).ok()
 }
 
+/// The playlist that is followed for a variant, and the one beside it of its audio, where that has one. Sound without pictures is
+/// one playlist: there is nothing to join it to.
+pub(super) fn playlists<'a>(
+    master: &'a MasterPlaylist,
+    variant: &'a Variant,
+    wanted: Option<&str>,
+) -> (&'a str, Option<&'a str>) {
+    let audio = audio(master, variant, wanted).and_then(|audio| audio.uri.as_deref());
+    match audio {
+        Some(audio) if !has_picture(variant) => (audio, None),
+        audio => (&variant.uri, audio),
+    }
+}
+
 /// The rendition whose playlist is followed beside that of a variant: of its group the one in the wanted language, else the default,
 /// else the first. None where that lies in the variant's own segments (RFC 8216, 4.3.4.2.1).
-pub(super) fn audio<'a>(
+fn audio<'a>(
     master: &'a MasterPlaylist,
     variant: &Variant,
     wanted: Option<&str>,
@@ -260,24 +274,27 @@ low-en
 inside
 #EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO=\"none\"
 lost
+#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO=\"high\",CODECS=\"mp4a.40.2\"
+radio
 ";
         let Ok(Playlist::Master(master)) = parse(MASTER.as_bytes()) else {
             panic!("no master");
         };
         for (place, wanted, expected) in [
-            (0, None, Some("fr")),
-            (0, Some("eng"), Some("en")),
-            (0, Some("ita"), Some("fr")),
-            (0, Some("ger"), None),
-            (1, Some("deu"), Some("low-de")),
-            (1, None, Some("low-en")),
-            (2, None, None),
-            (3, Some("eng"), None),
-            (4, Some("eng"), None),
+            (0, None, ("high", Some("fr"))),
+            (0, Some("eng"), ("high", Some("en"))),
+            (0, Some("ita"), ("high", Some("fr"))),
+            (0, Some("ger"), ("high", None)),
+            (1, Some("deu"), ("low", Some("low-de"))),
+            (1, None, ("low", Some("low-en"))),
+            (2, None, ("low-en", None)),
+            (3, Some("eng"), ("inside", None)),
+            (4, Some("eng"), ("lost", None)),
+            (5, Some("eng"), ("en", None)),
+            (5, Some("ger"), ("radio", None)),
         ] {
-            let chosen = audio(&master, &master.variants[place], wanted);
-            let uri = chosen.and_then(|one| one.uri.as_deref());
-            assert_eq!(uri, expected, "{place} {wanted:?}");
+            let chosen = playlists(&master, &master.variants[place], wanted);
+            assert_eq!(chosen, expected, "{place} {wanted:?}");
         }
     }
 }

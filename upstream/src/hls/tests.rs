@@ -165,6 +165,12 @@ async fn read(request: SourceRequest) -> (String, SourceFailure) {
                     let mark = if apart.has_audio { b"||" } else { &b"|"[..] };
                     text.extend_from_slice(mark);
                 }
+                Ok(Piece::Sound(sound)) => {
+                    if sound.is_start {
+                        text.push(b'~');
+                    }
+                    text.extend_from_slice(&sound.bytes);
+                }
                 Ok(Piece::Pace(_)) => {}
                 Err(failure) => return failure,
             }
@@ -586,10 +592,8 @@ async fn what_cannot_be_followed_is_named() {
 
 #[tokio::test]
 async fn a_segment_that_is_no_transport_stream_is_named_before_it_is_handed_on() {
-    let cases: [(&[u8], &str); 4] = [
+    let cases: [(&[u8], &str); 2] = [
         (b"\0\0\0\x18stypmsdh", "no initialization section"),
-        (b"ID3\x04\0\0", "sound without a transport stream"),
-        (b"\xFF\xF1\x50\x80", "sound without a transport stream"),
         (b"\n<!DOCTYPE html>", "a segment is a web page"),
     ];
     for (head, expected) in cases {
@@ -602,6 +606,36 @@ async fn a_segment_that_is_no_transport_stream_is_named_before_it_is_handed_on()
         assert_eq!(text, "");
         assert!(failure.to_string().contains(expected), "{failure}");
     }
+}
+
+#[tokio::test]
+async fn sound_alone_comes_with_the_starts_of_its_segments_and_so_does_what_follows_it() {
+    let site = Site::start(|path, _, _| match path {
+        "/list.m3u8" => ok(list(
+            "#EXTINF:2,\ntagged\n#EXT-X-DISCONTINUITY\n#EXTINF:2,\nadts\n#EXTINF:2,\nmp3\n#EXTINF:2,\nac3\n#EXTINF:2,\nstream\n",
+        )),
+        "/tagged" => ok("ID3 tagged "),
+        "/adts" => ok(b"\xFF\xF1 adts "),
+        "/mp3" => ok(b"\xFF\xFB mp3 "),
+        "/ac3" => ok(b"\x0B\x77 ac3 "),
+        _ => ok("Gstream"),
+    })
+    .await;
+    let (text, failure) = read(request(site.url("/list.m3u8"))).await;
+    let text = text.replace(char::REPLACEMENT_CHARACTER, "?");
+    assert_eq!(text, "~ID3 tagged ~?? adts ~?? mp3 ~\u{b}w ac3 Gstream");
+    assert!(is_over(&failure), "{failure}");
+}
+
+#[tokio::test]
+async fn sound_in_place_of_the_pictures_that_it_belongs_to_is_named() {
+    let (_, failure) = apart("#EXTINF:2,\nA\n", "#EXTINF:2,\na\n", |path| match path {
+        "/A" => ok("ID3"),
+        _ => ok("Gsound"),
+    })
+    .await;
+    let expected = "sound without a transport stream, although";
+    assert!(failure.to_string().contains(expected), "{failure}");
 }
 
 #[tokio::test]
