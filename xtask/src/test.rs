@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test there is, in the order in which they fail fastest. What CI runs; never skips anything in silence.
 
+use std::num::NonZero;
 use std::process::Command;
 
 use anyhow::Result;
@@ -65,12 +66,16 @@ fn crates() -> Result<()> {
         "--deny",
         "warnings",
     ]))?;
+    // Most of them wait for media to be played most of the time.
+    let threads = 3 * std::thread::available_parallelism().map_or(1, NonZero::get);
     run(cargo(&[
         "test",
         "--workspace",
         "--exclude",
         "e2e",
         "--locked",
+        "--",
+        &format!("--test-threads={threads}"),
     ]))
 }
 

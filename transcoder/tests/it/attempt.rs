@@ -206,6 +206,13 @@ impl Attempt {
         self.playlists(has_grown).await
     }
 
+    /// Waits until a source delivers, and for some segments after that.
+    pub(crate) async fn delivers(&self, index: i32) {
+        self.status(|status| status.source.index == index && status.source.healthy == Some(true))
+            .await;
+        self.playlists_grow(2).await;
+    }
+
     /// Where a channel's server listens.
     pub(crate) fn source_port(&self, channel: &str) -> u16 {
         let url = Url::parse(&self.source.url(channel)).unwrap();

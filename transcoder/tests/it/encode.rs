@@ -158,13 +158,17 @@ fn ladder(channel: &str) -> (Setup, PathBuf, tempfile::TempDir) {
     (setup, program, directory)
 }
 
+/// Where FFmpeg is installed.
+pub(crate) fn installed_ffmpeg() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap();
+    let mut places = std::env::split_paths(&path).map(|place| place.join("ffmpeg"));
+    places.find(|place| place.exists()).unwrap()
+}
+
 /// The installed FFmpeg under a name of its own, by which its processes are found.
 pub(crate) fn own_ffmpeg(directory: &Path) -> (Launcher, impl Fn() -> Vec<Pid>) {
     let program = directory.join("ffmpeg");
-    let path = std::env::var_os("PATH").unwrap();
-    let mut places = std::env::split_paths(&path).map(|place| place.join("ffmpeg"));
-    let installed = places.find(|place| place.exists()).unwrap();
-    symlink(installed, &program).unwrap();
+    symlink(installed_ffmpeg(), &program).unwrap();
     let launcher = Launcher::through(HOST.into(), program.clone());
     (launcher, move || processes(&program))
 }

@@ -144,13 +144,6 @@ async fn lost(attempt: &Attempt) -> JobStatus {
     status
 }
 
-async fn recovered(attempt: &Attempt, index: i32) {
-    let healthy =
-        |status: &JobStatus| status.source.index == index && status.source.healthy == Some(true);
-    attempt.status(healthy).await;
-    attempt.playlists_grow(2).await;
-}
-
 /// Stops, and sees that the process is gone when that is answered.
 async fn stop(attempt: Attempt, whitelist: &str) {
     attempt.stop().await;
@@ -181,7 +174,7 @@ async fn rtmp_plays_and_gives_way_to_the_next_source_when_it_ends() {
         matches!(reason, Reason::EndOfStream | Reason::ConnectFailed),
         "{reason:?}"
     );
-    recovered(&attempt, 1).await;
+    attempt.delivers(1).await;
     stop(attempt, whitelist).await;
 }
 
@@ -196,7 +189,7 @@ async fn srt_plays_and_is_called_again_when_it_ends() {
     server.kill().await;
     lost(&attempt).await;
     server.restart();
-    recovered(&attempt, 0).await;
+    attempt.delivers(0).await;
     stop(attempt, whitelist).await;
 }
 
@@ -211,7 +204,7 @@ async fn udp_plays_and_its_silence_is_named() {
     server.kill().await;
     assert_eq!(lost(&attempt).await.source.reason, Reason::Silent);
     server.restart();
-    recovered(&attempt, 0).await;
+    attempt.delivers(0).await;
     stop(attempt, whitelist).await;
 }
 
@@ -244,7 +237,7 @@ async fn rtsp_plays_and_is_asked_again_when_it_ends() {
     channel.cut("inner", Cut::Clean).unwrap();
     lost(&attempt).await;
     channel.set_faults("inner", Faults::default()).unwrap();
-    recovered(&attempt, 0).await;
+    attempt.delivers(0).await;
     stop(attempt, whitelist).await;
 }
 
@@ -273,20 +266,21 @@ async fn a_class_that_does_not_allow_it_is_told_what_to_set() {
 #[tokio::test]
 async fn a_server_that_is_not_there_or_says_nothing_is_named() {
     let port = tcp_port();
-    let (reason, message) = named(setup(&format!("rtsp://127.0.0.1:{port}/{SECRET}"))).await;
+    // Other protocols than what plays beside, by which its processes are told.
+    let (reason, message) = named(setup(&format!("rtsps://127.0.0.1:{port}/{SECRET}"))).await;
     assert_eq!(reason, Reason::ConnectFailed);
     assert_eq!(
         message,
-        format!("failed to connect to rtsp://127.0.0.1:{port}: connection refused")
+        format!("failed to connect to rtsps://127.0.0.1:{port}: connection refused")
     );
     let mute = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = mute.local_addr().unwrap().port();
-    let mut setup = setup(&format!("rtmp://127.0.0.1:{port}/live/{SECRET}"));
+    let mut setup = setup(&format!("rtmps://127.0.0.1:{port}/live/{SECRET}"));
     setup.job.class.start_deadline_seconds = 3;
     let (reason, message) = named(setup).await;
     assert_eq!(reason, Reason::Silent);
     assert_eq!(
         message,
-        format!("rtmp://127.0.0.1:{port} sent nothing for 3000 ms")
+        format!("rtmps://127.0.0.1:{port} sent nothing for 3000 ms")
     );
 }

@@ -1,16 +1,23 @@
 //! Sources whose media are no transport stream, or none that is whole: they are joined to one and play like any other, and what
 //! becomes of either track has a name.
 
+use std::collections::BTreeMap;
+
 use api::condition::Reason;
-use api::control::JobStatus;
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::{StatusCode, Uri};
+use reqwest::Url;
 use rustix::process::{Signal, kill_process};
 use testkit::source::{
-    ChannelSettings, Faults, HlsContainer, HlsEncryption, HlsSettings, VideoFormat,
+    ChannelSettings, Faults, HlsContainer, HlsEncryption, HlsSettings, LiveSource, SourceSettings,
+    VideoFormat,
 };
+use tokio::net::TcpListener;
 
-use crate::attempt::{Attempt, Setup, told};
+use crate::attempt::{Setup, job_source, told};
 use crate::encode::own_ffmpeg;
-use crate::hls::{channel, followed};
+use crate::hls::{channel, followed, jumps};
 
 fn fragments() -> HlsSettings {
     HlsSettings {
@@ -51,18 +58,7 @@ async fn fragments_of_hevc_are_encoded_like_any_other() {
 
 #[tokio::test]
 async fn a_discontinuity_of_fragments_is_one_of_ours() {
-    let setup = Setup::hls(channel("jump", fragments()), "index");
-    let attempt = setup.start().await;
-    attempt.live().await;
-    let jumping = async {
-        attempt.playlists_grow(2).await;
-        attempt.source.jump("jump", -1800.0).unwrap();
-    };
-    let (report, ()) = tokio::join!(attempt.check(22, 1), jumping);
-    assert_eq!(told(&report), "");
-    let source = attempt.live().await.source;
-    assert_eq!(source.reason, Reason::Receiving);
-    attempt.stop().await;
+    jumps(Setup::hls(channel("jump", fragments()), "index")).await;
 }
 
 fn apart(container: HlsContainer) -> HlsSettings {
@@ -111,22 +107,73 @@ async fn sound_without_a_container_plays_in_step_with_pictures_of_either_kind() 
 #[tokio::test]
 async fn a_discontinuity_of_tracks_that_come_apart_is_one_of_ours() {
     let setup = Setup::hls(channel("apart-jump", apart(HlsContainer::Fmp4)), "master");
-    let attempt = setup.start().await;
-    attempt.live().await;
-    let jumping = async {
-        attempt.playlists_grow(2).await;
-        attempt.source.jump("apart-jump", -1800.0).unwrap();
+    jumps(setup).await;
+}
+
+/// What a channel lists at a time, twice with a seam between, and then no more: all of it is there at once. Answers where.
+async fn recorded(mut channel: ChannelSettings, playlist: &str, lists: &[&str]) -> String {
+    testkit::tls::choose_provider();
+    // Its lists stand still.
+    channel.faults.silence = Some(true);
+    let source = SourceSettings::loopback(vec![channel.clone()]);
+    let source = LiveSource::start(source).await.unwrap();
+    let master = Url::parse(&source.hls_url(&channel.name, playlist)).unwrap();
+    let fetch = async |name: &str| {
+        let answer = reqwest::get(master.join(name).unwrap()).await.unwrap();
+        answer.error_for_status().unwrap().bytes().await.unwrap()
     };
-    let (report, ()) = tokio::join!(attempt.check(22, 1), jumping);
-    assert_eq!(told(&report), "");
+    let mut files = BTreeMap::new();
+    let name = format!("{playlist}.m3u8");
+    files.insert(name.clone(), fetch(&name).await);
+    for list in lists {
+        let text = String::from_utf8(fetch(list).await.to_vec()).unwrap();
+        let (head, segments) = text.split_at(text.find("#EXTINF").unwrap());
+        let named = segments.lines().filter(|line| !line.starts_with('#'));
+        let init = head.split('"').filter(|word| word.ends_with(".mp4"));
+        for file in named.chain(init) {
+            files.insert(file.to_owned(), fetch(file).await);
+        }
+        let text = format!("{head}{segments}#EXT-X-DISCONTINUITY\n{segments}#EXT-X-ENDLIST\n");
+        files.insert((*list).to_owned(), Bytes::from(text));
+    }
+    let app = Router::new().fallback(move |uri: Uri| {
+        let file = files.get(uri.path().trim_start_matches('/')).cloned();
+        async move { file.ok_or(StatusCode::NOT_FOUND) }
+    });
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("http://{}/{name}", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, app).into_future());
+    url
+}
+
+/// Plays what is listed before a seam to its end.
+async fn plays_to_the_seam(hls: HlsSettings, playlist: &str, lists: &[&str]) {
+    let hls = HlsSettings { window: 3, ..hls };
+    let url = recorded(channel("recorded", hls), playlist, lists).await;
+    let mut setup = Setup::copy(ChannelSettings::small("idle"));
+    setup.job.sources = vec![job_source(0, url)];
+    let attempt = setup.start().await;
+    let playlists = attempt
+        .playlists(|playlists| playlists.segments.iter().any(|one| one.discontinuity))
+        .await;
+    let before = playlists.segments.iter();
+    let before = before.take_while(|one| !one.discontinuity);
+    let ticks: u64 = before.map(|one| one.duration_ticks).sum();
+    // Three segments of two seconds; a picture takes 3600 ticks.
+    assert!(ticks.abs_diff(6 * 90_000) <= 3600, "{playlists:?}");
     attempt.stop().await;
 }
 
-async fn on_source(attempt: &Attempt, index: i32) {
-    let healthy =
-        |status: &JobStatus| status.source.index == index && status.source.healthy == Some(true);
-    attempt.status(healthy).await;
-    attempt.playlists_grow(2).await;
+#[tokio::test]
+async fn what_is_listed_before_a_seam_is_played_to_its_end() {
+    tokio::join!(
+        plays_to_the_seam(fragments(), "index", &["index.m3u8"]),
+        plays_to_the_seam(
+            apart(HlsContainer::Fmp4),
+            "master",
+            &["index.m3u8", "audio.m3u8"]
+        ),
+    );
 }
 
 #[tokio::test]
@@ -144,13 +191,13 @@ async fn fragments_that_are_gone_give_way_to_a_stream_and_play_again_when_that_i
     let following = async {
         attempt.playlists_grow(2).await;
         attempt.source.set_faults("first", gone.clone()).unwrap();
-        on_source(&attempt, 1).await;
+        attempt.delivers(1).await;
         attempt
             .source
             .set_faults("first", Faults::default())
             .unwrap();
         attempt.source.set_faults("second", gone).unwrap();
-        on_source(&attempt, 0).await;
+        attempt.delivers(0).await;
     };
     let (report, ()) = tokio::join!(attempt.check(40, 2), following);
     assert_eq!(told(&report), "");
@@ -189,7 +236,7 @@ async fn the_death_of_what_joins_them_is_named_and_got_over_and_none_is_left() {
         .source
         .set_faults("killed", Faults::default())
         .unwrap();
-    on_source(&attempt, 0).await;
+    attempt.delivers(0).await;
     attempt.stop().await;
     assert_eq!(processes(), []);
 }

@@ -1,7 +1,8 @@
 //! Encoders that cannot keep up or fail again and again: encoded renditions are left out, the costliest first, everything else goes on, and the
 //! source is never blamed for it.
 
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use api::condition::Reason;
@@ -11,43 +12,70 @@ use api::stream_class::TranscodeMode;
 use rustix::process::{Pid, Signal, kill_process};
 use testkit::checker::{CheckSettings, Report, Rule, Violation, check};
 use testkit::source::ChannelSettings;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
+use transcoder::sandbox::Launcher;
 
-use crate::attempt::{Attempt, Setup, told};
-use crate::encode::{own_ffmpeg, processes};
+use crate::attempt::{Attempt, HOST, Setup, told};
+use crate::encode::{installed_ffmpeg, processes};
 
 /// Longer than what was left out stays so the first time.
 const RETURN: Duration = Duration::from_secs(120);
 
-/// A stream with this ladder, and the FFmpeg that it runs under a name of its own.
-fn ladder(channel: &str, heights: &[i32]) -> (Setup, PathBuf, tempfile::TempDir) {
-    let directory = tempfile::tempdir().unwrap();
-    let (launcher, _) = own_ffmpeg(directory.path());
-    let mut setup = Setup::auto(ChannelSettings::small(channel)).with_ladder(heights);
-    setup.options.launcher = launcher;
-    (setup, directory.path().join("ffmpeg"), directory)
+/// An FFmpeg under a name of its own, which can be told to hinder itself where it makes pictures of so many lines.
+struct Hindered {
+    program: PathBuf,
+    mark: String,
+    signal: Signal,
+    directory: tempfile::TempDir,
 }
 
-/// The encoders that make pictures of so many lines.
-fn makers(program: &Path, lines: u32) -> Vec<Pid> {
-    let wanted = format!("scale=-2:{lines},");
-    let makes = |pid: &Pid| {
-        let path = format!("/proc/{}/cmdline", pid.as_raw_nonzero());
-        let line = std::fs::read(path).unwrap_or_default();
-        String::from_utf8_lossy(&line).contains(&wanted)
-    };
-    processes(program).into_iter().filter(makes).collect()
-}
-
-/// No encoder that makes pictures of so many lines gets anywhere.
-async fn stall(program: &Path, lines: u32) {
-    loop {
-        for pid in makers(program, lines) {
-            // One that has just ended is as good.
-            let _ = kill_process(pid, Signal::STOP);
+impl Hindered {
+    fn new(lines: u32, signal: Signal) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join("ffmpeg");
+        let mark = format!("scale=-2:{lines},");
+        // Confined, it may not read what lies there, and sees whether it does.
+        let script = format!(
+            "#!/bin/bash\nif [[ $* == *{mark}* && -e {directory}/told ]]; then kill -{signal} $$; fi\n\
+             exec -a \"$0\" {ffmpeg} \"$@\"\n",
+            directory = directory.path().display(),
+            signal = signal.as_raw(),
+            ffmpeg = installed_ffmpeg().display(),
+        );
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        Self {
+            program,
+            mark,
+            signal,
+            directory,
         }
-        sleep(Duration::from_millis(50)).await;
     }
+
+    /// From now on none that makes such pictures gets anywhere.
+    fn tell(&self) {
+        std::fs::write(self.directory.path().join("told"), "").unwrap();
+        let makes = |pid: &Pid| {
+            let path = format!("/proc/{}/cmdline", pid.as_raw_nonzero());
+            let line = std::fs::read(path).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(&self.mark)
+        };
+        for pid in processes(&self.program).into_iter().filter(makes) {
+            kill_process(pid, self.signal).unwrap();
+        }
+    }
+
+    fn tell_no_more(&self) {
+        std::fs::remove_file(self.directory.path().join("told")).unwrap();
+    }
+}
+
+/// A stream with this ladder, and the FFmpeg that it runs.
+fn ladder(channel: &str, heights: &[i32], lines: u32, signal: Signal) -> (Setup, Hindered) {
+    let hindered = Hindered::new(lines, signal);
+    let mut setup = Setup::auto(ChannelSettings::small(channel)).with_ladder(heights);
+    setup.options.launcher = Launcher::through(HOST.into(), hindered.program.clone());
+    (setup, hindered)
 }
 
 async fn trouble(attempt: &Attempt, words: &str) -> JobStatus {
@@ -98,21 +126,16 @@ fn is_blameless(attempt: &Attempt, status: &JobStatus, channel: &str) {
 
 #[tokio::test]
 async fn what_is_too_much_below_a_source_is_left_out_and_comes_back_after_a_calm_time() {
-    let (setup, program, _directory) = ladder("below", &[180, 144, 120]);
+    let (setup, encoder) = ladder("below", &[180, 144, 120], 144, Signal::STOP);
     let attempt = setup.start().await;
     let slow = async {
         attempt.playlists_grow(3).await;
-        let stalled = async {
-            let status = trouble(&attempt, "144p is left out").await;
-            attempt
-                .playlists(|playlists| ends_without(playlists, &["144p"]))
-                .await;
-            status
-        };
-        let status = tokio::select! {
-            () = stall(&program, 144) => unreachable!(),
-            status = stalled => status,
-        };
+        encoder.tell();
+        let status = trouble(&attempt, "144p is left out").await;
+        attempt
+            .playlists(|playlists| ends_without(playlists, &["144p"]))
+            .await;
+        encoder.tell_no_more();
         is_blameless(&attempt, &status, "below");
         let back = async {
             loop {
@@ -134,20 +157,15 @@ async fn what_is_too_much_below_a_source_is_left_out_and_comes_back_after_a_calm
 
 #[tokio::test]
 async fn a_source_that_is_passed_through_goes_on_without_any_encoder() {
-    let (setup, program, _directory) = ladder("alone", &[180, 144]);
+    let (setup, encoder) = ladder("alone", &[180, 144], 144, Signal::STOP);
     let attempt = setup.start().await;
     let slow = async {
         attempt.playlists_grow(3).await;
-        let stalled = async {
-            let status = trouble(&attempt, "144p is left out").await;
-            attempt.playlists_grow(3).await;
-            assert_eq!(processes(&program).len(), 0);
-            status
-        };
-        tokio::select! {
-            () = stall(&program, 144) => unreachable!(),
-            status = stalled => status,
-        }
+        encoder.tell();
+        let status = trouble(&attempt, "144p is left out").await;
+        attempt.playlists_grow(3).await;
+        assert_eq!(processes(&encoder.program).len(), 0);
+        status
     };
     let (report, status) = tokio::join!(follow(&attempt, 30, &[1]), slow);
     assert_eq!(told(&report), "");
@@ -157,19 +175,14 @@ async fn a_source_that_is_passed_through_goes_on_without_any_encoder() {
 
 #[tokio::test]
 async fn a_full_ladder_that_is_too_much_keeps_its_cheapest_rendition_without_a_seam() {
-    let (mut setup, program, _directory) = ladder("full", &[180, 144]);
+    let (mut setup, encoder) = ladder("full", &[180, 144], 180, Signal::STOP);
     setup.job.class.mode = TranscodeMode::Transcode;
     let attempt = setup.start().await;
     let slow = async {
         attempt.playlists_grow(3).await;
-        let stalled = async {
-            trouble(&attempt, "180p is left out").await;
-            attempt.playlists_grow(5).await
-        };
-        tokio::select! {
-            () = stall(&program, 180) => unreachable!(),
-            playlists = stalled => playlists,
-        }
+        encoder.tell();
+        trouble(&attempt, "180p is left out").await;
+        attempt.playlists_grow(5).await
     };
     let (report, playlists) = tokio::join!(follow(&attempt, 40, &[0]), slow);
     assert_eq!(told(&report), "");
@@ -188,31 +201,14 @@ async fn a_full_ladder_that_is_too_much_keeps_its_cheapest_rendition_without_a_s
 
 #[tokio::test]
 async fn an_encoder_that_is_killed_again_and_again_makes_fewer_renditions() {
-    let (mut setup, program, _directory) = ladder("again", &[180, 144]);
+    let (mut setup, encoder) = ladder("again", &[180, 144], 180, Signal::KILL);
     setup.job.class.mode = TranscodeMode::Transcode;
     let attempt = setup.start().await;
     let killing = async {
         attempt.playlists_grow(3).await;
-        let kill = async {
-            let mut killed = Vec::new();
-            loop {
-                for pid in makers(&program, 180) {
-                    if !killed.contains(&pid) {
-                        let _ = kill_process(pid, Signal::KILL);
-                        killed.push(pid);
-                    }
-                }
-                sleep(Duration::from_millis(50)).await;
-            }
-        };
-        let lasting = async {
-            trouble(&attempt, "180p is left out").await;
-            attempt.playlists_grow(5).await
-        };
-        tokio::select! {
-            () = kill => unreachable!(),
-            playlists = lasting => playlists,
-        }
+        encoder.tell();
+        trouble(&attempt, "180p is left out").await;
+        attempt.playlists_grow(5).await
     };
     let (report, playlists) = tokio::join!(follow(&attempt, 30, &[0]), killing);
     assert_eq!(told(&report), "");
