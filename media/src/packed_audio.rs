@@ -204,6 +204,7 @@ fn timestamp(mut frames: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::pipe::PipeDemuxer;
+    use crate::ts::packet::Packet;
 
     /// AAC-LC, 48 kHz, stereo, 16 bytes.
     fn frame(fill: u8) -> Vec<u8> {
@@ -253,6 +254,23 @@ mod tests {
                 assert!(times.contains(&expected), "{step} {times:?}");
             }
             assert!(times.iter().all(|time| *time < 600_000), "{times:?}");
+        }
+    }
+
+    #[test]
+    fn the_clock_stays_ahead_of_the_times_wherever_they_jump_to() {
+        let mut packed = PackedAudio::default();
+        for time in [900_000, 901_920, 450_000, 1_350_000] {
+            packed.begin_segment();
+            let segment = [tag(time), frame(1)].concat();
+            let bytes = packed.push(&segment).unwrap();
+            let (packets, _) = bytes.as_chunks::<188>();
+            let clocks = packets
+                .iter()
+                .filter_map(|packet| Packet::new(packet).adaptation()?.pcr);
+            for clock in clocks {
+                assert!((time - 90_000..time).contains(&clock), "{time} {clock}");
+            }
         }
     }
 
