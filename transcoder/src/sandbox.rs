@@ -1,6 +1,7 @@
 //! The way into FFmpeg, the part that meets hostile bytes: our own program is started again, gives up what an encoder does not need,
 //! and becomes FFmpeg. Nothing runs before that, and FFmpeg never runs when giving up failed.
 
+mod calls;
 mod confine;
 mod policy;
 
@@ -34,20 +35,29 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub enum Level {
     /// It is not known to work.
     None,
-    /// No new privileges, and limits on resources. The kernel has no Landlock.
-    Limits,
-    /// That, and Landlock by this version of its interface: 1 files, 2 and 3 their moving and truncating, 4 TCP, 5 devices,
-    /// 6 signals and abstract sockets.
-    Landlock(u8),
+    /// No new privileges, and limits on resources.
+    Confined {
+        /// Landlock by this version of its interface, if the kernel has one: 1 files, 2 and 3 their moving and truncating, 4 TCP,
+        /// 5 devices, 6 signals and abstract sockets.
+        landlock: Option<u8>,
+        /// No sockets, by seccomp.
+        seccomp: bool,
+    },
 }
+
+/// What stands behind a level with seccomp.
+const SECCOMP: &str = "+seccomp";
 
 impl fmt::Display for Level {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => formatter.write_str("none"),
-            Self::Limits => formatter.write_str("limits"),
-            Self::Landlock(version) => write!(formatter, "landlock-{version}"),
+        let Self::Confined { landlock, seccomp } = self else {
+            return formatter.write_str("none");
+        };
+        match landlock {
+            None => formatter.write_str("limits")?,
+            Some(version) => write!(formatter, "landlock-{version}")?,
         }
+        formatter.write_str(if *seccomp { SECCOMP } else { "" })
     }
 }
 
@@ -60,14 +70,17 @@ impl FromStr for Level {
     type Err = UnknownLevel;
 
     fn from_str(text: &str) -> Result<Self, UnknownLevel> {
-        let version = |text: &str| text.strip_prefix("landlock-")?.parse().ok();
-        match text {
-            "none" => Ok(Self::None),
-            "limits" => Ok(Self::Limits),
-            _ => version(text)
-                .map(Self::Landlock)
-                .ok_or_else(|| UnknownLevel(text.to_owned())),
-        }
+        let (means, seccomp) = match text.strip_suffix(SECCOMP) {
+            Some(means) => (means, true),
+            None => (text, false),
+        };
+        let version = |means: &str| means.strip_prefix("landlock-")?.parse().ok();
+        let landlock = match means {
+            "none" if !seccomp => return Ok(Self::None),
+            "limits" => None,
+            _ => Some(version(means).ok_or_else(|| UnknownLevel(text.to_owned()))?),
+        };
+        Ok(Self::Confined { landlock, seccomp })
     }
 }
 
@@ -201,14 +214,19 @@ impl Launcher {
     /// Finds out how far encoders are confined, and says so in the log and in the figures.
     pub async fn announce(self, metrics: Metrics) {
         let level = match self.probe().await {
-            Ok(level @ Level::Landlock(_)) => {
+            Ok(
+                level @ Level::Confined {
+                    landlock: Some(_),
+                    seccomp: true,
+                },
+            ) => {
                 tracing::info!(encoder.sandbox = %level, "encoders are confined");
                 level
             }
             Ok(level) => {
                 tracing::warn!(
                     encoder.sandbox = %level,
-                    "encoders are confined by limits only: there is no Landlock in this kernel, or not for this container"
+                    "encoders are confined in part: Landlock or seccomp is not in this kernel, or not for this container"
                 );
                 level
             }
@@ -245,10 +263,25 @@ mod tests {
 
     #[test]
     fn a_level_is_read_as_it_is_written() {
-        for level in [Level::None, Level::Limits, Level::Landlock(4)] {
-            assert_eq!(level.to_string().parse(), Ok(level));
+        let confined = |landlock, seccomp| Level::Confined { landlock, seccomp };
+        for (level, text) in [
+            (Level::None, "none"),
+            (confined(None, false), "limits"),
+            (confined(None, true), "limits+seccomp"),
+            (confined(Some(4), false), "landlock-4"),
+            (confined(Some(6), true), "landlock-6+seccomp"),
+        ] {
+            assert_eq!(level.to_string(), text);
+            assert_eq!(text.parse(), Ok(level));
         }
-        for text in ["", "landlock", "landlock-", "landlock-x", "Limits"] {
+        for text in [
+            "",
+            "landlock",
+            "landlock-",
+            "landlock-x",
+            "Limits",
+            "none+seccomp",
+        ] {
             assert!(text.parse::<Level>().is_err(), "{text}");
         }
     }

@@ -16,7 +16,7 @@ use rustix::process::{
 };
 use rustix::thread::{sched_getaffinity, set_no_new_privs};
 
-use super::{Level, Reach, policy};
+use super::{Level, Reach, calls, policy};
 
 /// The newest version of Landlock's interface that is asked for: of those that follow, none was tested.
 const NEWEST: ABI = ABI::V6;
@@ -38,6 +38,9 @@ pub(super) enum ConfineError {
     /// Files and network.
     #[error("failed to apply Landlock: {0}")]
     Landlock(#[from] RulesetError),
+    /// Sockets.
+    #[error("failed to refuse sockets: {0}")]
+    Sockets(#[from] seccompiler::Error),
 }
 
 /// Confines this process so that it can still become `program`; answers what was reached.
@@ -53,11 +56,14 @@ pub(super) fn confine(program: Option<&Path>, reach: Reach) -> Result<Level, Con
     let memory = memory.as_deref().and_then(policy::memory_limit);
     // As FFmpeg counts them: without what a control group allows of their time.
     let processors = sched_getaffinity(None).map_or(1, |processors| processors.count().into());
-    let level = landlock(program, reach)?;
+    let landlock = landlock(program, reach)?;
     for (resource, wanted) in policy::limits(memory, processors) {
         limit(resource, wanted).map_err(|error| ConfineError::Limit(resource, error))?;
     }
-    Ok(level)
+    Ok(Level::Confined {
+        landlock,
+        seccomp: calls::refuse_sockets(reach)?,
+    })
 }
 
 /// Lowers a limit; one that is lower already stays.
@@ -72,8 +78,8 @@ fn limit(resource: Resource, wanted: u64) -> Result<(), rustix::io::Errno> {
 }
 
 /// Nothing is written, nothing but system files is read, no TCP unless it reaches the network, no signals and abstract sockets to
-/// the outside.
-fn landlock(program: Option<&Path>, reach: Reach) -> Result<Level, RulesetError> {
+/// the outside. Answers which version of Landlock's interface sees to it, if any does.
+fn landlock(program: Option<&Path>, reach: Reach) -> Result<Option<u8>, RulesetError> {
     let run: BitFlags<AccessFs> = AccessFs::from_read(NEWEST);
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let ruleset = Ruleset::default()
@@ -92,12 +98,11 @@ fn landlock(program: Option<&Path>, reach: Reach) -> Result<Level, RulesetError>
         .add_rules(path_beneath_rules(names, read))?
         .restrict_self()?;
     Ok(match (status.ruleset, status.landlock) {
-        (RulesetStatus::NotEnforced, _) => Level::Limits,
+        (RulesetStatus::NotEnforced, _) => None,
         (_, LandlockStatus::Available { effective_abi, .. }) => {
-            let reached = effective_abi.min(NEWEST) as u32;
-            Level::Landlock(u8::try_from(reached).unwrap_or(0))
+            u8::try_from(effective_abi.min(NEWEST) as u32).ok()
         }
-        _ => Level::Limits,
+        _ => None,
     })
 }
 

@@ -48,7 +48,8 @@ async fn level() -> Level {
 /// Whether the kernel has this version of Landlock's interface.
 async fn has_landlock(version: u8, what: &str) -> bool {
     let level = level().await;
-    let has = matches!(level, Level::Landlock(reached) if reached >= version);
+    let has =
+        matches!(level, Level::Confined { landlock: Some(reached), .. } if reached >= version);
     if !has {
         eprintln!("NOT TESTED: {what}: this kernel's level is {level}");
     }
@@ -155,6 +156,33 @@ async fn an_encoder_cannot_connect_by_tcp() {
     let (succeeded, words) = said(confined("ffmpeg").args(arguments)).await;
     assert!(!succeeded && words.contains("Permission denied"), "{words}");
     assert!(listener.accept().is_err(), "it did connect");
+}
+
+/// What an FFmpeg opens a socket for, and whether the way to a source may.
+const SOCKETS: [(&str, bool); 3] = [
+    ("udp://127.0.0.1:9?timeout=1000", true),
+    ("udp://[::1]:9?timeout=1000", true),
+    ("unix:/nonexistent/socket", false),
+];
+
+#[tokio::test]
+async fn an_encoder_has_no_sockets_and_the_way_to_a_source_only_those_of_the_network() {
+    let level = level().await;
+    if !matches!(level, Level::Confined { seccomp: true, .. }) {
+        eprintln!("NOT TESTED: sockets: this kernel's level is {level}");
+        return;
+    }
+    for (url, is_of_network) in SOCKETS {
+        let is_refused = async |command: &mut Command| {
+            let reading = command.args(["-nostdin", "-f", "data", "-i", url]);
+            said(reading).await.1.contains("Permission denied")
+        };
+        assert!(!is_refused(&mut Command::new("ffmpeg")).await, "{url}");
+        assert!(is_refused(&mut confined("ffmpeg")).await, "{url}");
+        let mut adapter = Command::new(HOST);
+        let is_denied = is_refused(adapter.args(["become-adapter", "ffmpeg"])).await;
+        assert_eq!(is_denied, !is_of_network, "{url}");
+    }
 }
 
 #[tokio::test]
