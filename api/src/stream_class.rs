@@ -99,7 +99,12 @@ pub struct StreamClassSpec {
     /// leave it off. It is no sign of life: phase and conditions say what is missing as they do without it.
     #[serde(default)]
     pub slate: bool,
-    /// Bytes that the segments of one stream may take on the volume, in mebibytes.
+    /// Where segments go: to the volume that gateways read too (SharedVolume), or to memory of the pod, from where gateways fetch them
+    /// (PodLocal). The latter needs no volume on the way to the first segment; what no gateway has fetched yet is lost with the pod. The
+    /// pod's memory grows by `outputLimitMebibytes`, which may be far less then: three times the bytes of a playlist are enough.
+    #[serde(default)]
+    pub output: OutputMode,
+    /// Bytes that the segments of one stream may take on the volume, or in the pod's memory, in mebibytes.
     #[serde(default = "default_output_limit")]
     #[schemars(range(min = 16, max = 65_536))]
     pub output_limit_mebibytes: i32,
@@ -168,6 +173,7 @@ impl Default for StreamClassSpec {
             audio_language: None,
             egress: EgressPolicy::default(),
             slate: false,
+            output: OutputMode::default(),
             output_limit_mebibytes: default_output_limit(),
             pod: PodSettings::default(),
             warm_pods: None,
@@ -195,6 +201,16 @@ pub enum EncodedRenditions {
     OnDemand,
     /// As long as the stream.
     Always,
+}
+
+/// Where the segments of a stream go.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OutputMode {
+    /// To the release's output volume.
+    #[default]
+    SharedVolume,
+    /// To memory of the stream's pod.
+    PodLocal,
 }
 
 /// A named set of renditions.

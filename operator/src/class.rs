@@ -9,7 +9,7 @@ use api::condition::Reason;
 use api::job::{JobClass, JobSource, SourceAddress};
 use api::live_stream::{RequestHeader, SecretKeyReference, Source, WhenIdle};
 use api::names::SOURCES_MOUNT;
-use api::stream_class::{DEFAULT_CLASS, PodSettings, Preset, TranscodeMode};
+use api::stream_class::{DEFAULT_CLASS, OutputMode, PodSettings, Preset, TranscodeMode};
 use api::{LiveStreamSpec, StreamClassSpec};
 
 use crate::provider::{self, Providers};
@@ -33,6 +33,7 @@ pub(crate) struct Effective {
     pub(crate) sources: Vec<JobSource>,
     /// Secrets that the sources need, as files below [`SOURCES_MOUNT`].
     pub(crate) files: Vec<SecretFile>,
+    pub(crate) output: OutputMode,
     pub(crate) byte_limit: u64,
     pub(crate) pod: PodSettings,
     /// Changes with what people write of class and sources.
@@ -125,6 +126,7 @@ pub(crate) fn effective(
         class: JobClass::resolve(spec, &class),
         sources,
         files,
+        output: class.output,
         byte_limit: byte_limit(&class),
         revision: revision::revision(spec, &class),
         pod: class.pod,
@@ -155,6 +157,7 @@ pub(crate) fn pooled(
         class: JobClass::resolve(&spec, class),
         sources: Vec::new(),
         files,
+        output: class.output,
         byte_limit: byte_limit(class),
         revision: revision::revision(&spec, class),
         pod: class.pod.clone(),

@@ -3,7 +3,7 @@
 
 use api::job::JobClass;
 use api::live_stream::Source;
-use api::stream_class::PodSettings;
+use api::stream_class::{OutputMode, PodSettings};
 use api::{LiveStreamSpec, StreamClassSpec};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -13,12 +13,15 @@ use sha2::{Digest, Sha256};
 pub(super) fn revision(spec: &LiveStreamSpec, class: &StreamClassSpec) -> String {
     let untouched = JobClass::resolve(&LiveStreamSpec::default(), &StreamClassSpec::default());
     let source = |source: &Source| written(source, &Source::default());
-    let document = json!({
+    let mut document = json!({
         "class": written(&JobClass::resolve(spec, class), &untouched),
         "outputLimitMebibytes": class.output_limit_mebibytes,
         "pod": written(&class.pod, &PodSettings::default()),
         "sources": spec.sources.iter().map(source).collect::<Vec<_>>(),
     });
+    if class.output != OutputMode::default() {
+        document["output"] = json!(class.output);
+    }
     hex::encode(&Sha256::digest(document.to_string())[..8])
 }
 
@@ -62,6 +65,7 @@ mod tests {
         assert!(!of_stream(&|spec| spec.sources[0].url = None));
         assert!(!of_class(&|class| class.preset = Preset::Low));
         assert!(!of_class(&|class| class.segment_duration_seconds += 1));
+        assert!(!of_class(&|class| class.output = OutputMode::PodLocal));
         assert!(!of_class(
             &|class| class.pod.priority_class_name = Some("tv".to_owned())
         ));

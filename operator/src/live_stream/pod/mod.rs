@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use api::job::{JOB_VERSION, JobOutput, ResumeFloor, StandbyJob, StreamIdentity, TranscodeJob};
 use api::names;
+use api::stream_class::OutputMode;
 use k8s_openapi::api::core::v1::{EnvVar, LocalObjectReference, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use sha2::{Digest, Sha256};
@@ -103,22 +104,25 @@ fn annotations(fleet: &Fleet, order: &Order<'_>) -> BTreeMap<String, String> {
 }
 
 fn labels(fleet: &Fleet, order: &Order<'_>) -> BTreeMap<String, String> {
-    let mut labels = common_labels(fleet);
+    let mut labels = common_labels(fleet, order.effective);
     labels.extend(labels_of_stream(order));
     labels
 }
 
 /// The labels of every transcoder pod of the release.
-fn common_labels(fleet: &Fleet) -> BTreeMap<String, String> {
+fn common_labels(fleet: &Fleet, effective: &Effective) -> BTreeMap<String, String> {
     let labels = [
         ("app.kubernetes.io/name", "headend"),
         ("app.kubernetes.io/managed-by", "headend-operator"),
         (names::LABEL_INSTANCE, &fleet.instance),
         (names::LABEL_COMPONENT, names::COMPONENT_TRANSCODER),
-        (placement::LABEL_OUTPUT_VOLUME, "true"),
     ];
-    let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    labels.into()
+    let on_volume = effective.output == OutputMode::SharedVolume;
+    let on_volume = on_volume.then_some((placement::LABEL_OUTPUT_VOLUME, "true"));
+    let labels = labels.into_iter().chain(on_volume);
+    labels
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 /// Whose pod it is.
@@ -139,7 +143,7 @@ fn spec_of(fleet: &Fleet, order: &Order<'_>, name: &str) -> PodSpec {
 fn spec(fleet: &Fleet, effective: &Effective, environment: Vec<EnvVar>, name: &str) -> PodSpec {
     let class = &effective.pod;
     PodSpec {
-        affinity: placement::affinity(fleet),
+        affinity: placement::affinity(fleet, effective.output),
         automount_service_account_token: Some(false),
         containers: vec![container::container(fleet, effective, environment, name)],
         enable_service_links: Some(false),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use api::names::LABEL_INSTANCE;
+use api::stream_class::OutputMode;
 use k8s_openapi::api::core::v1::{Affinity, PodAffinity, PodAffinityTerm, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
@@ -15,8 +16,8 @@ pub(super) const LABEL_OUTPUT_VOLUME: &str = "headend.dev/output-volume";
 const LOST_NODE_SECONDS: i64 = 10;
 
 /// With a volume that one node at a time can mount, everything that mounts it stays together.
-pub(super) fn affinity(fleet: &Fleet) -> Option<Affinity> {
-    if !fleet.transcoder.output_affinity {
+pub(super) fn affinity(fleet: &Fleet, output: OutputMode) -> Option<Affinity> {
+    if !fleet.transcoder.output_affinity || output == OutputMode::PodLocal {
         return None;
     }
     let labels = [

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use api::job::RING_MEBIBYTES;
-use api::stream_class::TranscodeMode;
+use api::stream_class::{OutputMode, TranscodeMode};
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -58,6 +58,9 @@ fn measured(effective: &Effective) -> BTreeMap<String, Quantity> {
         }
     } else if effective.class.mode != TranscodeMode::Copy {
         mebibytes += RING_MEBIBYTES + ENCODER_MEBIBYTES + self::pixels(UNKNOWN_HEIGHT) / 10_000;
+    }
+    if effective.output == OutputMode::PodLocal {
+        mebibytes += i64::try_from(effective.byte_limit >> 20).unwrap_or(i64::MAX);
     }
     if effective.class.slate {
         mebibytes += SLATE_MEBIBYTES + (pixels + self::pixels(UNKNOWN_HEIGHT)) / SLATE_PIXELS;
@@ -128,6 +131,17 @@ mod tests {
             ..StreamClassSpec::default()
         };
         assert_eq!(of(class).1, ["memory=326Mi"]);
+    }
+
+    #[test]
+    fn a_class_whose_segments_stay_in_the_pod_gets_memory_for_them() {
+        let class = StreamClassSpec {
+            mode: TranscodeMode::Copy,
+            output: OutputMode::PodLocal,
+            output_limit_mebibytes: 64,
+            ..StreamClassSpec::default()
+        };
+        assert_eq!(of(class).1, ["memory=240Mi"]);
     }
 
     #[test]

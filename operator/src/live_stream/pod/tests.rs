@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::{env, fs};
 
+use api::StreamClassSpec;
 use api::job::TranscodeJob;
 use api::live_stream::{SecretKeyReference, Source};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::*;
 use crate::class::{ClassState, effective};
@@ -84,6 +86,39 @@ fn a_pod_without_secrets_has_no_volume_for_them() {
     assert_eq!(volumes, ["output", "scratch"]);
     assert_eq!(spec.affinity, None);
     assert_eq!(spec.image_pull_secrets, None);
+}
+
+#[test]
+fn a_pod_that_keeps_its_segments_has_nothing_of_the_volume() {
+    let class = StreamClassSpec {
+        output: OutputMode::PodLocal,
+        output_limit_mebibytes: 64,
+        ..StreamClassSpec::default()
+    };
+    let class = ClassState::Found(Box::new(class));
+    let effective = effective(&fixtures::spec(), &class, &Providers::new()).unwrap();
+    let mut fleet = fixtures::fleet();
+    fleet.transcoder.output_affinity = true;
+    let pod = build(&fleet, &order(&effective));
+    assert!(
+        !pod.metadata
+            .labels
+            .unwrap()
+            .contains_key("headend.dev/output-volume")
+    );
+    let spec = pod.spec.unwrap();
+    assert_eq!(spec.affinity, None);
+    let output = spec.volumes.unwrap().swap_remove(0);
+    assert_eq!(output.persistent_volume_claim, None);
+    let memory = output.empty_dir.unwrap();
+    assert_eq!(memory.medium.as_deref(), Some("Memory"));
+    // Above the 64 MiB that the transcoder keeps to.
+    assert_eq!(memory.size_limit, Some(Quantity("80Mi".to_owned())));
+    let mounts = spec.containers[0].volume_mounts.as_ref().unwrap();
+    assert_eq!(
+        (mounts[0].mount_path.as_str(), &mounts[0].sub_path),
+        ("/output", &None)
+    );
 }
 
 #[test]

@@ -1,7 +1,8 @@
-//! The volumes of a transcoder pod: its own directory of the output volume, its sources' Secrets, room for scratch files.
+//! The volumes of a transcoder pod: its own directory of the output volume, or memory instead, its sources' Secrets, room for scratch files.
 //! A pod never sees the directory of another: that is isolation and fence in one.
 
 use api::names::{OUTPUT_MOUNT, PODS_DIRECTORY, SOURCES_MOUNT};
+use api::stream_class::OutputMode;
 use k8s_openapi::api::core::v1::{
     EmptyDirVolumeSource, KeyToPath, PersistentVolumeClaimVolumeSource, ProjectedVolumeSource,
     SecretProjection, Volume, VolumeMount, VolumeProjection,
@@ -17,9 +18,11 @@ const SCRATCH: &str = "scratch";
 pub(crate) const SOURCES: &str = "sources";
 
 const SCRATCH_LIMIT: &str = "64Mi";
+/// What is in a pod's own output beside segments: a state file, and what is being written. Above its limit the kubelet evicts the pod.
+const LOCAL_SLACK_MEBIBYTES: u64 = 16;
 
 pub(super) fn volumes(fleet: &Fleet, effective: &Effective) -> Vec<Volume> {
-    let mut volumes = vec![output(fleet), scratch()];
+    let mut volumes = vec![output(fleet, effective), scratch()];
     if !effective.files.is_empty() {
         volumes.push(sources(&effective.files));
     }
@@ -32,9 +35,13 @@ pub(super) fn mounts(effective: &Effective, pod_name: &str) -> Vec<VolumeMount> 
         mount_path: path.to_owned(),
         ..VolumeMount::default()
     };
+    let sub_path = match effective.output {
+        OutputMode::SharedVolume => Some(format!("{PODS_DIRECTORY}/{pod_name}")),
+        OutputMode::PodLocal => None,
+    };
     let mut mounts = vec![
         VolumeMount {
-            sub_path: Some(format!("{PODS_DIRECTORY}/{pod_name}")),
+            sub_path,
             ..mount(OUTPUT, OUTPUT_MOUNT)
         },
         mount(SCRATCH, "/tmp"),
@@ -48,7 +55,19 @@ pub(super) fn mounts(effective: &Effective, pod_name: &str) -> Vec<VolumeMount> 
     mounts
 }
 
-fn output(fleet: &Fleet) -> Volume {
+fn output(fleet: &Fleet, effective: &Effective) -> Volume {
+    if effective.output == OutputMode::PodLocal {
+        let limit = (effective.byte_limit >> 20) + LOCAL_SLACK_MEBIBYTES;
+        return Volume {
+            name: OUTPUT.to_owned(),
+            empty_dir: Some(EmptyDirVolumeSource {
+                medium: Some("Memory".to_owned()),
+                size_limit: Some(Quantity(format!("{limit}Mi"))),
+                ..EmptyDirVolumeSource::default()
+            }),
+            ..Volume::default()
+        };
+    }
     Volume {
         name: OUTPUT.to_owned(),
         persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {

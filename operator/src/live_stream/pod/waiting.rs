@@ -37,7 +37,7 @@ pub(crate) fn template(fleet: &Fleet, effective: &Effective) -> Option<String> {
 pub(crate) fn waiting(fleet: &Fleet, pool: &Pool, name: &str) -> Option<Pod> {
     let job_key = fleet.job_key.as_deref()?;
     let template = template(fleet, &pool.effective)?;
-    let mut labels = common_labels(fleet);
+    let mut labels = common_labels(fleet, &pool.effective);
     labels.insert(names::LABEL_WARM_POOL.to_owned(), pool.class.clone());
     let annotations = [(names::ANNOTATION_WARM_TEMPLATE.to_owned(), template)];
     let environment = container::waiting(fleet, job_key);
