@@ -1,6 +1,6 @@
 //! Helm as a platform team calls it. Waits are bounded by helm's own time-outs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -53,12 +53,11 @@ pub async fn helm(namespace: &str, arguments: &[&str], values: Option<&Value>) -
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Installs or upgrades the release and waits until it is ready.
+/// Installs or upgrades the release from a chart's folder and waits until it is ready.
 ///
 /// # Errors
 /// When helm fails.
-pub async fn install(namespace: &str, release: &str, values: &Value) -> Result<()> {
-    let chart = chart();
+pub async fn install(namespace: &str, release: &str, chart: &Path, values: &Value) -> Result<()> {
     let arguments = [
         "upgrade",
         "--install",

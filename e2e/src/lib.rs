@@ -2,7 +2,9 @@
 
 pub mod fence;
 pub mod helm;
+pub mod nodes;
 pub mod proxy;
 pub mod suite;
 pub mod viewer;
 pub mod wait;
+pub mod witness;

@@ -1,19 +1,20 @@
 //! The product as the tests find it: one release of the chart in a namespace of its own, a live source, and clients.
 //! Every test starts from the same installed release and cleans up its streams; none depends on what another left.
 
+pub mod placement;
 mod prepare;
+pub mod values;
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use api::LiveStream;
-use hmac::{Hmac, KeyInit, Mac};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
-use sha2::Sha256;
 use testkit::source::{ChannelSettings, LiveSource, SourceSettings};
 
 use crate::fence::{self, Fence};
@@ -54,6 +55,7 @@ pub const CHANNELS: &[(&str, &str, &str)] = &[
     ("long-gop", "patient", "gop=40"),
     ("old-audio", "quick", "audio=mp2"),
     ("wrap", "quick", "wrap=20"),
+    ("local", "local", "gop=2"),
     ("wrong-class", "no-such-class", "gop=2"),
 ];
 
@@ -76,6 +78,8 @@ pub struct Suite {
     pub source: LiveSource,
     /// Where the gateway answers.
     pub gateway: String,
+    /// What is set in the chart.
+    values: Value,
 }
 
 impl Suite {
@@ -84,6 +88,14 @@ impl Suite {
     /// # Errors
     /// When anything of that fails; the error says what.
     pub async fn start() -> Result<Self> {
+        Self::start_as(&json!({})).await
+    }
+
+    /// The same with other values of the chart, which go on top of those of every test.
+    ///
+    /// # Errors
+    /// When anything of that fails; the error says what.
+    pub async fn start_as(others: &Value) -> Result<Self> {
         let played = CHANNELS
             .iter()
             .map(|(name, _, settings)| format!("{name}:{settings}").parse::<ChannelSettings>());
@@ -93,7 +105,7 @@ impl Suite {
             path: format!("{name}.ts"),
         });
         let listed = listed.collect::<Vec<_>>();
-        Self::start_with(played.collect::<Result<_, _>>()?, &listed).await
+        Self::install(played.collect::<Result<_, _>>()?, &listed, others).await
     }
 
     /// The same with other channels: what the live source plays, and what the catalog lists.
@@ -101,6 +113,14 @@ impl Suite {
     /// # Errors
     /// When anything of that fails; the error says what.
     pub async fn start_with(played: Vec<ChannelSettings>, listed: &[Listed]) -> Result<Self> {
+        Self::install(played, listed, &json!({})).await
+    }
+
+    async fn install(
+        played: Vec<ChannelSettings>,
+        listed: &[Listed],
+        others: &Value,
+    ) -> Result<Self> {
         let client = Client::try_default()
             .await
             .context("failed to find a cluster: run through `cargo xtask`")?;
@@ -108,17 +128,29 @@ impl Suite {
         prepare::namespace(&client).await?;
         prepare::volumes(&client).await?;
         prepare::secrets(&client).await?;
-        let values = values(&source_address()?, listed);
-        helm::install(NAMESPACE, RELEASE, &values).await?;
+        let mut values = values::of(&values::source_address()?, listed);
+        values::merge(&mut values, others);
+        helm::install(NAMESPACE, RELEASE, &helm::chart(), &values).await?;
         prepare::classes(&client).await?;
         let gateway = gateway_address(&client).await?;
         let suite = Self {
             client,
             source,
             gateway,
+            values,
         };
         suite.clean().await?;
         Ok(suite)
+    }
+
+    /// Upgrades the release to another chart, with other values on top of those that it has.
+    ///
+    /// # Errors
+    /// When helm fails.
+    pub async fn upgrade(&self, chart: &Path, others: &Value) -> Result<()> {
+        let mut values = self.values.clone();
+        values::merge(&mut values, others);
+        helm::install(NAMESPACE, RELEASE, chart, &values).await
     }
 
     /// LiveStreams of the release's namespace.
@@ -296,7 +328,7 @@ impl Suite {
     /// # Errors
     /// When this machine has no address in the cluster's network.
     pub fn machine(&self) -> Result<IpAddr> {
-        Ok(source_address()?.ip())
+        Ok(values::source_address()?.ip())
     }
 
     /// Where the live source plays a channel, as transcoder pods see it.
@@ -304,7 +336,7 @@ impl Suite {
     /// # Errors
     /// When this machine has no address in the cluster's network.
     pub fn source_url(&self, channel: &str) -> Result<String> {
-        Ok(format!("http://{}/{channel}.ts", source_address()?))
+        Ok(format!("http://{}/{channel}.ts", values::source_address()?))
     }
 }
 
@@ -315,52 +347,6 @@ async fn start_source(channels: Vec<ChannelSettings>) -> Result<LiveSource> {
         channels,
     };
     Ok(LiveSource::start(settings).await?)
-}
-
-/// The address of this machine that pods can reach: given, or the one towards the API server.
-fn source_address() -> Result<SocketAddr> {
-    let given = std::env::var("HEADEND_E2E_ADDRESS")
-        .ok()
-        .map(|text| text.parse::<IpAddr>());
-    let address = match given {
-        Some(address) => address.context("HEADEND_E2E_ADDRESS is no address")?,
-        None => IpAddr::from([198, 18, 0, 1]),
-    };
-    Ok(SocketAddr::new(address, SOURCE_PORT))
-}
-
-/// What is set in the chart. Images and storage are those of the test cluster unless the environment names others.
-fn values(source: &SocketAddr, listed: &[Listed]) -> Value {
-    let setting =
-        |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
-    let image = |name: &str| json!({ "repository": format!("{}/{name}", setting("HEADEND_E2E_IMAGES", "localhost")), "tag": setting("HEADEND_E2E_TAG", "dev") });
-    let channels: Vec<Value> = listed
-        .iter()
-        .map(|Listed { slug, class, path }| json!({ "slug": slug, "name": slug, "class": class, "sources": [{ "url": format!("http://{source}/{path}") }] }))
-        .collect();
-    let storage = setting("HEADEND_E2E_STORAGE_CLASS", "-");
-    json!({
-        "image": image("headend"),
-        "transcoderImage": image("headend-transcoder"),
-        "redis": { "image": image("redis"), "storageClass": storage },
-        "output": { "storageClass": storage, "size": "1Gi" },
-        "gateway": { "replicas": 2, "drainSeconds": 1 },
-        "keys": { "existingSecret": "e2e-keys" },
-        "catalog": {
-            "channels": channels,
-            "users": [
-                { "name": "everybody", "tokenHash": token_hash(TOKEN), "channels": "all" },
-                { "name": "narrow", "tokenHash": token_hash(NARROW_TOKEN), "channels": ["plain"] },
-            ],
-        },
-    })
-}
-
-/// A token's hash as the documentation of the catalog says it: HMAC-SHA-256 with the key `token`.
-fn token_hash(token: &str) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(TOKEN_KEY).expect("HMAC takes keys of any length");
-    mac.update(token.as_bytes());
-    format!("hmac-sha256:{}", hex::encode(mac.finalize().into_bytes()))
 }
 
 async fn gateway_address(client: &Client) -> Result<String> {

@@ -56,6 +56,9 @@ impl Place {
     }
 }
 
+/// Tells what runs inside that the cluster is our own, whose nodes may be lost.
+const OWN_CLUSTER: &str = "HEADEND_E2E_OWN_CLUSTER";
+
 /// By cargo, not by this program's own file: building what is run there may have replaced that.
 fn cluster(words: &[&str]) -> Command {
     cargo(&[&["xtask", "cluster"], words].concat())
@@ -67,6 +70,7 @@ fn inside(command: &Command) -> Command {
     inside.arg(command.get_program()).args(command.get_args());
     let variables = command.get_envs();
     inside.envs(variables.filter_map(|(name, value)| Some((name, value?))));
+    inside.env(OWN_CLUSTER, "true");
     inside
 }
 
@@ -85,7 +89,13 @@ mod tests {
             inside.get_args().collect::<Vec<_>>(),
             ["xtask", "cluster", "exec", "--", "bench", "start", "--json"]
         );
-        let variable: (&OsStr, _) = ("HEADEND_LOG".as_ref(), Some("warn".as_ref()));
-        assert_eq!(inside.get_envs().collect::<Vec<_>>(), [variable]);
+        let variable = |name: &'static str, value: &'static str| -> (&OsStr, Option<&OsStr>) {
+            (name.as_ref(), Some(value.as_ref()))
+        };
+        let expected = [
+            variable(OWN_CLUSTER, "true"),
+            variable("HEADEND_LOG", "warn"),
+        ];
+        assert_eq!(inside.get_envs().collect::<Vec<_>>(), expected);
     }
 }

@@ -76,11 +76,14 @@ pub(super) async fn classes(client: &Client) -> Result<()> {
     let patient =
         json!({ "idleTimeoutSeconds": 60, "startDeadlineSeconds": 60, "egress": private });
     let copy = json!({ "idleTimeoutSeconds": 60, "egress": private, "mode": "Copy" });
+    let local = json!({ "idleTimeoutSeconds": IDLE_SECONDS, "startDeadlineSeconds": 8, "egress": private,
+        "output": "PodLocal", "outputLimitMebibytes": 64 });
     let specs = [
         ("quick", quick),
         ("ladder", ladder),
         ("patient", patient),
         ("copy", copy),
+        ("local", local),
     ];
     for (name, spec) in specs {
         let class = json!({ "apiVersion": "headend.dev/v1alpha1", "kind": "StreamClass", "metadata": { "name": name }, "spec": spec });

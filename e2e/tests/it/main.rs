@@ -2,6 +2,7 @@
 
 mod admission;
 mod idle;
+mod nodes;
 mod providers;
 mod races;
 mod refusals;

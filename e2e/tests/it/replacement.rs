@@ -141,7 +141,7 @@ where
 }
 
 /// The reasons of a stream's events.
-async fn told(suite: &Suite, stream: &LiveStream) -> Result<Vec<String>> {
+pub(crate) async fn told(suite: &Suite, stream: &LiveStream) -> Result<Vec<String>> {
     let events: Api<Event> = Api::namespaced(suite.client.clone(), NAMESPACE);
     let of_stream = format!("involvedObject.uid={}", stream.uid().unwrap_or_default());
     let events = events
@@ -242,7 +242,7 @@ async fn an_operator_killed_during_a_collection_finishes_it() -> Result<()> {
 }
 
 /// Who of the operators leads, once it is somebody else than `before`.
-async fn leader_after(suite: &Suite, before: Option<&str>) -> Result<String> {
+pub(crate) async fn leader_after(suite: &Suite, before: Option<&str>) -> Result<String> {
     let leases: Api<Lease> = Api::namespaced(suite.client.clone(), NAMESPACE);
     until("an operator that leads", START, || async {
         let lease = leases.get(&format!("{RELEASE}-operator")).await?;

@@ -23,6 +23,17 @@ pub(crate) async fn follow(
         gateways.len() == 2,
         "two gateways must agree, there are {gateways:?}"
     );
+    follow_at(&gateways, channel, seconds, discontinuities, None).await
+}
+
+/// Follows a channel through these gateways; where it is given, a playlist may stand still for so long.
+pub(crate) async fn follow_at(
+    gateways: &[String],
+    channel: &str,
+    seconds: u64,
+    discontinuities: u64,
+    stale: Option<Duration>,
+) -> Result<Report> {
     let master = |gateway: &String| {
         Url::parse(&format!(
             "{gateway}/live/{channel}/master.m3u8?token={TOKEN}"
@@ -33,7 +44,7 @@ pub(crate) async fn follow(
         duration: Duration::from_secs(seconds),
         start_timeout: START,
         discontinuities: Some(discontinuities),
-        stale: None,
+        stale,
         decode: true,
         user_agent: Some("headend-e2e".to_owned()),
     };
