@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::{SOON, START, phase};
 
 /// Longer than the idle timeout, two flushes, the fence and a pod's end.
-const COLLECTED: Duration = Duration::from_secs(IDLE_SECONDS + 60);
+pub(crate) const COLLECTED: Duration = Duration::from_secs(IDLE_SECONDS + 60);
 
 #[tokio::test]
 async fn when_the_last_viewer_is_gone_nothing_is_left() -> Result<()> {
@@ -185,7 +185,7 @@ fn is_ready(pod: &Pod) -> bool {
 }
 
 /// Names of the directories on the output volume, read where the volume lies.
-async fn directories(suite: &Suite) -> Result<Vec<String>> {
+pub(crate) async fn directories(suite: &Suite) -> Result<Vec<String>> {
     let volumes: Api<PersistentVolume> = Api::all(suite.client.clone());
     let bound = volumes
         .list(&ListParams::default())

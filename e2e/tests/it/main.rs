@@ -3,6 +3,7 @@
 mod admission;
 mod idle;
 mod nodes;
+mod outputs;
 mod providers;
 mod races;
 mod refusals;

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use e2e::helm;
+use e2e::suite::values::one_node;
 use e2e::suite::{NAMESPACE, RELEASE, Suite};
 use e2e::wait::{Seen, until};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
@@ -11,7 +12,7 @@ use kube::discovery::{Discovery, verbs};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use crate::{SOON, START};
+use crate::{SOON, START, outputs};
 
 #[tokio::test]
 async fn helm_test_passes() -> Result<()> {
@@ -22,7 +23,8 @@ async fn helm_test_passes() -> Result<()> {
 }
 
 #[tokio::test]
-async fn uninstall_leaves_only_crds_hand_made_objects_and_the_claim_of_redis() -> Result<()> {
+async fn uninstall_leaves_only_crds_hand_made_objects_and_the_claim_of_redis_and_the_next_release_plays()
+-> Result<()> {
     let suite = Suite::start().await?;
     suite.viewer("plain").start(START).await?;
     let url = suite.source_url("second")?;
@@ -63,9 +65,11 @@ async fn uninstall_leaves_only_crds_hand_made_objects_and_the_claim_of_redis() -
     }
     suite.source.shutdown().await;
 
-    let again = Suite::start().await?;
-    again.viewer("plain").start(START + SOON).await?;
-    again.clean().await
+    // The next one is of another kind, which no upgrade makes of the first.
+    let again = Suite::start_as(&one_node()).await?;
+    outputs::plays_with_a_volume_of_one_node(&again).await?;
+    again.clean().await?;
+    helm::uninstall(NAMESPACE, RELEASE).await
 }
 
 /// Objects that still belong to the release, whatever their kind.

@@ -76,7 +76,7 @@ enum Command {
     /// Loses a node, or gets it back
     #[command(subcommand)]
     Node(NodeCommand),
-    /// The PersistentVolumes headend-media and headend-redis
+    /// The PersistentVolumes headend-media, headend-redis and headend-one-node
     #[command(subcommand)]
     Volume(VolumeCommand),
     /// Asks the cluster's DNS; `up` runs this inside the cluster

@@ -1,5 +1,5 @@
-//! The cluster's two PersistentVolumes, folders of this machine that every node sees. They have no class and no
-//! claim, so that a claim with `storageClassName: ""` of any namespace binds to them.
+//! The cluster's PersistentVolumes, folders of this machine that every node sees. They have no claim, so that one of any namespace binds to
+//! them: to two of them with `storageClassName: ""`, to the third, which says that one node mounts it, with `one-node`.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -18,19 +18,29 @@ const HEADEND_ID: u32 = 65532;
 struct Volume {
     name: &'static str,
     access: &'static str,
+    /// Name of its StorageClass, of which there need be no object.
+    class: &'static str,
     owner: u32,
 }
 
-const VOLUMES: [Volume; 2] = [
+const VOLUMES: [Volume; 3] = [
     Volume {
         name: "media",
         access: "ReadWriteMany",
+        class: "",
         owner: 0,
     },
     Volume {
         name: "redis",
         access: "ReadWriteOnce",
+        class: "",
         owner: HEADEND_ID,
+    },
+    Volume {
+        name: "one-node",
+        access: "ReadWriteOnce",
+        class: "one-node",
+        owner: 0,
     },
 ];
 
@@ -111,7 +121,7 @@ fn manifest(volume: &Volume, path: &Path) -> Value {
             "capacity": {"storage": "1Ti"},
             "hostPath": {"path": path, "type": "Directory"},
             "persistentVolumeReclaimPolicy": "Retain",
-            "storageClassName": "",
+            "storageClassName": volume.class,
         },
     })
 }
