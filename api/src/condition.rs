@@ -115,6 +115,9 @@ pub enum Reason {
     KeptRunning,
     /// Idle: scaled to zero.
     ScaledToZero,
+    /// Any: a newer version gave a reason that this one does not know; its name stands before the message.
+    #[serde(other)]
+    Unrecognised,
 }
 
 impl Reason {

@@ -32,6 +32,7 @@
 //! with 410. SIGTERM ends a standby at once, and any other attempt after its grace.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::condition::Reason;
 use crate::job::ResumeFloor;
@@ -80,6 +81,42 @@ pub struct JobStatus {
     pub troubles: Vec<Trouble>,
 }
 
+impl JobStatus {
+    /// Reads what an attempt says of itself, a newer version's too: what it says besides is left out, and the name of a reason that is
+    /// not known here stands before its message, so that whoever reads that can look it up.
+    ///
+    /// # Errors
+    /// When it is not JSON of that shape.
+    pub fn from_json(text: &[u8]) -> Result<Self, serde_json::Error> {
+        let status: Self = serde_json::from_slice(text)?;
+        let troubles = status.troubles.iter().map(|trouble| trouble.reason);
+        let mut reasons = troubles.chain([status.source.reason]);
+        if !reasons.any(|reason| reason == Reason::Unrecognised) {
+            return Ok(status);
+        }
+        let mut document: Value = serde_json::from_slice(text)?;
+        if let Some(troubles) = document.get_mut("troubles").and_then(Value::as_array_mut) {
+            troubles.iter_mut().for_each(keep_name);
+        }
+        if let Some(source) = document.get_mut("source") {
+            keep_name(source);
+        }
+        serde_json::from_value(document)
+    }
+}
+
+/// Puts the name of a reason that is not known before the message.
+fn keep_name(said: &mut Value) {
+    let text = |field: &str| said.get(field)?.as_str().map(str::to_owned);
+    let (Some(name), Some(message)) = (text("reason"), text("message")) else {
+        return;
+    };
+    let reason = serde_json::from_value(Value::from(name.as_str()));
+    if matches!(reason, Ok(Reason::Unrecognised)) {
+        said["message"] = Value::from(format!("{name}: {message}"));
+    }
+}
+
 /// Where an attempt stands.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobPhase {
@@ -95,6 +132,9 @@ pub enum JobPhase {
     Finished,
     /// Gave up: every source failed for longer than allowed. The process ends.
     Failed,
+    /// Where only a newer version can be: it is left alone.
+    #[serde(other)]
+    Unrecognised,
 }
 
 /// When the connection that delivered first came how far, in milliseconds from the process's start. What was not needed is absent:
@@ -186,6 +226,9 @@ pub enum MediaMode {
     AudioTranscode,
     /// Video is encoded.
     Transcode,
+    /// What only a newer version does.
+    #[serde(other)]
+    Unrecognised,
 }
 
 /// Something wrong that does not stop the stream.

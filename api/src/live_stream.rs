@@ -3,7 +3,9 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::IntoDeserializer;
+use serde::de::value::StrDeserializer;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::connection::SourceTimeouts;
 use crate::stream_class::{DEFAULT_CLASS, Preset};
@@ -218,7 +220,12 @@ pub struct LiveStreamStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
     pub conditions: Vec<Condition>,
     /// In one word what it does; derived from the conditions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "known_phase"
+    )]
+    #[schemars(with = "Option<Phase>")]
     pub phase: Option<Phase>,
     /// The pod that is meant to run the stream: named here before it is created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -259,6 +266,15 @@ pub struct LiveStreamStatus {
     /// Label selector of its pods (for the scale subresource).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
+}
+
+/// A phase of a newer version is none: the conditions say what it was derived from.
+fn known_phase<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Phase>, D::Error> {
+    let name = Option::<String>::deserialize(deserializer)?;
+    Ok(name.and_then(|name| {
+        let name: StrDeserializer<'_, serde::de::value::Error> = name.as_str().into_deserializer();
+        Phase::deserialize(name).ok()
+    }))
 }
 
 /// The pod that is meant to run a stream.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use api::LiveStreamStatus;
-use api::condition::Reason;
+use api::condition::{ConditionStatus, Reason};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Client;
@@ -215,9 +215,10 @@ fn of_condition(
     new: &LiveStreamStatus,
     pod: Option<String>,
 ) -> Option<Notice> {
-    let warning = WARNINGS.iter().any(|one| one.as_str() == condition.reason);
-    let streaming = condition.reason == Reason::Streaming.as_str();
-    let held = condition.reason == Reason::Held.as_str();
+    let is = |reason: Reason| condition.reason == reason.as_str();
+    let is_bad = is(Reason::Unrecognised) && condition.status == ConditionStatus::False.as_str();
+    let warning = is_bad || WARNINGS.into_iter().any(is);
+    let (streaming, held) = (is(Reason::Streaming), is(Reason::Held));
     if !warning && !streaming && !held {
         return None;
     }
@@ -265,7 +266,7 @@ const WARNINGS: [Reason; 24] = [
 
 #[cfg(test)]
 mod tests {
-    use api::condition::{ConditionStatus, ConditionType, Finding, set_condition};
+    use api::condition::{ConditionType, Finding, set_condition};
     use api::live_stream::PodIntent;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use k8s_openapi::jiff::Timestamp;
@@ -333,6 +334,22 @@ mod tests {
             }]
         );
         assert_eq!(notices(&new, &new), []);
+    }
+
+    #[test]
+    fn a_reason_of_a_newer_pod_is_a_warning_where_something_does_not_hold() {
+        let told = |value| {
+            let finding = (
+                ConditionType::SourceHealthy,
+                value,
+                Reason::Unrecognised,
+                "MoonInTheWay: wait",
+            );
+            reasons(&status(None, &[]), &status(None, &[finding]))
+        };
+        let warning = (true, "Unrecognised".to_owned());
+        assert_eq!(told(ConditionStatus::False), [warning]);
+        assert_eq!(told(ConditionStatus::True), []);
     }
 
     #[test]

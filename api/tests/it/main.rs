@@ -1,5 +1,7 @@
 //! The committed CRDs are what the types say. Rewritten by `cargo xtask crds`, which runs this test with `UPDATE=1`.
 
+mod wire;
+
 use std::path::Path;
 use std::{env, fs};
 

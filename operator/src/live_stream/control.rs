@@ -79,7 +79,9 @@ impl Control {
         let path = format!("status?after={after}");
         let answer = self.send(self.request(Method::GET, target, &path), target, limit);
         let answer = answer.await?;
-        let status: JobStatus = read(target, answer, STATUS_BYTES).await?;
+        let answer = read(target, answer, STATUS_BYTES).await?;
+        let status = JobStatus::from_json(&answer);
+        let status = status.map_err(|error| malformed(&target.endpoint, &error))?;
         if status.stream_uid != target.stream_uid || status.attempt != target.attempt {
             let endpoint = target.endpoint.clone();
             return Err(ControlError::Misdirected { endpoint });
@@ -91,7 +93,8 @@ impl Control {
     pub(crate) async fn finish(&self, target: &Target) -> Result<FinishAnswer, ControlError> {
         let request = self.request(Method::POST, target, "finish");
         let answer = self.send(request, target, TELL_LIMIT).await?;
-        read(target, answer, FINISH_BYTES).await
+        let answer = read(target, answer, FINISH_BYTES).await?;
+        serde_json::from_slice(&answer).map_err(|error| malformed(&target.endpoint, &error))
     }
 
     /// It is the standby's turn. An attempt that publishes already does so anyway.
@@ -160,11 +163,11 @@ impl Control {
     }
 }
 
-async fn read<T: serde::de::DeserializeOwned>(
+async fn read(
     target: &Target,
     mut answer: Response,
     limit: usize,
-) -> Result<T, ControlError> {
+) -> Result<Vec<u8>, ControlError> {
     let endpoint = &target.endpoint;
     let mut bytes = Vec::new();
     loop {
@@ -179,7 +182,7 @@ async fn read<T: serde::de::DeserializeOwned>(
         }
         bytes.extend_from_slice(&chunk);
     }
-    serde_json::from_slice(&bytes).map_err(|error| malformed(endpoint, &error))
+    Ok(bytes)
 }
 
 fn malformed(endpoint: &str, reason: &dyn std::fmt::Display) -> ControlError {

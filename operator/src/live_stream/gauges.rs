@@ -20,8 +20,8 @@ use super::providers::{ProviderIndex, slots_of};
 use super::{Context, Guarded};
 use crate::metrics::{ByState, Counted};
 
-/// What a name is called that this version does not know.
-const OTHER: &str = "Other";
+/// What a name is called that this version does not know, as in `api::condition::Reason`.
+const UNRECOGNISED: &str = "Unrecognised";
 
 /// Registers the gauges.
 pub(super) fn register(registry: &mut Registry, streams: &Store<Guarded>, context: &Arc<Context>) {
@@ -142,9 +142,9 @@ fn said(condition: &Condition) -> [&'static str; 3] {
     let reason: Result<Reason, NotKnown> =
         Reason::deserialize(condition.reason.as_str().into_deserializer());
     [
-        kind.unwrap_or(OTHER),
-        value.unwrap_or(OTHER),
-        reason.map_or(OTHER, Reason::as_str),
+        kind.unwrap_or(UNRECOGNISED),
+        value.unwrap_or(UNRECOGNISED),
+        reason.map_or(UNRECOGNISED, Reason::as_str),
     ]
 }
 
@@ -194,7 +194,10 @@ mod tests {
                 condition("Ready", "True", "OutputStalled"),
                 ["Ready", "True", "OutputStalled"],
             ),
-            (condition("Happy", "Maybe", "1f0c"), [OTHER, OTHER, OTHER]),
+            (
+                condition("Happy", "Maybe", "1f0c"),
+                [UNRECOGNISED, UNRECOGNISED, UNRECOGNISED],
+            ),
         ] {
             assert_eq!(said(&condition), expected);
         }

@@ -79,7 +79,10 @@ fn is_known(row: &Row, label: &str, value: &str) -> bool {
         || match label {
             "type" => kinds.contains(&value),
             "status" => statuses.contains(&value),
-            "reason" => serde_json::from_value::<Reason>(json!(value)).is_ok(),
+            "reason" => !matches!(
+                serde_json::from_value(json!(value)),
+                Err(_) | Ok(Reason::Unrecognised)
+            ),
             "phase" => serde_json::from_value::<Phase>(json!(value)).is_ok(),
             _ => false,
         }

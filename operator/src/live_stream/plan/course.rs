@@ -289,9 +289,11 @@ fn gave_up(observed: &Observed) -> Option<Failure> {
     let message = match job.phase {
         JobPhase::Failed => format!("the transcoder gave up: {}", job.source.message),
         JobPhase::Finished => "the transcoder was told to finish by somebody else".to_owned(),
-        JobPhase::Standby | JobPhase::Starting | JobPhase::Live | JobPhase::Interrupted => {
-            return None;
-        }
+        JobPhase::Standby
+        | JobPhase::Starting
+        | JobPhase::Live
+        | JobPhase::Interrupted
+        | JobPhase::Unrecognised => return None,
     };
     Some(Failure {
         reason: Reason::TranscoderFailed,
