@@ -10,6 +10,7 @@ mod refusals;
 mod replacement;
 mod sources;
 mod start;
+mod upgrade;
 mod zz_uninstall;
 
 use std::time::Duration;

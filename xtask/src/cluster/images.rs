@@ -24,6 +24,9 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 /// Within the golden root: which images it holds. Nodes copy it along.
 const GOLDEN_IMAGES: &str = "headend-images.json";
 
+/// The product's images are there under this tag too: what an upgrade upgrades to.
+const NEXT_TAG: &str = "next";
+
 /// How layers can be kept in the folder for images.
 pub(crate) fn snapshots(layout: &Layout) -> Result<Snapshots> {
     fs::create_dir_all(layout.images()).context("failed to create the folder for images")?;
@@ -85,6 +88,7 @@ pub(crate) fn update(layout: &Layout) -> Result<()> {
             pushed.push(build_and_push(layout, &builder, image, &context)?);
         }
     }
+    pushed.extend(next(&pushed));
     builder.prune()?;
     prune_layout(&oci_layout(layout))?;
     import_golden(layout, &builder, snapshots, &pushed)?;
@@ -94,6 +98,18 @@ pub(crate) fn update(layout: &Layout) -> Result<()> {
         started.elapsed().as_secs_f32()
     ));
     Ok(())
+}
+
+/// The images of the product once more, under the name of the next release.
+fn next(pushed: &[Pushed]) -> Vec<Pushed> {
+    let product = pushed.iter().filter_map(|image| {
+        let name = image.reference.strip_suffix(":dev")?;
+        name.starts_with("localhost/headend").then(|| Pushed {
+            reference: format!("{name}:{NEXT_TAG}"),
+            digest: image.digest.clone(),
+        })
+    });
+    product.collect()
 }
 
 fn build_pause(layout: &Layout, builder: &Builder) -> Result<Pushed> {
