@@ -110,6 +110,7 @@ pub(crate) fn observed() -> Observed {
         polled: Polled::default(),
         successor: None,
         has_turn: false,
+        halted_by: None,
         blind: false,
         mount_trouble: None,
         presence: watched(5, 3),

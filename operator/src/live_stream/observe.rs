@@ -56,6 +56,7 @@ pub(crate) async fn observe(context: &Context, stream: &LiveStream) -> Result<Ob
         // It looks at every pod, so it is asked only where something follows from it.
         blind: polled.unreachable_for >= UNREACHABLE_AFTER && context.polls.is_blind(),
         has_turn: context.rollout.has_turn(uid),
+        halted_by: context.rollout.halted_by(uid, Instant::now()),
         polled,
         successor,
         mount_trouble,

@@ -45,6 +45,8 @@ pub(crate) struct Observed {
     pub(crate) successor: Option<JobStatus>,
     /// Its pod is the one to be replaced now, where class or sources have changed.
     pub(crate) has_turn: bool,
+    /// The stream whose pod should have been replaced by now, and plays nothing yet: it is waited for.
+    pub(crate) halted_by: Option<String>,
     /// So many pods are silent at once that the fault is not theirs.
     pub(crate) blind: bool,
     /// Why the named pod's volumes cannot be mounted.

@@ -11,6 +11,8 @@ use super::Triggers;
 
 /// How long those that are outdated are collected before the first of them is chosen.
 const COLLECT: Duration = Duration::from_secs(2);
+/// How long a stream may have the turn before the others say that they wait for it.
+const HALTED_AFTER: Duration = Duration::from_secs(60);
 
 /// Where a stream stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,10 +36,17 @@ pub(crate) struct Rollout {
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// Uid of the stream whose turn it is, until it is settled: what went wrong with one must not go wrong with the next.
-    current: Option<String>,
+    /// Whose turn it is, until it is settled: what went wrong with one must not go wrong with the next.
+    current: Option<Turn>,
     waiting: HashMap<String, Waiting>,
     since: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Turn {
+    uid: String,
+    name: String,
+    since: Instant,
 }
 
 #[derive(Debug)]
@@ -49,7 +58,15 @@ struct Waiting {
 impl Rollout {
     /// Whether this stream's pod is to be replaced now.
     pub(crate) fn has_turn(&self, stream_uid: &str) -> bool {
-        self.lock().current.as_deref() == Some(stream_uid)
+        self.lock().is_current(stream_uid)
+    }
+
+    /// Name of the stream that this one would wait for, where that has had the turn for so long that somebody should look at it.
+    pub(crate) fn halted_by(&self, stream_uid: &str, now: Instant) -> Option<String> {
+        let queue = self.lock();
+        let turn = queue.current.as_ref()?;
+        let halts = now.saturating_duration_since(turn.since) >= HALTED_AFTER;
+        (halts && turn.uid != stream_uid).then(|| turn.name.clone())
     }
 
     /// Takes in where a stream stands. Whoever has the turn then is triggered; answers when to ask again, where nobody may have it yet.
@@ -62,7 +79,7 @@ impl Rollout {
     ) -> Option<Duration> {
         let mut queue = self.lock();
         let uid = stream.uid.as_str();
-        match (stand, queue.current.as_deref() == Some(uid)) {
+        match (stand, queue.is_current(uid)) {
             (Stand::Outdated { watched }, false) => {
                 let name = stream.name.clone();
                 queue
@@ -100,6 +117,11 @@ enum Next {
 }
 
 impl Queue {
+    fn is_current(&self, stream_uid: &str) -> bool {
+        let current = self.current.as_ref();
+        current.is_some_and(|turn| turn.uid == stream_uid)
+    }
+
     fn next(&mut self, now: Instant) -> Next {
         if self.current.is_some() {
             return Next::Nobody;
@@ -116,7 +138,11 @@ impl Queue {
             return Next::In(left);
         }
         self.waiting.remove(&uid);
-        self.current = Some(uid);
+        self.current = Some(Turn {
+            uid,
+            name: name.clone(),
+            since: now,
+        });
         Next::Stream(name)
     }
 }
@@ -191,6 +217,22 @@ mod tests {
         assert_eq!(world.triggered().as_deref(), Some("b"));
         world.tell("b", Stand::Settled, 103);
         assert_eq!(world.triggered(), None);
+    }
+
+    #[test]
+    fn who_keeps_the_turn_for_long_is_named_to_the_others() {
+        let world = World::new();
+        let halted_by = |name: &str, second| {
+            let now = world.began + Duration::from_secs(second);
+            world.rollout.halted_by(name, now)
+        };
+        world.tell("a", WATCHED, 0);
+        world.tell("b", WATCHED, 2);
+        assert_eq!(halted_by("b", 61), None, "it has had the turn for less");
+        assert_eq!(halted_by("b", 62).as_deref(), Some("a"));
+        assert_eq!(halted_by("a", 62), None, "it does not wait for itself");
+        world.tell("a", Stand::Settled, 70);
+        assert_eq!(halted_by("a", 70), None);
     }
 
     #[test]

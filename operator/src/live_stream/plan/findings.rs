@@ -236,7 +236,7 @@ impl Case<'_> {
                 ConditionStatus::Unknown,
                 Reason::CollectionPaused,
                 format!(
-                    "gateway {} has not said who is watching",
+                    "gateway {} has not said who is watching: let it reach Redis, or delete its pod, with --force if its node is lost",
                     gateways.join(", ")
                 ),
             ),

@@ -62,10 +62,7 @@ impl Case<'_> {
             (PodState::Running, _) if rollout::is_outdated(self.observed, pod) => (
                 ConditionStatus::True,
                 Reason::PodRunning,
-                format!(
-                    "pod {} runs; class or sources have changed since it was made, and it is replaced when its turn comes",
-                    pod.name
-                ),
+                self.outdated(pod),
             ),
             (PodState::Running | PodState::Ended { .. }, _) => (
                 ConditionStatus::True,
@@ -81,6 +78,19 @@ impl Case<'_> {
                 (ConditionStatus::False, *reason, message.clone())
             }
         }
+    }
+
+    fn outdated(&self, pod: &PodFacts) -> String {
+        let turn = match &self.observed.halted_by {
+            None => "when its turn comes".to_owned(),
+            Some(other) => format!(
+                "after LiveStream {other}, whose turn it is and which does not play since: see kubectl describe livestream {other}"
+            ),
+        };
+        format!(
+            "pod {} runs; class or sources have changed since it was made, and it is replaced {turn}",
+            pod.name
+        )
     }
 
     fn provisioned_at_rest(&self, rest: Rest) -> (ConditionStatus, Reason, String) {

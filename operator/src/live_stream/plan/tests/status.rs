@@ -142,7 +142,7 @@ fn a_collection_that_is_paused_names_the_gateway() {
         (
             "Unknown",
             "CollectionPaused",
-            "gateway gateway-1 has not said who is watching"
+            "gateway gateway-1 has not said who is watching: let it reach Redis, or delete its pod, with --force if its node is lost"
         )
     );
     assert_eq!(plan.requeue, Duration::from_secs(5));
