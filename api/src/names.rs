@@ -22,6 +22,9 @@ pub const LABEL_ORIGIN: &str = "headend.dev/origin";
 pub const ORIGIN_GATEWAY: &str = "gateway";
 /// Annotation on a LiveStream: when a gateway woke it, RFC 3339. Always changes, so that a concurrent scale-down fails its precondition.
 pub const ANNOTATION_WOKEN_AT: &str = "headend.dev/woken-at";
+/// Annotation on a LiveStream: when the operator last took back that it be collected, RFC 3339. Always changes, so that a concurrent
+/// removal fails its precondition.
+pub const ANNOTATION_KEPT_AT: &str = "headend.dev/kept-at";
 /// Annotation on a LiveStream: hash of the catalog entry it was made from.
 pub const ANNOTATION_CHANNEL_REVISION: &str = "headend.dev/channel-revision";
 /// Annotation on a LiveStream, set by a person: it is neither collected nor is its pod replaced. Its value says why; `false` is as good as

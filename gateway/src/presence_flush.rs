@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use presence::StoreTime;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -36,21 +37,31 @@ pub async fn keep_flushing(gateway: Arc<Gateway>, ended: CancellationToken) {
 struct Flusher {
     /// The moment up to which everything has arrived.
     arrived: Option<Instant>,
+    /// The store's clock at its last answer, and when that came: by it the store can tell what was gathered before a fence was set, and
+    /// arrived late, from what was gathered since.
+    heard: Option<(StoreTime, Instant)>,
     failing: bool,
 }
 
 impl Flusher {
     async fn flush(&mut self, gateway: &Gateway) {
+        if self.heard.is_none() {
+            self.listen(gateway).await;
+        }
         let now = Instant::now();
         let count = gateway.viewers.count(self.arrived, now);
         let sessions = i64::try_from(count.sessions).unwrap_or(i64::MAX);
         gateway.metrics.sessions.set(sessions);
         gateway.streams.watched(&count.touches);
         gateway.cache.tidy().await;
-        let flush = gateway.presence.flush(&gateway.name, &count.touches);
+        let gathered = self.store_time(now);
+        let flush = gateway
+            .presence
+            .flush(&gateway.name, &count.touches, gathered);
         let failure = match timeout(FLUSH_TIME, flush).await {
             Ok(Ok(outcome)) => {
                 self.arrived = Some(now);
+                self.heard = Some((outcome.now, Instant::now()));
                 for stream_uid in &outcome.closed {
                     gateway.streams.fenced(stream_uid);
                 }
@@ -60,6 +71,21 @@ impl Flusher {
             Err(_) => Some("the presence store did not answer in time".to_owned()),
         };
         self.report(gateway, failure);
+    }
+
+    /// Asks for the store's clock. A store that does not answer will hardly answer the flush that follows, which says so.
+    async fn listen(&mut self, gateway: &Gateway) {
+        if let Ok(Ok((store, _))) = timeout(FLUSH_TIME, gateway.presence.flushes()).await {
+            self.heard = Some((store, Instant::now()));
+        }
+    }
+
+    /// A moment on the store's clock that was not later than this one here; the earliest one while nothing is known of that clock.
+    fn store_time(&self, now: Instant) -> StoreTime {
+        let heard = self.heard;
+        heard.map_or(StoreTime(0), |(store, at)| {
+            store.after(now.saturating_duration_since(at))
+        })
     }
 
     /// Once when it begins and once when it ends: in between the metric says enough.

@@ -2,8 +2,8 @@
 //! Keys are per LiveStream *uid*. This crate never talks to Kubernetes and never decides that a stream is idle:
 //! the operator (or standalone) asks, with the rules of the fence below.
 //!
-//! The fence, step by step: a collector calls [`Presence::begin_close`]; waits until every gateway has flushed
-//! after the moment it returned; calls [`Presence::seal`]; only a sealed (`closed`) stream may be deleted or scaled to zero.
+//! The fence, step by step: a collector calls [`Presence::begin_close`]; waits until every gateway has told what it gathered
+//! after the moment it returned; calls [`Presence::seal`] with that moment; only a sealed (`closed`) stream may be deleted or scaled to zero.
 //! A touch that arrives in between re-opens a `closing` fence, and a touch of a `closed` stream is told so ([`FlushOutcome::closed`]).
 //! Every step may be repeated: an answer that was lost, or a collector that died between two steps, changes nothing.
 
@@ -32,6 +32,14 @@ pub const RETENTION: Duration = Duration::from_hours(31 * 24);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoreTime(pub u64);
 
+impl StoreTime {
+    /// The moment so much later.
+    #[must_use]
+    pub fn after(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(milliseconds(span)))
+    }
+}
+
 /// What one gateway knows of one stream at a flush.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Touch {
@@ -44,8 +52,10 @@ pub struct Touch {
 }
 
 /// The answer to a flush.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlushOutcome {
+    /// The store's clock at the answer: what is gathered after it has come was gathered later than that.
+    pub now: StoreTime,
     /// Touched streams that are already `closed`: the gateway must ensure them anew (they are going away or at zero).
     pub closed: Vec<String>,
 }
@@ -61,7 +71,10 @@ pub enum Fence {
         since: StoreTime,
     },
     /// Sealed: may be collected. Ends by [`Presence::open`] when the stream is woken again.
-    Closed,
+    Closed {
+        /// When the fence that was sealed was set, on the store's clock.
+        since: StoreTime,
+    },
 }
 
 /// What the store knows of one stream.
@@ -114,8 +127,15 @@ pub enum PresenceError {
 pub trait Presence: Send + Sync {
     /// Records what this gateway saw, also when nothing is dirty (an empty flush still says "I am here and up to date").
     /// `touches` are the streams requested since the last flush and all that have viewers: a stream left out counts none of this gateway.
-    /// Stores `last = now − age` unless a later one is there, re-opens a `closing` fence it touches, records `flushed[gateway] = now`.
-    async fn flush(&self, gateway: &str, touches: &[Touch]) -> Result<FlushOutcome, PresenceError>;
+    /// `gathered` is a moment before they were gathered: by an earlier answer of the store, plus the time since. What arrives late says
+    /// nothing of what was seen meanwhile. (A moment to come counts as now.)
+    /// Stores `last = now − age` unless a later one is there, re-opens a `closing` fence it touches, records `flushed[gateway] = gathered`.
+    async fn flush(
+        &self,
+        gateway: &str,
+        touches: &[Touch],
+        gathered: StoreTime,
+    ) -> Result<FlushOutcome, PresenceError>;
 
     /// Reads one stream.
     async fn stream(&self, stream_uid: &str) -> Result<StreamPresence, PresenceError>;
@@ -128,14 +148,16 @@ pub trait Presence: Send + Sync {
         idle_timeout: Duration,
     ) -> Result<CloseStart, PresenceError>;
 
-    /// Step 2: when each gateway flushed last, by gateway name, on the store's clock; with the store's now.
+    /// Step 2: when each gateway gathered what it told last, by gateway name, on the store's clock; with the store's now.
     async fn flushes(&self) -> Result<(StoreTime, BTreeMap<String, StoreTime>), PresenceError>;
 
-    /// Step 3: turns `closing` into `closed`; true as well when it is `closed` already, false when it is open (a viewer came back).
-    async fn seal(&self, stream_uid: &str) -> Result<bool, PresenceError>;
+    /// Step 3: turns the fence that is `closing` since this very moment into `closed`; true as well when that is done already. False when
+    /// it is open (a viewer came back), or was opened and set anew: of that one nobody knows yet what the gateways say.
+    async fn seal(&self, stream_uid: &str, since: StoreTime) -> Result<bool, PresenceError>;
 
-    /// Re-opens the fence (collection paused, or the stream is woken again) and counts it as touched now.
-    async fn open(&self, stream_uid: &str) -> Result<(), PresenceError>;
+    /// Opens the fence (the stream is woken again, or stays for another reason) and counts it as touched now, if it still stands as it was
+    /// seen: one that somebody has set or sealed since is not meant.
+    async fn open(&self, stream_uid: &str, seen: Fence) -> Result<(), PresenceError>;
 
     /// Drops all that is known of the stream: its LiveStream is gone.
     async fn forget(&self, stream_uid: &str) -> Result<(), PresenceError>;

@@ -87,9 +87,15 @@ impl State {
             .retain(|_, (_, at)| within(*at, NOTE_TIME_TO_LIVE));
     }
 
-    fn flush(&mut self, gateway: &str, touches: &[Touch], now: StoreTime) -> FlushOutcome {
+    fn flush(
+        &mut self,
+        gateway: &str,
+        touches: &[Touch],
+        gathered: StoreTime,
+        now: StoreTime,
+    ) -> FlushOutcome {
         let mut viewers = HashMap::new();
-        let mut outcome = FlushOutcome::default();
+        let mut closed = Vec::new();
         for touch in touches {
             let uid = &touch.stream_uid;
             let at = StoreTime(now.0.saturating_sub(milliseconds(touch.age)));
@@ -97,14 +103,20 @@ impl State {
             *last = at.max(*last);
             self.closing.remove(uid);
             if self.closed.contains_key(uid) {
-                outcome.closed.push(uid.clone());
+                closed.push(uid.clone());
             }
             viewers.insert(uid.clone(), touch.viewers);
         }
-        let flushed = now;
+        let mut flushed = gathered.min(now);
+        // One that was overtaken by a later one; a moment to come is of a clock that went back.
+        if let Some(before) = self.gateways.get(gateway).map(|before| before.flushed)
+            && before <= now
+        {
+            flushed = flushed.max(before);
+        }
         self.gateways
             .insert(gateway.to_owned(), Gateway { flushed, viewers });
-        outcome
+        FlushOutcome { now, closed }
     }
 
     fn stream(&self, uid: &str, now: StoreTime) -> StreamPresence {
@@ -120,7 +132,7 @@ impl State {
 
     fn fence(&self, uid: &str) -> Fence {
         match (self.closed.get(uid), self.closing.get(uid)) {
-            (Some(_), _) => Fence::Closed,
+            (Some(since), _) => Fence::Closed { since: *since },
             (None, Some(since)) => Fence::Closing { since: *since },
             (None, None) => Fence::Open,
         }
@@ -145,14 +157,18 @@ impl State {
         CloseStart::Closing { since }
     }
 
-    fn seal(&mut self, uid: &str, now: StoreTime) -> bool {
-        if self.closing.remove(uid).is_some() {
-            self.closed.insert(uid.to_owned(), now);
+    fn seal(&mut self, uid: &str, since: StoreTime) -> bool {
+        if !self.closed.contains_key(uid) && self.closing.get(uid) == Some(&since) {
+            self.closing.remove(uid);
+            self.closed.insert(uid.to_owned(), since);
         }
-        self.closed.contains_key(uid)
+        self.closed.get(uid) == Some(&since)
     }
 
-    fn open(&mut self, uid: &str, now: StoreTime) {
+    fn open(&mut self, uid: &str, seen: Fence, now: StoreTime) {
+        if self.fence(uid) != seen {
+            return;
+        }
         self.closing.remove(uid);
         self.closed.remove(uid);
         self.last.insert(uid.to_owned(), now);
@@ -174,8 +190,13 @@ fn elapsed(moment: StoreTime, now: StoreTime) -> Duration {
 
 #[async_trait]
 impl Presence for MemoryPresence {
-    async fn flush(&self, gateway: &str, touches: &[Touch]) -> Result<FlushOutcome, PresenceError> {
-        Ok(self.step(|state, now| state.flush(gateway, touches, now)))
+    async fn flush(
+        &self,
+        gateway: &str,
+        touches: &[Touch],
+        gathered: StoreTime,
+    ) -> Result<FlushOutcome, PresenceError> {
+        Ok(self.step(|state, now| state.flush(gateway, touches, gathered, now)))
     }
 
     async fn stream(&self, stream_uid: &str) -> Result<StreamPresence, PresenceError> {
@@ -197,12 +218,12 @@ impl Presence for MemoryPresence {
         }))
     }
 
-    async fn seal(&self, stream_uid: &str) -> Result<bool, PresenceError> {
-        Ok(self.step(|state, now| state.seal(stream_uid, now)))
+    async fn seal(&self, stream_uid: &str, since: StoreTime) -> Result<bool, PresenceError> {
+        Ok(self.step(|state, _| state.seal(stream_uid, since)))
     }
 
-    async fn open(&self, stream_uid: &str) -> Result<(), PresenceError> {
-        self.step(|state, now| state.open(stream_uid, now));
+    async fn open(&self, stream_uid: &str, seen: Fence) -> Result<(), PresenceError> {
+        self.step(|state, now| state.open(stream_uid, seen, now));
         Ok(())
     }
 

@@ -7,8 +7,8 @@
 //! |---|---|---|
 //! | `headend:{<prefix>}:last` | sorted set | stream uid → millisecond of its last touch |
 //! | `headend:{<prefix>}:closing` | sorted set | stream uid → millisecond it was fenced |
-//! | `headend:{<prefix>}:closed` | sorted set | stream uid → millisecond it was sealed |
-//! | `headend:{<prefix>}:flushed` | sorted set | gateway → millisecond of its last flush |
+//! | `headend:{<prefix>}:closed` | sorted set | stream uid → millisecond it was fenced, where that was sealed |
+//! | `headend:{<prefix>}:flushed` | sorted set | gateway → millisecond before which it gathered nothing of what it told last |
 //! | `headend:{<prefix>}:viewers:<gateway>` | hash, expires | stream uid → viewers in this gateway's last flush |
 //! | `headend:{<prefix>}:note:<name>` | string, expires | what gateways leave each other ([`crate::notes`]) |
 //!
@@ -113,30 +113,35 @@ impl RedisPresence {
 
 #[async_trait]
 impl Presence for RedisPresence {
-    async fn flush(&self, gateway: &str, touches: &[Touch]) -> Result<FlushOutcome, PresenceError> {
+    async fn flush(
+        &self,
+        gateway: &str,
+        touches: &[Touch],
+        gathered: StoreTime,
+    ) -> Result<FlushOutcome, PresenceError> {
         let mut call = self.call(&self.scripts.flush);
         call.key(format!("{}{gateway}", self.keys.viewers));
-        call.arg(gateway);
+        call.arg(gateway).arg(gathered.0);
         for touch in touches {
             call.arg(&touch.stream_uid)
                 .arg(milliseconds(touch.age))
                 .arg(touch.viewers);
         }
-        let closed = self.run("flush touches", &call).await?;
-        Ok(FlushOutcome { closed })
+        let (now, closed) = self.run("flush touches", &call).await?;
+        let now = StoreTime(now);
+        Ok(FlushOutcome { now, closed })
     }
 
     async fn stream(&self, stream_uid: &str) -> Result<StreamPresence, PresenceError> {
         let mut call = self.call(&self.scripts.stream);
         call.arg(stream_uid).arg(&self.keys.viewers);
-        let (now, last, closing, closed, viewers): (u64, Option<u64>, Option<u64>, bool, u32) =
+        type Answer = (u64, Option<u64>, Option<u64>, Option<u64>, u32);
+        let (now, last, closing, closed, viewers): Answer =
             self.run("read a stream", &call).await?;
-        let fence = match (closed, closing) {
-            (true, _) => Fence::Closed,
-            (false, Some(since)) => Fence::Closing {
-                since: StoreTime(since),
-            },
-            (false, None) => Fence::Open,
+        let fence = match (closed.map(StoreTime), closing.map(StoreTime)) {
+            (Some(since), _) => Fence::Closed { since },
+            (None, Some(since)) => Fence::Closing { since },
+            (None, None) => Fence::Open,
         };
         Ok(StreamPresence {
             now: StoreTime(now),
@@ -173,15 +178,21 @@ impl Presence for RedisPresence {
         Ok((StoreTime(now), flushed.into_iter().map(named).collect()))
     }
 
-    async fn seal(&self, stream_uid: &str) -> Result<bool, PresenceError> {
+    async fn seal(&self, stream_uid: &str, since: StoreTime) -> Result<bool, PresenceError> {
         let mut call = self.call(&self.scripts.seal);
-        call.arg(stream_uid);
+        call.arg(stream_uid).arg(since.0);
         self.run("seal a stream", &call).await
     }
 
-    async fn open(&self, stream_uid: &str) -> Result<(), PresenceError> {
+    async fn open(&self, stream_uid: &str, seen: Fence) -> Result<(), PresenceError> {
         let mut call = self.call(&self.scripts.open);
-        call.arg(stream_uid);
+        // Moments, or 0 where there is none.
+        let (closing, closed) = match seen {
+            Fence::Open => (0, 0),
+            Fence::Closing { since } => (since.0, 0),
+            Fence::Closed { since } => (0, since.0),
+        };
+        call.arg(stream_uid).arg(closing).arg(closed);
         self.run("open a stream", &call).await
     }
 

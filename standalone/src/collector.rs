@@ -99,7 +99,7 @@ pub(crate) async fn verdict(
     if !spoken {
         return Ok(Verdict::Waiting);
     }
-    let sealed = presence.seal(uid).await?;
+    let sealed = presence.seal(uid, since).await?;
     Ok(if sealed {
         Verdict::Idle
     } else {
@@ -130,7 +130,9 @@ mod tests {
             viewers: 1,
         };
         let touches = if touched { vec![touch] } else { vec![] };
-        presence.flush("standalone", &touches).await.unwrap();
+        let now = presence.flushes().await.unwrap().0;
+        let flush = presence.flush("standalone", &touches, now);
+        flush.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

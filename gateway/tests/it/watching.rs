@@ -70,14 +70,16 @@ async fn a_viewer_whose_stream_was_sealed_gets_it_woken() {
         .begin_close(&uid, Duration::ZERO)
         .await
         .unwrap();
-    assert!(matches!(closing, CloseStart::Closing { .. }), "{closing:?}");
-    assert!(world.presence.seal(&uid).await.unwrap());
+    let CloseStart::Closing { since } = closing else {
+        panic!("{closing:?}");
+    };
+    assert!(world.presence.seal(&uid, since).await.unwrap());
     let calls = world.server.calls().len();
     world.get(&variants[0]).await;
     flush(&world).await;
     assert_eq!(
         world.presence.stream(&uid).await.unwrap().fence,
-        Fence::Closed
+        Fence::Closed { since }
     );
     world
         .server

@@ -3,19 +3,18 @@
 //! providers are given back and entered (see `slots` for why in this place), the new pod is created, or one that waited is taken and
 //! given its job, an idle stream is removed.
 
+mod collection;
 mod start;
 
 use std::time::{Duration, Instant};
 
 use api::LiveStream;
-use api::live_stream::WhenIdle;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use presence::{CloseStart, PresenceError};
 
+use self::collection::Collected;
 use super::backoff::Failures;
-use super::cluster::{Removal, status_change};
-use super::collect::Collect;
+use super::cluster::status_change;
 use super::connections;
 use super::control::Target;
 use super::memory::Finish;
@@ -24,8 +23,6 @@ use super::plan::{Dismissal, Plan, Publication};
 use super::pods::PodFacts;
 use super::{Context, Error, slots};
 
-/// How soon a fence that was just set is looked at.
-const FENCE_FIRST: Duration = Duration::from_secs(1);
 /// How soon something in the middle is gone on with.
 const AT_ONCE: Duration = Duration::ZERO;
 
@@ -92,7 +89,7 @@ pub(crate) async fn apply(
     let turn = context
         .rollout
         .tell(&stream.identity, *stand, Instant::now(), &context.triggers);
-    let collected = step(context, observed, collect).await?;
+    let collected = collection::step(context, observed, collect, *names_pod).await?;
     // What has just been closed is given back at once.
     let gives_back = (closes && holds_connection(observed)).then_some(AT_ONCE);
     Ok(match collected {
@@ -276,81 +273,4 @@ async fn names(context: &Context, stream: &StreamFacts, pod: &PodFacts) -> Resul
     let intents = status.map(|status| [status.pod, status.successor]);
     let mut intents = intents.into_iter().flatten().flatten();
     Ok(intents.any(|intent| intent.name == pod.name))
-}
-
-/// What came of a step of the collection.
-enum Collected {
-    /// The stream goes.
-    Removed,
-    /// Look again then, if that is sooner than planned.
-    Waits(Option<Duration>),
-}
-
-/// One step of the fence. A store that fails is a reason to wait, never an error of the stream.
-async fn step(
-    context: &Context,
-    observed: &Observed,
-    collect: &Collect,
-) -> Result<Collected, Error> {
-    let stream = &observed.stream;
-    let uid = &stream.identity.uid;
-    if let Some(decision) = collect.decision() {
-        context.metrics.decided(decision);
-    }
-    let waits = |outcome: Result<Duration, PresenceError>| match outcome {
-        Ok(soon) => Collected::Waits(Some(soon)),
-        Err(error) => {
-            context.metrics.presence_failed();
-            tracing::warn!(stream.name = stream.identity.name, %error, "collection waits");
-            Collected::Waits(Some(Duration::from_secs(15)))
-        }
-    };
-    match collect {
-        Collect::Begin { timeout } => {
-            let begun = context.presence.begin_close(uid, *timeout).await;
-            Ok(waits(begun.map(|start| match start {
-                CloseStart::Closing { .. } => FENCE_FIRST,
-                CloseStart::InUse { remaining } => remaining,
-                CloseStart::Adopted => *timeout,
-            })))
-        }
-        Collect::Open => {
-            let opened = context.presence.open(uid).await;
-            Ok(waits(opened.map(|()| stream.idle.timeout)))
-        }
-        Collect::Seal => match context.presence.seal(uid).await {
-            Ok(true) => remove(context, observed).await,
-            // A viewer came back.
-            Ok(false) => Ok(Collected::Waits(Some(AT_ONCE))),
-            Err(error) => Ok(waits(Err(error))),
-        },
-        Collect::Nothing
-        | Collect::Spared(_)
-        | Collect::Wait(_)
-        | Collect::Flushing
-        | Collect::Paused { .. }
-        | Collect::Away { .. } => Ok(Collected::Waits(None)),
-    }
-}
-
-/// Removes a sealed stream, unless anybody has changed it since it was observed: a wake-up always does.
-async fn remove(context: &Context, observed: &Observed) -> Result<Collected, Error> {
-    let stream = &observed.stream;
-    let removal = match stream.idle.when_idle {
-        WhenIdle::Delete => context.cluster.delete_stream(stream).await?,
-        WhenIdle::ScaleToZero => context.cluster.scale_to_zero(stream).await?,
-        WhenIdle::KeepRunning => Removal::Changed,
-    };
-    context.metrics.collected(removal == Removal::Done);
-    if removal == Removal::Done {
-        let timeout = stream.idle.timeout;
-        let gives_way = observed.is_waited_for;
-        context.events.collected(&stream.object, timeout, gives_way);
-        return Ok(Collected::Removed);
-    }
-    let opened = context.presence.open(&stream.identity.uid).await;
-    if let Err(error) = opened {
-        tracing::warn!(stream.name = stream.identity.name, %error, "the fence stays closed for now");
-    }
-    Ok(Collected::Waits(Some(FENCE_FIRST)))
 }

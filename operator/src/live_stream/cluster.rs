@@ -4,10 +4,13 @@
 use std::future::Future;
 use std::time::Duration;
 
-use api::names::{LABEL_ATTEMPT, LABEL_INSTANCE, LABEL_STREAM_UID, LABEL_WARM_POOL};
+use api::names::{
+    ANNOTATION_KEPT_AT, LABEL_ATTEMPT, LABEL_INSTANCE, LABEL_STREAM_UID, LABEL_WARM_POOL,
+};
 use api::provider::ProviderStatus;
 use api::{LiveStream, LiveStreamStatus, Provider};
 use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Client, ResourceExt};
 use serde_json::{Map, Value, json};
@@ -262,6 +265,22 @@ impl Cluster {
             self.within("scale the LiveStream to zero", name, scale)
                 .await,
         )
+    }
+
+    /// Changes the stream so that nobody removes it who has looked at it before; one that is gone needs nothing.
+    pub(crate) async fn keep_stream(&self, stream: &StreamFacts) -> Result<(), Error> {
+        self.metrics.wrote("patch", "livestreams");
+        let now = Timestamp::now().to_string();
+        let patch = Patch::Merge(json!({
+            "metadata": {"uid": stream.identity.uid, "annotations": {ANNOTATION_KEPT_AT: now}},
+        }));
+        let parameters = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let name = &stream.identity.name;
+        let keep = self.streams.patch(name, &parameters, &patch);
+        removal(self.within("keep the LiveStream", name, keep).await).map(|_| ())
     }
 
     /// What the kubelet last said about the volumes of a pod, if it said anything that can be read.

@@ -58,8 +58,8 @@ pub(crate) enum Collect {
     Flushing,
     /// Step 2: these gateways have not flushed for too long.
     Paused { gateways: Vec<String> },
-    /// Step 3: every gateway has flushed since; seal, then remove.
-    Seal,
+    /// Step 3: every gateway has flushed since this fence was set; seal it, then remove.
+    Seal { since: StoreTime },
     /// The stream runs anew, or was sealed and is wanted again: it counts as touched now.
     Open,
     /// The store is away.
@@ -74,7 +74,11 @@ impl Collect {
             Self::Flushing => Some(FENCE_RECHECK),
             Self::Paused { .. } => Some(PAUSED_RECHECK),
             Self::Away { .. } => Some(AWAY_RECHECK),
-            Self::Nothing | Self::Spared(_) | Self::Begin { .. } | Self::Seal | Self::Open => None,
+            Self::Nothing
+            | Self::Spared(_)
+            | Self::Begin { .. }
+            | Self::Seal { .. }
+            | Self::Open => None,
         }
     }
 
@@ -85,7 +89,7 @@ impl Collect {
             Self::Begin { .. } => Some("begin"),
             Self::Flushing => Some("flushing"),
             Self::Paused { .. } => Some("paused"),
-            Self::Seal => Some("seal"),
+            Self::Seal { .. } => Some("seal"),
             Self::Open => Some("open"),
             Self::Away { .. } => Some("away"),
         }
@@ -126,9 +130,8 @@ pub(crate) fn decide(
         Fence::Open if stream.last.is_none() => Collect::Begin { timeout },
         Fence::Open if left > Duration::ZERO => Collect::Wait(left),
         Fence::Open => Collect::Begin { timeout },
-        // Its collector died between the seal and the removal.
-        Fence::Closed if stream.last.is_some() && left.is_zero() => Collect::Seal,
-        Fence::Closed => Collect::Open,
+        // Its collector died between the seal and the removal, or it was removed and is wanted again: nothing tells one from the other.
+        Fence::Closed { .. } => Collect::Open,
         Fence::Closing { .. } if left > Duration::ZERO => Collect::Open,
         Fence::Closing { since } => closing(facts, since, gateways),
     }
@@ -137,7 +140,7 @@ pub(crate) fn decide(
 fn closing(facts: &PresenceFacts, since: StoreTime, gateways: &[String]) -> Collect {
     let silent = silent(facts, since, gateways);
     if silent.is_empty() {
-        return Collect::Seal;
+        return Collect::Seal { since };
     }
     if between(since, facts.stream.now) < FLUSH_PATIENCE {
         return Collect::Flushing;

@@ -219,7 +219,7 @@ async fn ask_presence(context: &Context, uid: &str) -> Result<PresenceFacts, Pre
     let stream = context.presence.stream(uid).await?;
     let flushes = match stream.fence {
         Fence::Closing { .. } => context.presence.flushes().await?.1,
-        Fence::Open | Fence::Closed => Default::default(),
+        Fence::Open | Fence::Closed { .. } => Default::default(),
     };
     Ok(PresenceFacts { stream, flushes })
 }

@@ -510,10 +510,18 @@ fn write(objects: &mut Objects, call: &Call) -> (StatusCode, Value) {
     if call.method == Method::DELETE {
         return delete(objects, call, name, &current);
     }
-    let part = if call.status { "status" } else { "spec" };
-    let mut change = json!({part: call.body[part]});
-    if call.resource == "pods" {
-        change = json!({"metadata": call.body["metadata"]});
+    let parts: &[_] = match (call.status, call.resource.as_str()) {
+        (true, _) => &["/status"],
+        (false, "pods") => &["/metadata"],
+        (false, _) => &["/spec", "/metadata/annotations"],
+    };
+    let mut change = json!({});
+    for part in parts {
+        match (call.body.pointer(part), part.rsplit_once('/')) {
+            (Some(value), Some(("", name))) => change[name] = value.clone(),
+            (Some(value), Some((_, name))) => change["metadata"] = json!({ name: value }),
+            (_, _) => {}
+        }
     }
     (
         StatusCode::OK,

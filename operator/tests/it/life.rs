@@ -196,6 +196,9 @@ async fn a_stream_that_is_woken_at_the_last_moment_is_kept() {
             .writes()
             .contains(&"DELETE livestreams".to_owned())
     );
+    // Whoever else had sealed it would fail, too.
+    let kept = world.api.bodies("PATCH livestreams").remove(0);
+    assert!(kept["metadata"]["annotations"]["headend.dev/kept-at"].is_string());
 }
 
 #[tokio::test]

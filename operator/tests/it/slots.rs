@@ -104,7 +104,10 @@ async fn watch(world: &World, stream: &str) {
         age: std::time::Duration::ZERO,
         viewers: 1,
     };
-    world.presence.flush("gateway", &[touch]).await.unwrap();
+    let (now, _) = world.presence.flushes().await.unwrap();
+    let touches = [touch];
+    let flush = world.presence.flush("gateway", &touches, now);
+    flush.await.unwrap();
 }
 
 #[tokio::test]

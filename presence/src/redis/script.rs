@@ -22,14 +22,14 @@ end
 
 /// Batches keep the arguments of one command below what Lua's `unpack` can carry.
 const FLUSH: &str = r"
-local gateway, viewers = ARGV[1], KEYS[5]
+local gateway, gathered, viewers = ARGV[1], math.min(tonumber(ARGV[2]), now), KEYS[5]
 redis.call('ZREMRANGEBYSCORE', last, '-inf', text(now - RETENTION))
 redis.call('ZREMRANGEBYSCORE', flushed, '-inf', text(now - RETENTION))
 redis.call('ZREMRANGEBYSCORE', closing, '-inf', text(now - CLOSING_TIME_TO_LIVE))
 redis.call('ZREMRANGEBYSCORE', closed, '-inf', text(now - CLOSED_TIME_TO_LIVE))
 redis.call('DEL', viewers)
 local sealed = {}
-for first = 2, #ARGV, 3000 do
+for first = 3, #ARGV, 3000 do
   local uids, touches, counts = {}, {}, {}
   for index = first, math.min(first + 2999, #ARGV), 3 do
     local uid, age, count = ARGV[index], ARGV[index + 1], ARGV[index + 2]
@@ -49,8 +49,11 @@ for first = 2, #ARGV, 3000 do
   end
 end
 redis.call('PEXPIRE', viewers, GATEWAY_STALE_AFTER)
-redis.call('ZADD', flushed, text(now), gateway)
-return sealed
+local before = moment(flushed, gateway)
+-- One that was overtaken by a later one; a moment to come is of a clock that went back.
+if before and before <= now then gathered = math.max(gathered, before) end
+redis.call('ZADD', flushed, text(gathered), gateway)
+return {now, sealed}
 ";
 
 const STREAM: &str = r"
@@ -61,17 +64,17 @@ for _, gateway in ipairs(redis.call('ZRANGEBYSCORE', flushed, '(' .. text(now - 
 end
 return {
   now,
-  moment(last, uid) or false,
+  standing(last, uid, RETENTION) or false,
   standing(closing, uid, CLOSING_TIME_TO_LIVE) or false,
-  standing(closed, uid, CLOSED_TIME_TO_LIVE) and 1 or 0,
+  standing(closed, uid, CLOSED_TIME_TO_LIVE) or false,
   count,
 }
 ";
 
 const BEGIN_CLOSE: &str = r"
 local uid, timeout = ARGV[1], tonumber(ARGV[2])
-local touched = moment(last, uid)
-if not touched or now - touched >= RETENTION then
+local touched = standing(last, uid, RETENTION)
+if not touched then
   redis.call('ZADD', last, text(now), uid)
   return {'adopted', 0}
 end
@@ -94,24 +97,27 @@ const FLUSHES: &str = r"
 local moments = {}
 local flat = redis.call('ZRANGE', flushed, 0, -1, 'WITHSCORES')
 for index = 1, #flat, 2 do
-  moments[#moments + 1] = {flat[index], tonumber(flat[index + 1])}
+  local at = tonumber(flat[index + 1])
+  if now - at < RETENTION then moments[#moments + 1] = {flat[index], at} end
 end
 return {now, moments}
 ";
 
 const SEAL: &str = r"
-local uid = ARGV[1]
-if standing(closed, uid, CLOSED_TIME_TO_LIVE) then return 1 end
-local fenced = standing(closing, uid, CLOSING_TIME_TO_LIVE)
+local uid, since = ARGV[1], tonumber(ARGV[2])
+local sealed = standing(closed, uid, CLOSED_TIME_TO_LIVE)
+if sealed then return sealed == since and 1 or 0 end
+if standing(closing, uid, CLOSING_TIME_TO_LIVE) ~= since then return 0 end
 redis.call('ZREM', closing, uid)
-redis.call('ZREM', closed, uid)
-if not fenced then return 0 end
-redis.call('ZADD', closed, text(now), uid)
+redis.call('ZADD', closed, text(since), uid)
 return 1
 ";
 
 const OPEN: &str = r"
 local uid = ARGV[1]
+local sealed = standing(closed, uid, CLOSED_TIME_TO_LIVE) or 0
+local fenced = sealed == 0 and standing(closing, uid, CLOSING_TIME_TO_LIVE) or 0
+if fenced ~= tonumber(ARGV[2]) or sealed ~= tonumber(ARGV[3]) then return end
 redis.call('ZREM', closing, uid)
 redis.call('ZREM', closed, uid)
 redis.call('ZADD', last, text(now), uid)

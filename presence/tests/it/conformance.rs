@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use presence::{CloseStart, Fence, FlushOutcome, StoreTime, Touch};
+use presence::{CloseStart, Fence, StoreTime, Touch};
 
 use crate::world::{World, each};
 
@@ -85,8 +85,8 @@ async fn a_stream_in_use_says_when_to_ask_again() {
 async fn an_idle_stream_goes_from_closing_to_closed() {
     each(async |world| {
         closing(world).await;
-        assert!(world.presence.seal("uid").await.unwrap());
-        assert_eq!(fence(world).await, Fence::Closed);
+        assert!(world.seal("uid").await);
+        assert!(matches!(fence(world).await, Fence::Closed { .. }));
     })
     .await;
 }
@@ -94,9 +94,9 @@ async fn an_idle_stream_goes_from_closing_to_closed() {
 #[tokio::test]
 async fn an_open_stream_cannot_be_sealed() {
     each(async |world| {
-        assert!(!world.presence.seal("uid").await.unwrap());
+        assert!(!world.seal("uid").await);
         world.touch("gateway-0", "uid", 0).await;
-        assert!(!world.presence.seal("uid").await.unwrap());
+        assert!(!world.seal("uid").await);
         assert_eq!(fence(world).await, Fence::Open);
     })
     .await;
@@ -112,7 +112,7 @@ async fn a_touch_between_begin_close_and_seal_reopens_the_fence() {
             Vec::<String>::new()
         );
         assert_eq!(fence(world).await, Fence::Open);
-        assert!(!world.presence.seal("uid").await.unwrap());
+        assert!(!world.seal("uid").await);
     })
     .await;
 }
@@ -121,11 +121,11 @@ async fn a_touch_between_begin_close_and_seal_reopens_the_fence() {
 async fn a_touch_of_a_closed_stream_is_told_so_until_it_is_opened() {
     each(async |world| {
         closing(world).await;
-        assert!(world.presence.seal("uid").await.unwrap());
+        assert!(world.seal("uid").await);
         assert_eq!(world.touch("gateway-0", "uid", 0).await, ["uid"]);
         assert_eq!(world.touch("gateway-1", "uid", 0).await, ["uid"]);
-        assert_eq!(fence(world).await, Fence::Closed);
-        world.presence.open("uid").await.unwrap();
+        assert!(matches!(fence(world).await, Fence::Closed { .. }));
+        world.open("uid").await;
         assert_eq!(fence(world).await, Fence::Open);
         assert_eq!(
             world.touch("gateway-0", "uid", 0).await,
@@ -139,7 +139,7 @@ async fn a_touch_of_a_closed_stream_is_told_so_until_it_is_opened() {
 async fn opening_counts_as_a_touch() {
     each(async |world| {
         closing(world).await;
-        world.presence.open("uid").await.unwrap();
+        world.open("uid").await;
         assert!(matches!(begin(world).await, CloseStart::InUse { .. }));
     })
     .await;
@@ -149,13 +149,13 @@ async fn opening_counts_as_a_touch() {
 async fn only_touched_streams_are_told_that_they_are_closed() {
     each(async |world| {
         closing(world).await;
-        assert!(world.presence.seal("uid").await.unwrap());
+        assert!(world.seal("uid").await);
         assert_eq!(
             world.touch("gateway-0", "another", 0).await,
             Vec::<String>::new()
         );
-        let empty = world.presence.flush("gateway-0", &[]).await.unwrap();
-        assert_eq!(empty, FlushOutcome::default());
+        let empty = world.flush("gateway-0", &[]).await;
+        assert_eq!(empty.closed, Vec::<String>::new());
     })
     .await;
 }
@@ -170,11 +170,69 @@ async fn a_collector_that_lost_an_answer_may_repeat_every_step() {
             again <= since,
             "the wait for the gateways does not start anew"
         );
-        assert!(world.presence.seal("uid").await.unwrap());
-        assert!(world.presence.seal("uid").await.unwrap());
+        assert!(world.seal("uid").await);
+        assert!(world.seal("uid").await);
         idle(begin(world).await);
-        assert_eq!(fence(world).await, Fence::Closed);
-        assert!(world.presence.seal("uid").await.unwrap());
+        assert!(matches!(fence(world).await, Fence::Closed { .. }));
+        assert!(world.seal("uid").await);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_seal_that_arrives_late_seals_no_fence_but_the_one_it_means() {
+    each(async |world| {
+        let since = closing(world).await;
+        let earlier = StoreTime(since.0 - 20_000);
+        assert!(!world.presence.seal("uid", earlier).await.unwrap());
+        assert_eq!(fence(world).await, Fence::Closing { since });
+        assert!(world.presence.seal("uid", since).await.unwrap());
+        assert!(!world.presence.seal("uid", earlier).await.unwrap());
+        assert_eq!(fence(world).await, Fence::Closed { since });
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn opening_opens_the_fence_that_was_seen_and_no_other() {
+    each(async |world| {
+        let since = closing(world).await;
+        let earlier = StoreTime(since.0 - 20_000);
+        let (before, after) = (Fence::Closing { since }, Fence::Closed { since });
+        let open = async |seen| world.presence.open("uid", seen).await.unwrap();
+        for seen in [Fence::Open, Fence::Closing { since: earlier }, after] {
+            open(seen).await;
+            assert_eq!(fence(world).await, before, "{seen:?}");
+        }
+        assert!(world.seal("uid").await);
+        for seen in [Fence::Open, before, Fence::Closed { since: earlier }] {
+            open(seen).await;
+            assert_eq!(fence(world).await, after, "{seen:?}");
+        }
+        open(after).await;
+        assert_eq!(fence(world).await, Fence::Open);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_flush_that_arrives_late_says_nothing_of_what_was_seen_since_it_was_gathered() {
+    each(async |world| {
+        let since = closing(world).await;
+        let flushed = async |gathered| {
+            let store = &world.presence;
+            let flush = store.flush("gateway-0", &[], gathered);
+            flush.await.unwrap();
+            store.flushes().await.unwrap().1["gateway-0"]
+        };
+        let earlier = StoreTime(since.0 - 2000);
+        assert_eq!(flushed(earlier).await, earlier);
+        let fresh = flushed(StoreTime(u64::MAX)).await;
+        assert!(fresh >= since, "a moment to come counts as now");
+        assert_eq!(flushed(earlier).await, fresh, "it was overtaken");
+        world.pass(-60 * MINUTE).await;
+        let (now, _) = world.presence.flushes().await.unwrap();
+        assert_eq!(flushed(now).await, now, "the clock went back");
     })
     .await;
 }
@@ -187,7 +245,7 @@ async fn a_closing_fence_has_a_time_to_live() {
         assert!(matches!(fence(world).await, Fence::Closing { .. }));
         world.pass(5001).await;
         assert_eq!(fence(world).await, Fence::Open);
-        assert!(!world.presence.seal("uid").await.unwrap());
+        assert!(!world.seal("uid").await);
         idle(begin(world).await);
     })
     .await;
@@ -198,7 +256,7 @@ async fn a_store_that_was_emptied_collects_nothing() {
     each(async |world| {
         closing(world).await;
         world.empty().await;
-        assert!(!world.presence.seal("uid").await.unwrap());
+        assert!(!world.seal("uid").await);
         assert_eq!(begin(world).await, CloseStart::Adopted);
         assert!(matches!(begin(world).await, CloseStart::InUse { .. }));
         assert_eq!(world.presence.flushes().await.unwrap().1, BTreeMap::new());
@@ -209,12 +267,12 @@ async fn a_store_that_was_emptied_collects_nothing() {
 #[tokio::test]
 async fn a_gateway_that_stops_flushing_shows_by_its_last_flush() {
     each(async |world| {
-        world.presence.flush("cut-off", &[]).await.unwrap();
+        world.flush("cut-off", &[]).await;
         world.touch("healthy", "uid", 0).await;
         world.pass(6 * MINUTE).await;
         let since = idle(begin(world).await);
         world.pass(5000).await;
-        world.presence.flush("healthy", &[]).await.unwrap();
+        world.flush("healthy", &[]).await;
         let (now, flushes) = world.presence.flushes().await.unwrap();
         assert!(flushes["healthy"] >= since, "{flushes:?}");
         assert!(flushes["cut-off"] < since, "{flushes:?}");
@@ -231,7 +289,7 @@ async fn viewers_are_the_sum_over_the_gateways_last_flushes() {
         assert_eq!(world.presence.stream("uid").await.unwrap().viewers, 7);
         world.watch("gateway-0", "uid", 0, 2).await;
         assert_eq!(world.presence.stream("uid").await.unwrap().viewers, 6);
-        world.presence.flush("gateway-0", &[]).await.unwrap();
+        world.flush("gateway-0", &[]).await;
         assert_eq!(world.presence.stream("uid").await.unwrap().viewers, 4);
         world.pass(15_001).await;
         assert_eq!(world.presence.stream("uid").await.unwrap().viewers, 0);
@@ -243,7 +301,7 @@ async fn viewers_are_the_sum_over_the_gateways_last_flushes() {
 async fn a_forgotten_stream_leaves_nothing_behind() {
     each(async |world| {
         closing(world).await;
-        assert!(world.presence.seal("uid").await.unwrap());
+        assert!(world.seal("uid").await);
         world.watch("gateway-0", "uid", 0, 3).await;
         world.presence.forget("uid").await.unwrap();
         let stream = world.presence.stream("uid").await.unwrap();
@@ -279,7 +337,7 @@ async fn a_clock_that_jumps_ahead_cannot_collect_a_watched_stream() {
         idle(begin(world).await);
         // The gateway flushes as ever before the collector may go on.
         world.touch("gateway-0", "uid", 2000).await;
-        assert!(!world.presence.seal("uid").await.unwrap());
+        assert!(!world.seal("uid").await);
     })
     .await;
 }
@@ -293,7 +351,7 @@ async fn thousands_of_streams_fit_into_one_flush() {
             viewers: number,
         };
         let touches: Vec<_> = (0..5000).map(touch).collect();
-        world.presence.flush("gateway-0", &touches).await.unwrap();
+        world.flush("gateway-0", &touches).await;
         for number in [0, 999, 1000, 1001, 4999] {
             let stream = world
                 .presence
@@ -313,8 +371,8 @@ async fn a_touch_racing_with_a_seal_either_keeps_the_stream_or_learns_that_it_is
         for round in 0..100 {
             let uid = format!("uid-{round}");
             world.touch("gateway-0", &uid, 400_000).await;
-            idle(world.presence.begin_close(&uid, TIMEOUT).await.unwrap());
-            let seal = world.presence.seal(&uid);
+            let since = idle(world.presence.begin_close(&uid, TIMEOUT).await.unwrap());
+            let seal = world.presence.seal(&uid, since);
             let touch = world.touch("gateway-1", &uid, 0);
             let (sealed, told) = if round % 2 == 0 {
                 tokio::join!(seal, touch)

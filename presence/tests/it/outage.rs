@@ -4,13 +4,15 @@ use std::io::Write;
 use std::time::Duration;
 
 use presence::redis::{RedisPresence, RedisSettings};
-use presence::{CloseStart, Fence, Presence, Touch};
+use presence::{CloseStart, Fence, Presence, StoreTime, Touch};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::redis_server::RedisServer;
 
 const TIMEOUT: Duration = Duration::from_mins(5);
+/// Whatever the store takes for now.
+const NOW: StoreTime = StoreTime(u64::MAX);
 
 fn touch(uid: &str) -> [Touch; 1] {
     [Touch {
@@ -32,7 +34,7 @@ async fn two_releases_share_a_redis_without_seeing_each_other() {
     let server = RedisServer::start().await;
     let one = RedisPresence::new(&server.settings(), "one").unwrap();
     let two = RedisPresence::new(&server.settings(), "two").unwrap();
-    one.flush("gateway", &touch("uid")).await.unwrap();
+    one.flush("gateway", &touch("uid"), NOW).await.unwrap();
     assert!(one.stream("uid").await.unwrap().last.is_some());
     assert!(two.stream("uid").await.unwrap().last.is_none());
     assert!(two.flushes().await.unwrap().1.is_empty());
@@ -42,7 +44,7 @@ async fn two_releases_share_a_redis_without_seeing_each_other() {
 async fn while_redis_is_away_every_step_says_so_and_afterwards_goes_on_where_it_was() {
     let mut server = RedisServer::start().await;
     let presence = RedisPresence::new(&server.settings(), "test").unwrap();
-    presence.flush("gateway", &touch("uid")).await.unwrap();
+    presence.flush("gateway", &touch("uid"), NOW).await.unwrap();
     let before = presence.stream("uid").await.unwrap();
     server.kill();
     let error = presence
@@ -55,7 +57,7 @@ async fn while_redis_is_away_every_step_says_so_and_afterwards_goes_on_where_it_
         presence.address()
     );
     assert!(error.starts_with(&expected), "{error}");
-    assert!(presence.seal("uid").await.is_err());
+    assert!(presence.seal("uid", NOW).await.is_err());
     server.restart().await;
     let after = presence.stream("uid").await.unwrap();
     assert_eq!(after.last, before.last);
@@ -69,7 +71,7 @@ async fn while_redis_is_away_every_step_says_so_and_afterwards_goes_on_where_it_
 async fn a_redis_that_restarts_between_two_steps_is_not_noticed() {
     let mut server = RedisServer::start_on_tcp().await;
     let presence = RedisPresence::new(&tcp(server.port()), "test").unwrap();
-    presence.flush("gateway", &touch("uid")).await.unwrap();
+    presence.flush("gateway", &touch("uid"), NOW).await.unwrap();
     server.kill();
     server.restart().await;
     assert!(presence.stream("uid").await.unwrap().last.is_some());
@@ -139,7 +141,7 @@ async fn what_outlived_its_time_is_dropped_by_the_next_flush() {
             .arg("ancient");
         command.exec_async(&mut connection).await.unwrap();
     }
-    presence.flush("gateway", &[]).await.unwrap();
+    presence.flush("gateway", &[], NOW).await.unwrap();
     let mut keys: Vec<String> = redis::cmd("KEYS")
         .arg("*")
         .query_async(&mut connection)

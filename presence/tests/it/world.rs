@@ -7,7 +7,7 @@ use std::time::Duration;
 use presence::memory::MemoryPresence;
 use presence::notes::Notes;
 use presence::redis::RedisPresence;
-use presence::{Presence, StoreTime, Touch};
+use presence::{Fence, FlushOutcome, Presence, StoreTime, Touch};
 
 use crate::redis_server::RedisServer;
 
@@ -83,6 +83,18 @@ impl World {
         }
     }
 
+    /// The store ends at once and starts again.
+    pub(crate) async fn restart(&mut self) {
+        match &mut self.clock {
+            // It keeps nothing that outlives its process.
+            Clock::Memory(_) => {}
+            Clock::Redis(server) => {
+                server.kill();
+                server.restart().await;
+            }
+        }
+    }
+
     /// The store loses everything, its script cache included.
     pub(crate) async fn empty(&mut self) {
         match &self.clock {
@@ -96,6 +108,27 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Tells what was gathered this very moment.
+    pub(crate) async fn flush(&self, gateway: &str, touches: &[Touch]) -> FlushOutcome {
+        let now = StoreTime(u64::MAX);
+        self.presence.flush(gateway, touches, now).await.unwrap()
+    }
+
+    /// Opens whatever fence stands.
+    pub(crate) async fn open(&self, uid: &str) {
+        let seen = self.presence.stream(uid).await.unwrap().fence;
+        self.presence.open(uid, seen).await.unwrap();
+    }
+
+    /// Seals whatever fence stands.
+    pub(crate) async fn seal(&self, uid: &str) -> bool {
+        let since = match self.presence.stream(uid).await.unwrap().fence {
+            Fence::Closing { since } | Fence::Closed { since } => since,
+            Fence::Open => StoreTime(0),
+        };
+        self.presence.seal(uid, since).await.unwrap()
     }
 
     pub(crate) async fn touch(&self, gateway: &str, uid: &str, age: u64) -> Vec<String> {
@@ -114,7 +147,7 @@ impl World {
             age: Duration::from_millis(age),
             viewers,
         };
-        self.presence.flush(gateway, &[touch]).await.unwrap().closed
+        self.flush(gateway, &[touch]).await.closed
     }
 }
 

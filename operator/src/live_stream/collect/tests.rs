@@ -11,6 +11,9 @@ use super::*;
 const TIMEOUT: Duration = Duration::from_secs(300);
 const LONG: Duration = Duration::from_secs(9999);
 const NOW: u64 = 1_000_000_000;
+const CLOSED: Fence = Fence::Closed {
+    since: StoreTime(NOW - 20_000),
+};
 
 fn seconds_ago(seconds: u64) -> StoreTime {
     StoreTime(NOW - seconds * 1000)
@@ -47,7 +50,7 @@ fn a_stream_that_is_spared_is_opened_again_where_its_collection_had_begun() {
     for (presence, expected) in [
         (view(Some(400), Fence::Open, &[]), spared.clone()),
         (view(Some(400), closing(3), &[]), Collect::Open),
-        (view(Some(400), Fence::Closed, &[]), Collect::Open),
+        (view(Some(400), CLOSED, &[]), Collect::Open),
         (PresenceView::Away("refused".to_owned()), spared.clone()),
         (PresenceView::NotAsked, spared),
     ] {
@@ -60,6 +63,9 @@ fn a_stream_that_is_spared_is_opened_again_where_its_collection_had_begun() {
 fn the_next_step_in_every_state_of_the_fence() {
     let left = |seconds| Collect::Wait(Duration::from_secs(seconds));
     let begin = Collect::Begin { timeout: TIMEOUT };
+    let seal = |ago| Collect::Seal {
+        since: seconds_ago(ago),
+    };
     let paused = |gateways: &[&str]| Collect::Paused {
         gateways: names(gateways),
     };
@@ -97,7 +103,7 @@ fn the_next_step_in_every_state_of_the_fence() {
             view(Some(300), closing(0), &[]),
             LONG,
             &[],
-            Collect::Seal,
+            seal(0),
         ),
         (
             "flushed before the fence",
@@ -118,7 +124,7 @@ fn the_next_step_in_every_state_of_the_fence() {
             view(Some(300), closing(3), &[("g", 2)]),
             LONG,
             &["g"],
-            Collect::Seal,
+            seal(3),
         ),
         (
             "one of two flushed",
@@ -146,7 +152,7 @@ fn the_next_step_in_every_state_of_the_fence() {
             view(Some(300), closing(15), &[("old", 16)]),
             LONG,
             &[],
-            Collect::Seal,
+            seal(15),
         ),
         (
             "touched while closing",
@@ -156,29 +162,29 @@ fn the_next_step_in_every_state_of_the_fence() {
             Collect::Open,
         ),
         (
-            "sealed, not removed",
-            view(Some(300), Fence::Closed, &[]),
+            "sealed, and not removed or woken since",
+            view(Some(300), CLOSED, &[]),
             LONG,
             &["g"],
-            Collect::Seal,
+            Collect::Open,
         ),
         (
             "sealed and touched since",
-            view(Some(2), Fence::Closed, &[]),
+            view(Some(2), CLOSED, &[]),
             LONG,
             &["g"],
             Collect::Open,
         ),
         (
             "sealed and started anew",
-            view(Some(300), Fence::Closed, &[]),
+            view(Some(300), CLOSED, &[]),
             Duration::ZERO,
             &["g"],
             Collect::Open,
         ),
         (
             "sealed, then the store was emptied",
-            view(None, Fence::Closed, &[]),
+            view(None, CLOSED, &[]),
             LONG,
             &["g"],
             Collect::Open,
@@ -231,21 +237,24 @@ impl Release {
             viewers,
         };
         let touches = if viewers > 0 { vec![touch] } else { Vec::new() };
-        self.store.flush(gateway, &touches).await.unwrap().closed
+        let now = StoreTime(self.clock.load(Ordering::SeqCst));
+        let flush = self.store.flush(gateway, &touches, now);
+        flush.await.unwrap().closed
     }
 
     /// What the operator would do now; done, as far as the store is concerned.
     async fn step(&self) -> Collect {
         let stream = self.store.stream("s").await.unwrap();
         let flushes = self.store.flushes().await.unwrap().1;
+        let seen = stream.fence;
         let facts = PresenceView::Known(PresenceFacts { stream, flushes });
         let step = decide(&facts, TIMEOUT, LONG, &self.gateways);
         match &step {
             Collect::Begin { timeout } => {
                 self.store.begin_close("s", *timeout).await.unwrap();
             }
-            Collect::Seal => assert!(self.store.seal("s").await.unwrap()),
-            Collect::Open => self.store.open("s").await.unwrap(),
+            Collect::Seal { since } => assert!(self.store.seal("s", *since).await.unwrap()),
+            Collect::Open => self.store.open("s", seen).await.unwrap(),
             _ => {}
         }
         step
@@ -263,7 +272,7 @@ async fn an_idle_stream_is_sealed_after_every_gateway_has_spoken() {
     assert_eq!(release.step().await, Collect::Flushing);
     release.pass(1);
     release.flush("h", 0).await;
-    assert_eq!(release.step().await, Collect::Seal);
+    assert!(matches!(release.step().await, Collect::Seal { .. }));
     assert_eq!(release.flush("g", 1).await, ["s"], "a late viewer is told");
     assert_eq!(release.step().await, Collect::Open);
     assert!(matches!(release.step().await, Collect::Wait(_)));
@@ -290,7 +299,7 @@ async fn a_gateway_that_is_cut_off_pauses_the_collection_until_it_speaks() {
     let gateways = names(&["cut-off"]);
     assert_eq!(release.step().await, Collect::Paused { gateways });
     release.flush("cut-off", 0).await;
-    assert_eq!(release.step().await, Collect::Seal);
+    assert!(matches!(release.step().await, Collect::Seal { .. }));
 }
 
 #[tokio::test]

@@ -113,7 +113,10 @@ pub(crate) fn plan(observed: &Observed, now: Timestamp) -> Plan {
         yields: yields(observed)
             && matches!(
                 collect,
-                Collect::Begin { .. } | Collect::Flushing | Collect::Paused { .. } | Collect::Seal
+                Collect::Begin { .. }
+                    | Collect::Flushing
+                    | Collect::Paused { .. }
+                    | Collect::Seal { .. }
             ),
         claim,
         dismiss: dismissals(observed, &course),
