@@ -1,5 +1,7 @@
 //! The decision in every state of the fence, then the whole protocol against the store's own statement of its rules.
 
+mod model;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
