@@ -9,4 +9,5 @@ mod conformance;
 mod notes;
 mod outage;
 mod redis_server;
+mod walks;
 mod world;
