@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::api_server::Objects;
-use crate::slots::never_without_a_slot;
+use crate::slots::{channel, never_without_a_slot};
 use crate::world::{SOON, World, pods, runs, status, wanted};
 
 /// More writes than any of these ways has.
@@ -124,7 +124,7 @@ async fn during_a_scale_to_zero() {
 }
 
 /// A stream that plays, to which something happens then; in the end another attempt plays, alone, and never did two.
-async fn hands_over_after_any_write(happens: fn(&mut Objects)) {
+async fn hands_over_after_any_write(begin: fn(&World), happens: fn(&mut Objects)) {
     const MOST: usize = 16;
     let plays = |objects: &Objects| status(objects, "news-one", "/phase") == "Live";
     let end = move |objects: &Objects| {
@@ -135,11 +135,7 @@ async fn hands_over_after_any_write(happens: fn(&mut Objects)) {
     };
     let lost = (1..=MOST).map(|lost_after| async move {
         let (world, ledger) = World::with_players();
-        let class = json!({"metadata": {"name": "sport"}, "spec": {}});
-        world
-            .api
-            .with(|objects| objects.put("streamclasses", class));
-        world.create("news-one", &json!({"replicas": 1, "className": "sport"}));
+        begin(&world);
         world.once(plays, happens);
         let ended = ends_without_loss(&world, lost_after, end).await;
         let most = ledger.with(|told| told.most);
@@ -151,19 +147,38 @@ async fn hands_over_after_any_write(happens: fn(&mut Objects)) {
     assert!((6..MOST).contains(&writes), "the way has {writes} writes");
 }
 
+fn of_a_class(world: &World) {
+    let class = json!({"metadata": {"name": "sport"}, "spec": {}});
+    world
+        .api
+        .with(|objects| objects.put("streamclasses", class));
+    world.create("news-one", &json!({"replicas": 1, "className": "sport"}));
+}
+
+/// The pod of the stream is deleted.
+fn drain(objects: &mut Objects) {
+    let pod = pods(objects).remove(0);
+    let deleted = json!({"metadata": {"deletionTimestamp": "2026-03-01T10:00:05Z"}});
+    objects.change("pods", &pod, &deleted);
+}
+
 #[tokio::test]
 async fn during_a_drain() {
-    hands_over_after_any_write(|objects| {
-        let pod = pods(objects).remove(0);
-        let deleted = json!({"metadata": {"deletionTimestamp": "2026-03-01T10:00:05Z"}});
-        objects.change("pods", &pod, &deleted);
-    })
-    .await;
+    hands_over_after_any_write(of_a_class, drain).await;
+}
+
+#[tokio::test]
+async fn during_a_drain_with_a_second_connection_of_the_provider() {
+    let begin = |world: &World| {
+        world.provider(2);
+        world.create("news-one", &channel());
+    };
+    hands_over_after_any_write(begin, drain).await;
 }
 
 #[tokio::test]
 async fn during_a_change_of_class() {
-    hands_over_after_any_write(|objects| {
+    hands_over_after_any_write(of_a_class, |objects| {
         objects.change(
             "streamclasses",
             "sport",

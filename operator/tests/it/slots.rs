@@ -8,7 +8,7 @@ use crate::crash::{at_every_write, never_two};
 use crate::world::{Operator, World, pods, status};
 
 /// What makes a stream run from a channel of the Provider `panel`.
-fn channel() -> Value {
+pub(crate) fn channel() -> Value {
     json!({"replicas": 1, "sources": [{"provider": {"name": "panel", "channel": "101"}}]})
 }
 

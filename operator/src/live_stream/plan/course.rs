@@ -25,8 +25,12 @@ pub(super) enum Course {
     Refused(Refusal),
     /// Another pod is to go on from here: this one is asked for its last numbers and its list first.
     Finish(PodFacts),
-    /// The named pod is being deleted and plays on meanwhile: the pod that takes over is named and created.
-    Prepare { old: PodFacts, attempt: i32 },
+    /// The named pod is being deleted and plays on meanwhile: the pod that takes over is named and created, with a connection of this Provider.
+    Prepare {
+        old: PodFacts,
+        attempt: i32,
+        provider: Option<String>,
+    },
     /// The named pod is being deleted and plays on until the other one is ready.
     Await(PodFacts),
     /// This pod, which waits for its turn, is named.

@@ -70,6 +70,16 @@ pub(super) fn choose(
     }
 }
 
+/// What an attempt can have at once beside the one that plays: a connection of this Provider, or none where it needs none. `None` where
+/// it would have to wait.
+pub(super) fn beside(observed: &Observed, attempt: i32) -> Option<Option<String>> {
+    let effective = observed.effective.as_ref().ok()?;
+    match choose(observed, effective, attempt, false) {
+        Grant::Now(provider) => Some(provider),
+        Grant::AfterOwn { .. } | Grant::Refused(_) => None,
+    }
+}
+
 /// Where the account stands of the source that was in use.
 fn failed_account(
     observed: &Observed,
@@ -128,6 +138,11 @@ pub(super) fn claiming(observed: &Observed, course: &Course) -> Option<Claiming>
             attempt,
             grant: Grant::Now(Some(provider)),
             ..
+        }
+        | Course::Prepare {
+            attempt,
+            provider: Some(provider),
+            ..
         } => (provider, *attempt),
         Course::Create(Some(provider)) => (provider, observed.stream.status.pod.as_ref()?.attempt),
         // Its entry was lost, as with a Provider that was made anew.
@@ -154,7 +169,7 @@ pub(super) fn released(
     claiming: Option<&Claiming>,
 ) -> Released {
     let next = match course {
-        Course::Start { attempt, .. } => Some(*attempt),
+        Course::Start { attempt, .. } | Course::Prepare { attempt, .. } => Some(*attempt),
         Course::Create(_) => observed.stream.status.pod.as_ref().map(|pod| pod.attempt),
         _ => None,
     };
@@ -199,7 +214,8 @@ fn is_connected(observed: &Observed, attempt: i32) -> bool {
 
 /// Whether a pod that is still there has no connection and will have none: it said so, or nothing of it runs any more.
 fn is_closed(observed: &Observed, pod: &PodFacts) -> bool {
-    let says = observed.polled.status.as_ref().is_some_and(|job| {
+    let jobs = [&observed.polled.status, &observed.successor];
+    let says = jobs.into_iter().flatten().any(|job| {
         let over = matches!(job.phase, JobPhase::Finished | JobPhase::Failed);
         job.attempt == pod.attempt && over && !job.source.connected
     });

@@ -266,8 +266,7 @@ fn create(observed: &Observed, course: &Course, status: &LiveStreamStatus) -> Op
             ..
         }
         | Course::Create(provider) => (&status.pod, provider.as_deref()),
-        // Only where no source takes a connection of a provider, see `succession`.
-        Course::Prepare { .. } => (&status.successor, None),
+        Course::Prepare { provider, .. } => (&status.successor, provider.as_deref()),
         _ => return None,
     };
     if matches!(warm::choice(observed, course), Choice::Warm(_)) {

@@ -67,7 +67,7 @@ impl Case<'_> {
             (PodState::Running | PodState::Ended { .. }, _) => (
                 ConditionStatus::True,
                 Reason::PodRunning,
-                format!("pod {} runs", pod.name),
+                format!("pod {} runs{}", pod.name, self.left_out(pod)),
             ),
             (PodState::Pending { .. }, Some(trouble)) => (
                 ConditionStatus::False,
@@ -91,6 +91,27 @@ impl Case<'_> {
             "pod {} runs; class or sources have changed since it was made, and it is replaced {turn}",
             pod.name
         )
+    }
+
+    /// Which sources the attempt was made without.
+    fn left_out(&self, pod: &PodFacts) -> String {
+        let Ok(effective) = &self.observed.effective else {
+            return String::new();
+        };
+        let granted = effective.granted(pod.provider.as_deref()).sources;
+        let is_out = |index: &i32| granted.iter().all(|source| source.index != *index);
+        let indices = effective.sources.iter().map(|source| source.index);
+        let out: Vec<_> = indices
+            .filter(is_out)
+            .map(|index| format!("sources[{index}]"))
+            .collect();
+        match out.is_empty() {
+            true => String::new(),
+            false => format!(
+                "; an attempt has a connection of one Provider at the most: {} will be tried by the next one",
+                out.join(", ")
+            ),
+        }
     }
 
     fn provisioned_at_rest(&self, rest: Rest) -> (ConditionStatus, Reason, String) {

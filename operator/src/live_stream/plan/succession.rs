@@ -1,5 +1,5 @@
 //! How one pod takes over from another that is being deleted: the next one waits beside it until it could play at once. Pure.
-//! Where a provider counts connections, the old one closes its own first: the next one is an ordinary start then.
+//! Where its provider has no second connection, the old one closes its own first: the next one is an ordinary start then.
 //! Every step is told by the status, the pods and what they say, so that any operator can go on with it.
 
 use api::control::{JobPhase, PublishRequest};
@@ -7,7 +7,7 @@ use api::job::ResumeFloor;
 use api::live_stream::PodIntent;
 
 use super::course::{Cause, Course, next_attempt, start};
-use crate::class::Effective;
+use super::grants;
 use crate::live_stream::observed::Observed;
 use crate::live_stream::pods::PodFacts;
 
@@ -31,20 +31,23 @@ pub(super) fn begin(observed: &Observed, pod: &PodFacts) -> Course {
     }
     let job = observed.polled.status.as_ref();
     let plays = job.is_some_and(|job| job.attempt == pod.attempt && job.phase == JobPhase::Live);
-    match plays && may_connect_twice(observed, pod) {
-        true => Course::Prepare {
-            old: pod.clone(),
-            attempt: next_attempt(observed),
-        },
+    match plays {
+        true => prepare(observed, pod, next_attempt(observed)),
         false => Course::Finish(pod.clone()),
     }
 }
 
-/// Whether the sources may be connected to twice for a moment: a provider counts connections, and most allow one.
-fn may_connect_twice(observed: &Observed, pod: &PodFacts) -> bool {
-    let effective = observed.effective.as_ref();
-    let accounts = effective.map_or(Vec::new(), Effective::accounts);
-    pod.provider.is_none() && accounts.iter().all(Option::is_none)
+/// The next one beside the old one, where it can have what it connects to at once. Else the old one ends first.
+fn prepare(observed: &Observed, old: &PodFacts, attempt: i32) -> Course {
+    let old = old.clone();
+    match grants::beside(observed, attempt) {
+        Some(provider) => Course::Prepare {
+            old,
+            attempt,
+            provider,
+        },
+        None => Course::Finish(old),
+    }
 }
 
 /// What comes next where a successor is named; `None` where there is none, or nothing for it to do.
@@ -55,10 +58,9 @@ pub(super) fn go_on(observed: &Observed, named: Option<&PodFacts>) -> Option<Cou
     }
     let old = named.filter(|pod| can_be_told(observed, pod));
     Some(match (old, successor(observed, next)) {
-        (Some(old), Successor::Absent) if observed.effective.is_ok() => Course::Prepare {
-            old: old.clone(),
-            attempt: next.attempt,
-        },
+        (Some(old), Successor::Absent) if observed.effective.is_ok() => {
+            prepare(observed, old, next.attempt)
+        }
         (Some(old), Successor::Ready(_)) => Course::Finish(old.clone()),
         // A successor that failed is not tried again beside what still plays: most likely the next would, too.
         (Some(old), Successor::Waits(_) | Successor::Failed | Successor::Absent) => {

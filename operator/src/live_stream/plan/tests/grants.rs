@@ -316,7 +316,7 @@ fn a_pod_keeps_its_connection_until_it_is_gone_or_says_that_it_has_none() {
             "name 2, stop delete 1 → Degraded",
         ),
         (
-            "ending: nothing connects beside it",
+            "ending: its account has one connection, so nothing connects beside it",
             Box::new(|observed: &mut Observed| observed.pods[0].terminating = true),
             "finish 1 → Live",
         ),
@@ -335,6 +335,53 @@ fn a_pod_keeps_its_connection_until_it_is_gone_or_says_that_it_has_none() {
         let mut observed = with(live(), vec![channel("one")], "me1", "");
         change(&mut observed);
         assert_eq!(told(&plan(&observed, now())), expected, "{case}");
+    }
+}
+
+#[test]
+fn what_ends_while_it_plays_gets_a_successor_where_its_account_has_another_connection() {
+    let named_without_pod = |observed: &mut Observed| {
+        observed.stream.status.successor = Some(intent(2, false));
+        observed.stream.status.last_attempt = 2;
+    };
+    let failed = |observed: &mut Observed| {
+        observed.stream.status.successor = Some(intent(2, false));
+        observed.stream.status.last_attempt = 2;
+        observed.pods.push(PodFacts {
+            provider: Some("one".to_owned()),
+            ..pod(2)
+        });
+        let mut job = job(2, JobPhase::Failed);
+        job.source.connected = false;
+        observed.successor = Some(job);
+    };
+    let nothing = |_: &mut Observed| {};
+    let table: [(&str, usize, fn(&mut Observed), &str); 6] = [
+        ("me1", 1, nothing, "finish 1 → Live"),
+        ("me1 b1", 2, nothing, "finish 1 → Live"),
+        (
+            "me1",
+            2,
+            nothing,
+            "claim one 2, name 1, then 2, create 2 → Live",
+        ),
+        (
+            "me1 me2",
+            2,
+            named_without_pod,
+            "claim one 2, create 2 → Live",
+        ),
+        // Somebody else was faster.
+        ("me1 b1", 2, named_without_pod, "finish 1 → Live"),
+        ("me1 me2", 2, failed, "release one{2}, nothing → Live"),
+    ];
+    for (one, limit, change, expected) in table {
+        let mut observed = with(live(), vec![channel("one")], one, "");
+        observed.accounts.get_mut("one").unwrap().limit = limit;
+        observed.pods[0].terminating = true;
+        change(&mut observed);
+        let plan = plan(&observed, now());
+        assert_eq!(told(&plan), expected, "{one} of {limit}");
     }
 }
 
@@ -359,6 +406,25 @@ fn what_gave_its_sources_up_goes_on_with_the_next_account() {
         "release one{1}, name 2, stop delete 1, create 2 → Degraded"
     );
     assert_eq!(sources_of(&plan), [2]);
+}
+
+#[test]
+fn the_condition_says_which_sources_an_attempt_goes_without() {
+    for (sources, expected) in [
+        (
+            vec![channel("one"), address()],
+            "pod news-one-5f3a9c1e-1 runs",
+        ),
+        (
+            vec![channel("one"), channel("two"), address(), channel("two")],
+            "pod news-one-5f3a9c1e-1 runs; an attempt has a connection of one Provider at the most: sources[1], sources[3] will be tried by the next one",
+        ),
+    ] {
+        let observed = with(live(), sources, "me1", "");
+        let plan = plan(&observed, now());
+        let condition = find_condition(&plan.status.conditions, ConditionType::Provisioned);
+        assert_eq!(condition.unwrap().message, expected);
+    }
 }
 
 #[test]
@@ -393,12 +459,20 @@ fn what_nobody_watches_gives_way_to_what_waits() {
     assert_eq!(plan(&kept, now()).collect, Collect::Nothing);
 }
 
+fn attempt_of(pod: &Pod) -> i32 {
+    let labels = pod.metadata.labels.as_ref().unwrap();
+    labels[api::names::LABEL_ATTEMPT].parse().unwrap()
+}
+
 #[test]
 fn no_pod_is_created_without_an_entry_whatever_the_others_have() {
-    for one in ["", "me1", "me0", "b1", "me0 b1", "me7"] {
-        for (state, observed) in states() {
+    let entries = ["", "me1", "me0", "b1", "me0 b1", "me7"];
+    let accounts = entries.map(|one| [(one, 1), (one, 2)]);
+    for (one, limit) in accounts.into_iter().flatten() {
+        for (state, observed) in all() {
             for (demand, observed) in demands(&observed) {
                 let mut observed = with(observed, vec![channel("one")], one, "");
+                observed.accounts.get_mut("one").unwrap().limit = limit;
                 if demand == "invalid" {
                     observed.effective = Err(Refusal {
                         reason: Reason::ClassNotFound,
@@ -407,10 +481,11 @@ fn no_pod_is_created_without_an_entry_whatever_the_others_have() {
                 }
                 let plan = plan(&observed, now());
                 let claimed = plan.claim.as_ref().map(|claim| claim.attempt);
-                let created = plan.create.is_some();
-                let named = plan.status.pod.as_ref().map(|pod| pod.attempt);
-                assert!(!created || claimed == named, "{one}, {state}, {demand}");
-                assert!(!created || !one.contains('b'), "{one}, {state}, {demand}");
+                let created = plan.create.as_ref().map(|pod| attempt_of(pod));
+                let case = format!("{one} of {limit}, {state}, {demand}");
+                assert!(created.is_none() || claimed == created, "{case}");
+                let full = limit == 1 && one.contains('b');
+                assert!(created.is_none() || !full, "{case}");
                 let released = plan.release.get("one").into_iter().flatten();
                 let mut released =
                     released.chain(plan.claim.iter().flat_map(|claim| &claim.closed));
@@ -426,7 +501,7 @@ fn no_pod_is_created_without_an_entry_whatever_the_others_have() {
                 let lost = released.find(open);
                 assert!(
                     lost.is_none() || says_closed.contains(&state),
-                    "{one}, {state}, {demand}: {lost:?}"
+                    "{case}: {lost:?}"
                 );
             }
         }
