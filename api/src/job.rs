@@ -41,6 +41,10 @@ pub struct TranscodeJob {
     /// look at the phase that it reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standby: Option<StandbyJob>,
+    /// The trace that the start belongs to, as header `traceparent` has it (W3C Trace Context); absent where nobody waits for a first
+    /// segment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
 }
 
 /// How an attempt waits until it is told to publish.

@@ -27,6 +27,8 @@ pub const ANNOTATION_WOKEN_AT: &str = "headend.dev/woken-at";
 pub const ANNOTATION_KEPT_AT: &str = "headend.dev/kept-at";
 /// Annotation on a LiveStream: hash of the catalog entry it was made from.
 pub const ANNOTATION_CHANNEL_REVISION: &str = "headend.dev/channel-revision";
+/// Annotation on a LiveStream: the trace of the start that a gateway began, as header `traceparent` has it (W3C Trace Context).
+pub const ANNOTATION_TRACEPARENT: &str = "headend.dev/traceparent";
 /// Annotation on a LiveStream, set by a person: it is neither collected nor is its pod replaced. Its value says why; `false` is as good as
 /// no annotation.
 pub const ANNOTATION_HOLD: &str = "headend.dev/hold";

@@ -10,6 +10,7 @@ use api::condition::Reason;
 use api::job::StreamIdentity;
 use api::live_stream::{WarmAttempt, attempt_pod_name};
 use async_trait::async_trait;
+use runtime::trace::TraceContext;
 use tokio::sync::watch;
 
 /// A channel that somebody wants to watch.
@@ -195,8 +196,13 @@ pub enum EnsureError {
 pub trait StreamDirectory: Send + Sync {
     /// Makes the channel's stream be wanted: creates or wakes it, or brings its sources up to date. Does nothing when all is well.
     /// The caller sees to it that there is one call per channel at a time. `Ok` says that the wish is recorded and that
-    /// [`StreamDirectory::follow`] shows or will show what becomes of it.
-    async fn ensure(&self, channel: &Channel, urgency: Urgency) -> Result<(), EnsureError>;
+    /// [`StreamDirectory::follow`] shows or will show what becomes of it. Whoever starts the stream tells of it in that trace.
+    async fn ensure(
+        &self,
+        channel: &Channel,
+        urgency: Urgency,
+        trace: Option<TraceContext>,
+    ) -> Result<(), EnsureError>;
 
     /// What is known of the stream of that name, now and from now on. Never blocks; a name without a stream is `Absent`.
     fn follow(&self, slug: &str) -> watch::Receiver<Arc<StreamView>>;

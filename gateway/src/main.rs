@@ -14,6 +14,7 @@ async fn main() -> ExitCode {
 async fn start() -> Result<(), ProcessError> {
     let settings = Settings::parse();
     runtime::telemetry::start(&settings.log)?;
+    runtime::trace::start(&settings.trace, "headend-gateway").map_err(ProcessError::input)?;
     let shutdown = runtime::shutdown::signals()?;
     gateway::process::start(settings, shutdown).await
 }

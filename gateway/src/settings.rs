@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Parser;
 use presence::redis::RedisSettings;
 use runtime::telemetry::LogSettings;
+use runtime::trace::TraceSettings;
 
 use crate::client::Network;
 
@@ -17,6 +18,9 @@ pub struct Settings {
     /// Logs.
     #[command(flatten)]
     pub log: LogSettings,
+    /// Traces of starts.
+    #[command(flatten)]
+    pub trace: TraceSettings,
     /// Address for viewers.
     #[arg(long, env = "HEADEND_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,

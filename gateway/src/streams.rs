@@ -398,6 +398,7 @@ mod tests {
     use api::job::StreamIdentity;
     use api::playlists::Playlists;
     use presence::memory::MemoryPresence;
+    use runtime::trace::TraceContext;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -407,6 +408,7 @@ mod tests {
         view: watch::Sender<Arc<StreamView>>,
         documents: watch::Sender<Option<Arc<Playlists>>>,
         asked: Mutex<Vec<Urgency>>,
+        traces: Mutex<Vec<TraceContext>>,
         answers: Mutex<VecDeque<EnsureError>>,
         notes: Arc<MemoryPresence>,
     }
@@ -435,8 +437,14 @@ mod tests {
 
     #[async_trait]
     impl StreamDirectory for Stage {
-        async fn ensure(&self, _: &Channel, urgency: Urgency) -> Result<(), EnsureError> {
+        async fn ensure(
+            &self,
+            _: &Channel,
+            urgency: Urgency,
+            trace: Option<TraceContext>,
+        ) -> Result<(), EnsureError> {
             lock(&self.asked).push(urgency);
+            lock(&self.traces).extend(trace);
             lock(&self.answers).pop_front().map_or(Ok(()), Err)
         }
 
@@ -560,6 +568,7 @@ mod tests {
             assert_eq!(viewer.await.unwrap().unwrap().stream_uid, "uid-1");
         }
         assert_eq!(stage.asked(), [Urgency::Normal]);
+        assert_eq!(lock(&stage.traces).len(), 1, "the start is traced");
         assert_eq!(streams.0.shared.metrics.holding.get(), 0);
     }
 

@@ -54,6 +54,8 @@ pub async fn start(settings: Settings, shutdown: CancellationToken) -> Result<()
                 instance,
                 ..
             } = &settings.release;
+            runtime::trace::start(&settings.trace, "headend-operator")
+                .map_err(ProcessError::input)?;
             let prefix = format!("{namespace}/{instance}");
             let presence = RedisPresence::new(&settings.redis, &prefix);
             let presence = Arc::new(presence.map_err(ProcessError::input)?);
@@ -207,6 +209,7 @@ fn fleet(settings: &RunSettings) -> Result<(Fleet, Option<Signer>), ProcessError
             Some(LogFormat::Text) => "text",
             Some(LogFormat::Json) | None => "json",
         },
+        otlp_endpoint: settings.trace.endpoint.clone(),
         job_key: signer.as_ref().map(Signer::public_key),
     };
     Ok((fleet, signer))

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Parser;
 use presence::redis::RedisSettings;
 use runtime::telemetry::LogSettings;
+use runtime::trace::TraceSettings;
 
 use crate::leader::Timing;
 
@@ -43,6 +44,9 @@ pub struct RunSettings {
     /// The release
     #[command(flatten)]
     pub release: ReleaseSettings,
+    /// Traces of starts, of this process and of transcoders
+    #[command(flatten)]
+    pub trace: TraceSettings,
     /// Address of /livez, /readyz and /metrics
     #[arg(long, env = "HEADEND_ADMIN_LISTEN", default_value = "0.0.0.0:9090")]
     pub admin_listen: SocketAddr,

@@ -1,4 +1,4 @@
-//! What every process needs and no domain: logs, shutdown, admin endpoints, an HTTP server loop, exit codes, build information.
+//! What every process needs and no domain: logs, traces, shutdown, admin endpoints, an HTTP server loop, exit codes, build information.
 //! Nothing here may know what a stream, a channel or a cluster is.
 
 pub mod admin;
@@ -7,4 +7,5 @@ pub mod exit;
 pub mod serve;
 pub mod shutdown;
 pub mod telemetry;
+pub mod trace;
 mod write_deadline;

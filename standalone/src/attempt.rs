@@ -9,6 +9,7 @@ use api::job::{
 use api::live_stream::{RequestHeader, Source};
 use api::names;
 use api::{LiveStreamSpec, StreamClassSpec};
+use runtime::trace::TraceContext;
 
 /// What an attempt is made from.
 pub(crate) struct Plan<'a> {
@@ -19,6 +20,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) resume: ResumeFloor,
     /// Where all streams write.
     pub(crate) output: &'a Path,
+    /// The trace of the start that the attempt belongs to.
+    pub(crate) trace: Option<TraceContext>,
 }
 
 impl Plan<'_> {
@@ -44,6 +47,7 @@ impl Plan<'_> {
                 byte_limit: u64::try_from(self.class.output_limit_mebibytes).unwrap_or(0) << 20,
             },
             standby: None,
+            traceparent: self.trace.map(|trace| trace.to_string()),
         }
     }
 }
@@ -100,6 +104,7 @@ mod tests {
                 discontinuity_sequence: 1,
             },
             output: Path::new("/data"),
+            trace: None,
         };
         let job = plan.job();
         assert_eq!(job.output.directory, "/data/pods/news-one-0f9c2a41-3");

@@ -108,6 +108,7 @@ fn check(class: &StreamClassSpec) -> Result<(), String> {
             byte_limit: 1,
         },
         standby: None,
+        traceparent: None,
     };
     let document = serde_json::to_string(&job).map_err(|error| error.to_string())?;
     TranscodeJob::from_json(&document)

@@ -14,6 +14,7 @@ fn main() -> ExitCode {
 async fn start() -> Result<(), ProcessError> {
     let settings = Settings::parse();
     runtime::telemetry::start(&settings.log)?;
+    runtime::trace::start(&settings.trace, "headend-standalone").map_err(ProcessError::input)?;
     let shutdown = runtime::shutdown::signals()?;
     standalone::process::start(settings, shutdown).await
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use api::stream_class::{Preset, TranscodeMode};
 use clap::Parser;
 use runtime::telemetry::LogSettings;
+use runtime::trace::TraceSettings;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -16,6 +17,9 @@ pub struct Settings {
     /// Logs.
     #[command(flatten)]
     pub log: LogSettings,
+    /// Traces of starts.
+    #[command(flatten)]
+    pub trace: TraceSettings,
     /// Address for viewers.
     #[arg(long, env = "HEADEND_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,

@@ -19,6 +19,7 @@ use gateway::directory::{
 };
 use gateway::origin::{Demand, Origin, SegmentError, SegmentId};
 use presence::Presence;
+use runtime::trace::TraceContext;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use transcoder::job::JobOptions;
@@ -114,12 +115,19 @@ impl LocalStreams {
         }
     }
 
-    fn start(&self, slug: &str, name: &mut Name, entry: &Arc<Entry>) -> Result<(), EnsureError> {
+    fn start(
+        &self,
+        slug: &str,
+        name: &mut Name,
+        entry: &Arc<Entry>,
+        trace: Option<TraceContext>,
+    ) -> Result<(), EnsureError> {
         let failed = |reason: String| EnsureError::Unavailable {
             slug: slug.to_owned(),
             reason,
         };
-        let stream = Stream::new(slug, entry.clone()).map_err(|error| failed(error.to_string()))?;
+        let stream = Stream::new(slug, entry.clone(), trace);
+        let stream = stream.map_err(|error| failed(error.to_string()))?;
         let stream = Arc::new(stream);
         self.0.context.narrator.tell(slug, &Event::Starting);
         name.stream = Some(stream.clone());
@@ -199,7 +207,12 @@ impl Name {
 
 #[async_trait]
 impl StreamDirectory for LocalStreams {
-    async fn ensure(&self, channel: &Channel, _: Urgency) -> Result<(), EnsureError> {
+    async fn ensure(
+        &self,
+        channel: &Channel,
+        _: Urgency,
+        trace: Option<TraceContext>,
+    ) -> Result<(), EnsureError> {
         let slug = &channel.slug;
         let entry = channel.entry.as_ref();
         let entry = entry.ok_or_else(|| EnsureError::Unknown { slug: slug.clone() })?;
@@ -214,7 +227,7 @@ impl StreamDirectory for LocalStreams {
             }
             // The process is ending, and with it whoever waits.
             None if self.0.tasks.is_closed() => Ok(()),
-            None => self.start(slug, name, entry),
+            None => self.start(slug, name, entry, trace),
         }
     }
 

@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::{fs, io};
 
+/// How the names of variables begin: of our own, and of OpenTelemetry's.
+const PREFIXES: [&str; 2] = ["HEADEND_", "OTEL_"];
+
 /// Names of the variables that these templates of the chart set.
 ///
 /// # Errors
@@ -16,7 +19,8 @@ pub fn variables_set(templates: &[&str]) -> io::Result<BTreeSet<String>> {
         let text = fs::read_to_string(folder.join(template))?;
         let names = text.lines().filter_map(|line| {
             let name = line.trim().strip_prefix("- name: ")?;
-            name.starts_with("HEADEND_").then(|| name.to_owned())
+            let is_ours = PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+            is_ours.then(|| name.to_owned())
         });
         variables.extend(names);
     }

@@ -40,6 +40,7 @@ pub(crate) fn job(directory: &str) -> TranscodeJob {
             byte_limit: 512 << 20,
         },
         standby: None,
+        traceparent: None,
     }
 }
 

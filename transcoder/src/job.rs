@@ -17,6 +17,7 @@ use media::playlist::window::{Window, WindowSettings};
 use media::time::Ticks;
 use runtime::admin::Readiness;
 use runtime::serve::{ServeLimits, serve};
+use runtime::trace::TraceContext;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinError;
@@ -129,7 +130,8 @@ pub fn start(
         "stream",
         stream.name = job.stream.name,
         stream.uid = job.stream.uid,
-        attempt = job.attempt
+        attempt = job.attempt,
+        trace_id = trace_of(&job).map(|trace| trace.trace_id())
     );
     let attempt = Attempt {
         metrics: options.metrics.stream(&job.stream.name),
@@ -147,6 +149,11 @@ pub fn start(
         store,
     };
     (handle, attempt.run().instrument(span))
+}
+
+/// What is no context is none: a start is not to fail for it.
+fn trace_of(job: &TranscodeJob) -> Option<TraceContext> {
+    job.traceparent.as_ref()?.parse().ok()
 }
 
 struct Attempt {
@@ -263,6 +270,7 @@ impl Attempt {
         packager::Parts {
             attempt: self.job.attempt,
             started: self.started,
+            trace: trace_of(&self.job),
             window: Window::new(WindowSettings {
                 stream_uid: self.job.stream.uid.clone(),
                 attempt: self.job.attempt,

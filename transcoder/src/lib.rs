@@ -16,4 +16,5 @@ pub mod sandbox;
 pub mod settings;
 mod source;
 mod status;
+mod trace;
 pub mod waiting;

@@ -21,6 +21,7 @@ use media::playlist::numbers::{NumberedSegment, Numbers};
 use media::playlist::render;
 use media::playlist::window::Window;
 use media::segmenter::io::{FinishedSegment, LateSegment};
+use runtime::trace::TraceContext;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -68,6 +69,8 @@ pub(crate) struct Parts {
     pub(crate) attempt: i32,
     /// When the process started.
     pub(crate) started: Instant,
+    /// The trace of the start that it belongs to.
+    pub(crate) trace: Option<TraceContext>,
     /// What is kept until it is told to publish, where it is a standby.
     pub(crate) reserve: Option<Reserve>,
     /// What numbers segments get.

@@ -77,6 +77,7 @@ impl Task {
 }
 
 async fn supervise(settings: &Settings, task: Task) -> Result<(), ProcessError> {
+    runtime::trace::start(&settings.trace, NAME).map_err(ProcessError::input)?;
     let listener = TcpListener::bind(settings.listen).await?;
     let shutdown = runtime::shutdown::signals()?;
     let mut registry = Registry::default();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use runtime::telemetry::LogSettings;
+use runtime::trace::TraceSettings;
 
 use crate::waiting::JobKey;
 
@@ -29,6 +30,9 @@ pub struct Settings {
     /// The uid of the pod, which is part of what is signed.
     #[arg(long, env = "HEADEND_POD_UID", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub pod_uid: Option<String>,
+    /// Traces of starts.
+    #[command(flatten)]
+    pub trace: TraceSettings,
     /// Where control HTTP, health and metrics listen.
     #[arg(long, env = "HEADEND_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,

@@ -80,6 +80,14 @@ redis://{{ include "headend.name" . }}-redis:6379/0
   value: {{ .Release.Name | quote }}
 {{- end -}}
 
+{{/* Environment of the processes that have a part in a start. */}}
+{{- define "headend.traceEnvironment" -}}
+{{- with .Values.tracing.otlpEndpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ . | quote }}
+{{- end }}
+{{- end -}}
+
 {{/* Environment of the processes that ask who is watching. */}}
 {{- define "headend.presenceEnvironment" -}}
 - name: HEADEND_REDIS_URL

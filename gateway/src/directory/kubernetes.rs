@@ -19,11 +19,12 @@ use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
+use runtime::trace::TraceContext;
 use tokio::sync::watch;
 
 use crate::directory::{Channel, EnsureError, OwnChannel, StreamDirectory, StreamView, Urgency};
 use crate::tls;
-use decide::{Action, decide};
+use decide::{Action, Waking, decide};
 use index::{Change, Index};
 use record::Record;
 use requests::{Failure, Requests};
@@ -139,7 +140,12 @@ impl KubernetesDirectory {
 
 #[async_trait]
 impl StreamDirectory for KubernetesDirectory {
-    async fn ensure(&self, channel: &Channel, urgency: Urgency) -> Result<(), EnsureError> {
+    async fn ensure(
+        &self,
+        channel: &Channel,
+        urgency: Urgency,
+        trace: Option<TraceContext>,
+    ) -> Result<(), EnsureError> {
         let unavailable = |reason: &str| EnsureError::Unavailable {
             slug: channel.slug.clone(),
             reason: reason.to_owned(),
@@ -149,7 +155,11 @@ impl StreamDirectory for KubernetesDirectory {
         }
         for _ in 0..ROUNDS {
             let record = self.index.record(&channel.slug);
-            let action = decide(record.as_deref(), channel, urgency, Timestamp::now());
+            let waking = Waking {
+                now: Timestamp::now(),
+                trace,
+            };
+            let action = decide(record.as_deref(), channel, urgency, waking);
             if let Some(outcome) = self.act(channel, action).await {
                 return outcome;
             }

@@ -5,10 +5,11 @@ mod memory;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use api::playlists::Playlists;
 use futures::future::BoxFuture;
+use runtime::trace::{self, Span, TraceContext};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -97,7 +98,7 @@ pub(super) async fn keep(streams: Arc<Inner>, active: Arc<Active>) {
         unasked: true,
         failures: 0,
         not_before: Instant::now(),
-        waited_since: None,
+        start: None,
         past: Past::default(),
     };
     keeper.recall(slug);
@@ -112,6 +113,13 @@ pub(super) async fn keep(streams: Arc<Inner>, active: Arc<Active>) {
             Step::Retire => {}
         }
     }
+}
+
+/// A start that viewers wait for.
+#[derive(Debug, Clone, Copy)]
+struct Start {
+    since: Instant,
+    trace: TraceContext,
 }
 
 struct Keeper {
@@ -129,8 +137,8 @@ struct Keeper {
     unasked: bool,
     failures: u32,
     not_before: Instant,
-    /// Since when viewers have waited for the first segment of this run.
-    waited_since: Option<Instant>,
+    /// The start of this run, while viewers wait for its first segment.
+    start: Option<Start>,
     past: Past,
 }
 
@@ -160,12 +168,16 @@ impl Keeper {
         self.active.edited.store(false, Ordering::Relaxed);
         self.active.fenced.store(false, Ordering::Relaxed);
         if self.phase() != StreamPhase::Wanted {
-            self.waited_since.get_or_insert(now);
+            self.start.get_or_insert_with(|| Start {
+                since: now,
+                trace: TraceContext::begin(),
+            });
         }
+        let trace = self.start.map(|start| start.trace);
         let channel = lock(&self.active.channel).clone();
         let directory = self.shared().directory.clone();
         self.asking = Some(Box::pin(async move {
-            directory.ensure(&channel, urgency).await
+            directory.ensure(&channel, urgency, trace).await
         }));
     }
 
@@ -294,15 +306,37 @@ impl Keeper {
         }
     }
 
+    /// Who waited gets a first segment.
+    fn started(&self, document: &Playlists, start: Start, took: Duration) {
+        self.shared().metrics.start.observe(took.as_secs_f64());
+        let name = lock(&self.active.channel).slug.clone();
+        let trace_id = start.trace.trace_id();
+        tracing::info!(
+            stream.name = name,
+            stream.uid = document.stream_uid,
+            trace_id,
+            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            "a stream has started"
+        );
+        trace::tell(Span {
+            name: "start stream",
+            context: start.trace,
+            parent: None,
+            start: SystemTime::now() - took,
+            took,
+            attributes: vec![
+                ("stream.name", name),
+                ("stream.uid", document.stream_uid.clone()),
+            ],
+        });
+    }
+
     fn serve(&mut self, document: &Arc<Playlists>) {
         let now = Instant::now();
         if !document.segments.is_empty()
-            && let Some(since) = self.waited_since.take()
+            && let Some(start) = self.start.take()
         {
-            self.shared()
-                .metrics
-                .start
-                .observe((now - since).as_secs_f64());
+            self.started(document, start, now - start.since);
         }
         self.served = Some(document.clone());
         let window = Arc::new(self.window(document));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::Method;
+use runtime::trace::TraceContext;
 use serde_json::{Value, json};
 
 use crate::support::playlists;
@@ -30,11 +31,19 @@ fn without_moments(mut body: Value) -> Value {
         );
         annotations["headend.dev/channel-revision"] = json!("<revision>");
     }
+    if let Some(trace) = annotations.get("headend.dev/traceparent").cloned() {
+        let trace = trace.as_str().unwrap().parse::<TraceContext>();
+        trace.unwrap();
+        annotations["headend.dev/traceparent"] = json!("<trace>");
+    }
     body
 }
 
 fn woken() -> Value {
-    json!({ "metadata": { "annotations": { "headend.dev/woken-at": "<moment>" } }, "spec": { "replicas": 1 } })
+    json!({
+        "metadata": { "annotations": { "headend.dev/woken-at": "<moment>", "headend.dev/traceparent": "<trace>" } },
+        "spec": { "replicas": 1 }
+    })
 }
 
 #[tokio::test]
@@ -67,7 +76,9 @@ async fn fifty_viewers_of_a_cold_channel_make_one_stream() {
             "metadata": {
                 "name": "news-one",
                 "labels": { "headend.dev/origin": "gateway", "app.kubernetes.io/instance": "tv-one" },
-                "annotations": { "headend.dev/woken-at": "<moment>", "headend.dev/channel-revision": "<revision>" }
+                "annotations": {
+                    "headend.dev/woken-at": "<moment>", "headend.dev/channel-revision": "<revision>", "headend.dev/traceparent": "<trace>"
+                }
             },
             "spec": {
                 "className": "default", "displayName": "News One", "replicas": 1, "suspend": false, "whenIdle": "Delete",

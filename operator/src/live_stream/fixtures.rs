@@ -62,6 +62,7 @@ pub(crate) fn fleet() -> Fleet {
         log_filter: "info".to_owned(),
         log_format: "json",
         job_key: None,
+        otlp_endpoint: None,
     }
 }
 
@@ -99,6 +100,7 @@ pub(crate) fn observed() -> Observed {
             suspend: false,
             replicas: 1,
             hold: None,
+            trace: None,
             idle: idle_rule(&spec(), &class),
             status: LiveStreamStatus::default(),
         },

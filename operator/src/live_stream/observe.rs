@@ -8,10 +8,11 @@ use api::condition::Reason;
 use api::control::JobStatus;
 use api::job::StreamIdentity;
 use api::live_stream::PodIntent;
-use api::names::{ANNOTATION_HOLD, is_warm_pod_name};
+use api::names::{ANNOTATION_HOLD, ANNOTATION_TRACEPARENT, is_warm_pod_name};
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use presence::{Fence, PresenceError};
+use runtime::trace::TraceContext;
 
 use super::cluster::Cluster;
 use super::collect::{PresenceFacts, PresenceView};
@@ -92,6 +93,7 @@ fn facts(stream: &LiveStream, idle: IdleRule) -> Result<StreamFacts, Error> {
         suspend: stream.spec.suspend,
         replicas: stream.spec.replicas,
         hold: hold(stream),
+        trace: trace(stream),
         idle,
         status: stream.status.clone().unwrap_or_default(),
     })
@@ -101,6 +103,12 @@ fn facts(stream: &LiveStream, idle: IdleRule) -> Result<StreamFacts, Error> {
 fn hold(stream: &LiveStream) -> Option<String> {
     let said = stream.annotations().get(ANNOTATION_HOLD)?;
     (said != "false").then(|| clipped(said))
+}
+
+/// What is no context is none.
+fn trace(stream: &LiveStream) -> Option<TraceContext> {
+    let said = stream.annotations().get(ANNOTATION_TRACEPARENT)?;
+    said.parse().ok()
 }
 
 /// The index may not have seen yet what the status names: the API server has the last word on whether a named pod is there.

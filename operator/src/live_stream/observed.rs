@@ -11,6 +11,7 @@ use api::provider::ProviderSlot;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
+use runtime::trace::TraceContext;
 
 use super::collect::PresenceView;
 use super::memory::Recollection;
@@ -86,6 +87,8 @@ pub(crate) struct StreamFacts {
     pub(crate) replicas: i32,
     /// Why a person wants it left as it is, if one does.
     pub(crate) hold: Option<String>,
+    /// The trace of the start that a gateway began.
+    pub(crate) trace: Option<TraceContext>,
     pub(crate) idle: IdleRule,
     pub(crate) status: LiveStreamStatus,
 }

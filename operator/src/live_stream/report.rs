@@ -1,17 +1,18 @@
 //! Tells what is known of a stream: its status and its events, only what changed, and what matters sooner than what merely reads differently.
 //! Never writes a status that says the same, and never follows every viewer.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use api::LiveStreamStatus;
 use api::condition::ConditionType;
 use api::control::JobStatus;
 use api::names::is_warm_pod_name;
 use k8s_openapi::jiff::Timestamp;
+use runtime::trace::{self, Span, TraceContext};
 
 use super::apply::Applied;
 use super::cluster::status_change;
-use super::observed::{Observed, age};
+use super::observed::{Observed, StreamFacts, age};
 use super::plan::Plan;
 use super::{Context, Error};
 
@@ -63,6 +64,9 @@ pub(crate) async fn report(
     ) {
         let phases = start_phases(took, observed.polled.status.as_ref());
         context.metrics.started(path(&plan.status), &phases);
+        if let Some(trace) = stream.trace {
+            tell_pod(trace, stream, &phases);
+        }
     }
     context
         .events
@@ -87,6 +91,28 @@ fn start_phases(took: i64, job: Option<&JobStatus>) -> Vec<(&'static str, i64)> 
         phases.extend(job.start.unwrap_or_default().phases(first));
     }
     phases
+}
+
+/// What the operator and the cluster did of a start: from the naming of the pod until its process ran.
+fn tell_pod(trace: TraceContext, stream: &StreamFacts, phases: &[(&'static str, i64)]) {
+    let duration = |phase: &str| {
+        let found = phases.iter().find(|(name, _)| *name == phase);
+        let milliseconds = found.and_then(|(_, took)| u64::try_from(*took).ok());
+        milliseconds.map(Duration::from_millis)
+    };
+    if let (Some(total), Some(took)) = (duration("total"), duration("pod")) {
+        trace::tell(Span {
+            name: "pod",
+            context: trace.another(),
+            parent: Some(trace),
+            start: SystemTime::now() - total,
+            took,
+            attributes: vec![
+                ("stream.name", stream.identity.name.clone()),
+                ("stream.uid", stream.identity.uid.clone()),
+            ],
+        });
+    }
 }
 
 /// How long a change still has to wait.

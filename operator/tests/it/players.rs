@@ -17,13 +17,16 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::StatusCode;
 use ring::signature::{ED25519, UnparsedPublicKey};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
 use crate::api_server::{ApiServer, Objects};
+
+/// Annotation that a pod gets here when it has answered `finish`: from then on it has no connection to a source.
+pub(crate) const CLOSED: &str = "test/closed";
 
 /// Addresses that were given out, so that no two pods of any test share one.
 static ADDRESSES: AtomicU16 = AtomicU16::new(1);
@@ -250,6 +253,12 @@ impl Player {
     async fn finish(State(player): State<Self>) -> Json<FinishAnswer> {
         if player.says.borrow().phase != JobPhase::Finished {
             player.turns(JobPhase::Finished);
+            player.api.with(|objects| {
+                let mark = json!({"metadata": {"annotations": {CLOSED: "true"}}});
+                if objects.get("pods", &player.pod).is_some() {
+                    objects.change("pods", &player.pod, &mark);
+                }
+            });
         }
         let next = player.says.borrow().next;
         Json(FinishAnswer { next, listed: None })

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::api_server::Objects;
 use crate::crash::{at_every_write, never_two};
+use crate::players::CLOSED;
 use crate::world::{Operator, World, pods, status};
 
 /// What makes a stream run from a channel of the Provider `panel`.
@@ -68,8 +69,9 @@ pub(crate) fn never_without_a_slot(world: &World) {
                 "{} {attempt}",
                 labels["headend.dev/stream"].as_str().unwrap()
             );
-            // A pod whose container has ended has no connection.
-            let ended = pod["status"]["phase"] == "Failed";
+            // A pod whose container has ended, or that has finished, has no connection.
+            let ended =
+                pod["status"]["phase"] == "Failed" || !metadata["annotations"][CLOSED].is_null();
             let entered = panel.is_some_and(|panel| entries_of(panel).contains(&entry));
             assert!(entered || ended, "{entry}: {objects:#?}");
         }

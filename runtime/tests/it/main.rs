@@ -6,3 +6,4 @@
 
 mod serve;
 mod signals;
+mod trace;

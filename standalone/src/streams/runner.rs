@@ -125,6 +125,7 @@ impl Runner {
             attempt: self.attempt,
             resume: self.resume,
             output: &context.output,
+            trace: self.stream.trace.filter(|_| self.attempt == 1),
         };
         let seconds = class.playlist_duration_seconds + 2 * class.target_duration_seconds;
         let retention = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));

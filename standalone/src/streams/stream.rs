@@ -8,6 +8,7 @@ use api::playlists::Playlists;
 use bytes::Bytes;
 use gateway::directory::Entry;
 use gateway::origin::{Demand, SegmentError, SegmentId};
+use runtime::trace::TraceContext;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use transcoder::handle::{JobHandle, SegmentReadError};
@@ -17,6 +18,8 @@ use crate::process::GATEWAY;
 /// A stream from its first wish to its end.
 pub(super) struct Stream {
     pub(super) identity: Arc<StreamIdentity>,
+    /// The trace of its start.
+    pub(super) trace: Option<TraceContext>,
     pub(super) ending: CancellationToken,
     pub(super) playlists: watch::Sender<Option<Arc<Playlists>>>,
     entry: watch::Sender<Arc<Entry>>,
@@ -26,7 +29,11 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(slug: &str, entry: Arc<Entry>) -> Result<Self, getrandom::Error> {
+    pub(super) fn new(
+        slug: &str,
+        entry: Arc<Entry>,
+        trace: Option<TraceContext>,
+    ) -> Result<Self, getrandom::Error> {
         let identity = StreamIdentity {
             namespace: String::new(),
             name: slug.to_owned(),
@@ -34,6 +41,7 @@ impl Stream {
         };
         Ok(Self {
             identity: Arc::new(identity),
+            trace,
             ending: CancellationToken::new(),
             playlists: watch::Sender::new(None),
             entry: watch::Sender::new(entry),
@@ -177,7 +185,7 @@ mod tests {
 
     #[test]
     fn only_another_revision_is_an_edit() {
-        let stream = Stream::new("news", entry("a")).unwrap();
+        let stream = Stream::new("news", entry("a"), None).unwrap();
         let mut entries = stream.entries();
         stream.edit(&entry("a"));
         assert!(!entries.has_changed().unwrap());
@@ -187,7 +195,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_segment_of_no_attempt_is_not_found() {
-        let stream = Stream::new("news", entry("a")).unwrap();
+        let stream = Stream::new("news", entry("a"), None).unwrap();
         let segment = SegmentId {
             rendition: "source".to_owned(),
             attempt: 1,

@@ -8,6 +8,7 @@ mod editing;
 mod life;
 mod refusals;
 mod standalone;
+mod traces;
 mod viewer;
 
 use std::time::Duration;

@@ -68,6 +68,7 @@ fn packed_on(
     let parts = Parts {
         attempt: job.attempt,
         started: Instant::now(),
+        trace: None,
         reserve: None,
         numbers: Numbers::new(start, false),
         window,

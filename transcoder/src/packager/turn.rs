@@ -7,6 +7,7 @@ use media::segmenter::io::FinishedSegment;
 use super::rates::RenditionFacts;
 use super::{Packager, first};
 use crate::status::unix_milliseconds;
+use crate::trace;
 
 impl Packager {
     /// The renditions of what follows.
@@ -74,6 +75,9 @@ impl Packager {
                 let milliseconds = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
                 status.first_segment_milliseconds = Some(milliseconds);
                 self.parts.metrics.first_segment(milliseconds, status.start);
+                if let Some(trace) = self.parts.trace {
+                    trace::tell_start(trace, milliseconds, status.start);
+                }
             }
             // What was still under way when the source was lost does not make it well again.
             JobPhase::Interrupted if status.source.healthy == Some(true) => {

@@ -297,6 +297,7 @@ fn job() -> TranscodeJob {
             byte_limit: 512 << 20,
         },
         standby: None,
+        traceparent: None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use api::LiveStreamSpec;
 use api::names;
 use jiff::{SignedDuration, Timestamp};
+use runtime::trace::TraceContext;
 use serde_json::{Value, json};
 
 use super::record::Record;
@@ -26,40 +27,58 @@ pub(super) enum Action {
     Refuse(EnsureError),
 }
 
+/// What a wake-up says of itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waking {
+    pub(super) now: Timestamp,
+    /// The trace that whoever starts the stream goes on with.
+    pub(super) trace: Option<TraceContext>,
+}
+
+impl Waking {
+    fn annotations(self) -> BTreeMap<String, String> {
+        let trace = self.trace.map(|trace| trace.to_string());
+        let trace = trace.map(|trace| (names::ANNOTATION_TRACEPARENT, trace));
+        let woken_at = (names::ANNOTATION_WOKEN_AT, self.now.to_string());
+        let all = [Some(woken_at), trace].into_iter().flatten();
+        all.map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}
+
 /// Decides.
 pub(super) fn decide(
     record: Option<&Record>,
     channel: &Channel,
     urgency: Urgency,
-    now: Timestamp,
+    waking: Waking,
 ) -> Action {
     let slug = channel.slug.clone();
     let Some(record) = record else {
         return match &channel.entry {
-            Some(entry) => create(entry, now),
+            Some(entry) => create(entry, waking),
             None => Action::Refuse(EnsureError::Unknown { slug }),
         };
     };
     let edited = edited(record, channel);
     match record.view.phase {
         StreamPhase::Suspended => Action::Refuse(EnsureError::Suspended { slug }),
-        StreamPhase::Stopped => Action::Patch(patch(Some(now), edited)),
-        StreamPhase::Wanted if urgency == Urgency::Fenced && !woken_recently(record, now) => {
-            Action::Patch(patch(Some(now), edited))
+        StreamPhase::Stopped => Action::Patch(patch(Some(waking), edited)),
+        StreamPhase::Wanted
+            if urgency == Urgency::Fenced && !woken_recently(record, waking.now) =>
+        {
+            Action::Patch(patch(Some(waking), edited))
         }
         StreamPhase::Wanted if edited.is_some() => Action::Patch(patch(None, edited)),
         StreamPhase::Wanted | StreamPhase::Ending | StreamPhase::Absent => Action::Nothing,
     }
 }
 
-fn create(entry: &Entry, now: Timestamp) -> Action {
-    let annotations = BTreeMap::from([
-        (names::ANNOTATION_WOKEN_AT.to_owned(), now.to_string()),
-        (
-            names::ANNOTATION_CHANNEL_REVISION.to_owned(),
-            entry.revision.clone(),
-        ),
-    ]);
+fn create(entry: &Entry, waking: Waking) -> Action {
+    let mut annotations = waking.annotations();
+    annotations.insert(
+        names::ANNOTATION_CHANNEL_REVISION.to_owned(),
+        entry.revision.clone(),
+    );
     Action::Create(Box::new(entry.spec.clone()), annotations)
 }
 
@@ -77,20 +96,16 @@ fn woken_recently(record: &Record, now: Timestamp) -> bool {
 }
 
 /// One merge patch: a wake-up always changes the object, so that a concurrent scale-down fails its precondition.
-fn patch(woken_at: Option<Timestamp>, entry: Option<&Entry>) -> Value {
-    let mut annotations = serde_json::Map::new();
+fn patch(waking: Option<Waking>, entry: Option<&Entry>) -> Value {
+    let mut annotations = waking.map(Waking::annotations).unwrap_or_default();
     let mut spec = serde_json::Map::new();
-    if let Some(woken_at) = woken_at {
-        annotations.insert(
-            names::ANNOTATION_WOKEN_AT.to_owned(),
-            json!(woken_at.to_string()),
-        );
+    if waking.is_some() {
         spec.insert("replicas".to_owned(), json!(1));
     }
     if let Some(entry) = entry {
         annotations.insert(
             names::ANNOTATION_CHANNEL_REVISION.to_owned(),
-            json!(entry.revision),
+            entry.revision.clone(),
         );
         spec.insert("sources".to_owned(), json!(entry.spec.sources));
     }
@@ -110,16 +125,27 @@ mod tests {
         "2026-06-01T12:00:10Z".parse().unwrap()
     }
 
+    const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn waking() -> Waking {
+        Waking {
+            now: now(),
+            trace: TRACE.parse().ok(),
+        }
+    }
+
     fn decided(change: impl FnOnce(&mut api::LiveStream), urgency: Urgency) -> Action {
         let mut object = object("news-one", "uid-1", 7);
         change(&mut object);
         let record = Record::read(&object).unwrap();
-        decide(Some(&record), &channel("news-one"), urgency, now())
+        decide(Some(&record), &channel("news-one"), urgency, waking())
     }
 
     fn wake() -> Value {
         json!({
-            "metadata": { "annotations": { "headend.dev/woken-at": "2026-06-01T12:00:10Z" } },
+            "metadata": { "annotations": {
+                "headend.dev/woken-at": "2026-06-01T12:00:10Z", "headend.dev/traceparent": TRACE,
+            } },
             "spec": { "replicas": 1 }
         })
     }
@@ -137,9 +163,10 @@ mod tests {
                 "headend.dev/woken-at".to_owned(),
                 "2026-06-01T12:00:10Z".to_owned(),
             ),
+            ("headend.dev/traceparent".to_owned(), TRACE.to_owned()),
         ]);
         assert_eq!(
-            decide(None, &channel, Urgency::Normal, now()),
+            decide(None, &channel, Urgency::Normal, waking()),
             Action::Create(Box::new(entry.spec.clone()), annotations)
         );
         let unknown = Channel {
@@ -147,7 +174,7 @@ mod tests {
             ..channel
         };
         assert!(matches!(
-            decide(None, &unknown, Urgency::Normal, now()),
+            decide(None, &unknown, Urgency::Normal, waking()),
             Action::Refuse(EnsureError::Unknown { .. })
         ));
     }
@@ -231,19 +258,19 @@ mod tests {
         });
         let record = Record::read(&object).unwrap();
         assert_eq!(
-            decide(Some(&record), &edited, Urgency::Normal, now()),
+            decide(Some(&record), &edited, Urgency::Normal, waking()),
             Action::Patch(expected)
         );
         object.metadata.labels = None;
         let by_hand = Record::read(&object).unwrap();
         assert_eq!(
-            decide(Some(&by_hand), &edited, Urgency::Normal, now()),
+            decide(Some(&by_hand), &edited, Urgency::Normal, waking()),
             Action::Nothing
         );
         object.spec.replicas = 0;
         let by_hand = Record::read(&object).unwrap();
         assert_eq!(
-            decide(Some(&by_hand), &edited, Urgency::Normal, now()),
+            decide(Some(&by_hand), &edited, Urgency::Normal, waking()),
             Action::Patch(wake())
         );
     }

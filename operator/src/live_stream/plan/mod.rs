@@ -18,6 +18,7 @@ use api::control::JobPhase;
 use api::job::ResumeFloor;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
+use runtime::trace::TraceContext;
 
 use self::course::{Cause, Course, Decision, Rest};
 use self::grants::Grant;
@@ -305,8 +306,16 @@ fn order<'a>(observed: &Observed, effective: &'a Effective, attempt: i32) -> Ord
         resume: ResumeFloor::default(),
         provider: None,
         standby: false,
+        trace: awaited_trace(observed),
         effective,
     }
+}
+
+/// The trace that a start belongs to: somebody waits for the first segment of this run.
+fn awaited_trace(observed: &Observed) -> Option<TraceContext> {
+    let status = &observed.stream.status;
+    let has_played = status.pod.is_some() && status.first_segment_milliseconds.is_some();
+    observed.stream.trace.filter(|_| !has_played)
 }
 
 fn requeue(

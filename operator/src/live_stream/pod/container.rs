@@ -63,12 +63,15 @@ pub(super) fn waiting(fleet: &Fleet, job_key: &str) -> Vec<EnvVar> {
     environment
 }
 
-fn common(fleet: &Fleet) -> [EnvVar; 3] {
-    [
+fn common(fleet: &Fleet) -> impl Iterator<Item = EnvVar> {
+    let always = [
         variable("HEADEND_GRACE_SECONDS", &GRACE_SECONDS.to_string()),
         variable("HEADEND_LOG", &fleet.log_filter),
         variable("HEADEND_LOG_FORMAT", fleet.log_format),
-    ]
+    ];
+    let collector = fleet.otlp_endpoint.as_ref();
+    let collector = collector.map(|endpoint| variable("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint));
+    always.into_iter().chain(collector)
 }
 
 fn variable(name: &str, value: &str) -> EnvVar {

@@ -18,6 +18,7 @@ use api::names;
 use api::stream_class::OutputMode;
 use k8s_openapi::api::core::v1::{EnvVar, LocalObjectReference, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use runtime::trace::TraceContext;
 use sha2::{Digest, Sha256};
 
 use crate::class::Effective;
@@ -35,6 +36,8 @@ pub(crate) struct Fleet {
     pub(crate) log_format: &'static str,
     /// The public key by which pods that wait know their job, in hexadecimal digits; without it none waits.
     pub(crate) job_key: Option<String>,
+    /// The collector that is sent spans.
+    pub(crate) otlp_endpoint: Option<String>,
 }
 
 /// One pod that is to be made.
@@ -48,6 +51,8 @@ pub(crate) struct Order<'a> {
     pub(crate) provider: Option<&'a str>,
     /// It waits until it is told to publish.
     pub(crate) standby: bool,
+    /// The trace of the start that it belongs to.
+    pub(crate) trace: Option<TraceContext>,
     pub(crate) effective: &'a Effective,
 }
 
@@ -73,6 +78,7 @@ pub(crate) fn hash(fleet: &Fleet, order: &Order<'_>) -> String {
         attempt: 0,
         resume: ResumeFloor::default(),
         standby: false,
+        trace: None,
         ..order.clone()
     };
     // Serialization of plain data into memory does not fail; if it did, orders would merely look alike.
@@ -182,6 +188,7 @@ pub(crate) fn job(order: &Order<'_>) -> TranscodeJob {
         standby: order.standby.then_some(StandbyJob {
             second_connection: true,
         }),
+        traceparent: order.trace.map(|trace| trace.to_string()),
     }
 }
 

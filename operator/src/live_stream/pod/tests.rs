@@ -16,6 +16,7 @@ use crate::provider::Providers;
 fn order(effective: &Effective) -> Order<'_> {
     Order {
         standby: false,
+        trace: None,
         stream: fixtures::identity(),
         owner: OwnerReference {
             api_version: "headend.dev/v1alpha1".to_owned(),
@@ -47,6 +48,27 @@ fn with_secrets() -> Effective {
         ..Source::default()
     });
     effective(&spec, &ClassState::Found(Box::default()), &Providers::new()).unwrap()
+}
+
+#[test]
+fn a_start_that_is_awaited_names_its_trace_and_is_the_same_pod_otherwise() {
+    let effective = effective(&fixtures::spec(), &ClassState::Missing, &Providers::new());
+    let effective = effective.unwrap();
+    let plain = order(&effective);
+    let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let traced = Order {
+        trace: text.parse().ok(),
+        ..plain.clone()
+    };
+    let mut fleet = fixtures::fleet();
+    assert_eq!(hash(&fleet, &traced), hash(&fleet, &plain));
+    assert_eq!(job(&traced).traceparent.as_deref(), Some(text));
+    fleet.otlp_endpoint = Some("http://collector:4318".to_owned());
+    let pod = build(&fleet, &traced);
+    let environment = pod.spec.unwrap().containers.remove(0).env.unwrap();
+    let endpoint = environment.iter().find(|one| one.name.starts_with("OTEL"));
+    let endpoint = endpoint.and_then(|one| one.value.as_deref());
+    assert_eq!(endpoint, Some("http://collector:4318"));
 }
 
 #[test]

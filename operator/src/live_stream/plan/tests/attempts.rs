@@ -166,6 +166,29 @@ fn what_plays_is_replaced_when_class_or_sources_have_changed_and_its_turn_has_co
 }
 
 #[test]
+fn only_a_start_that_somebody_waits_for_belongs_to_its_trace() {
+    let traceparent = |observed: &Observed| {
+        let plan = plan(observed, now());
+        let container = &plan.create.unwrap().spec.unwrap().containers[0];
+        let document = container.env.as_ref().unwrap()[0].value.clone().unwrap();
+        TranscodeJob::from_json(&document).unwrap().traceparent
+    };
+    let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let mut first = observed();
+    first.stream.trace = text.parse().ok();
+    assert_eq!(traceparent(&first).as_deref(), Some(text));
+    let mut next = live();
+    next.stream.trace = text.parse().ok();
+    next.pods[0].state = PodState::Ended {
+        message: "exit code 1".to_owned(),
+    };
+    next.stream.status.first_segment_milliseconds = None;
+    assert_eq!(traceparent(&next).as_deref(), Some(text));
+    next.stream.status.first_segment_milliseconds = Some(1200);
+    assert_eq!(traceparent(&next), None);
+}
+
+#[test]
 fn numbers_are_kept_when_a_stream_comes_to_rest() {
     let mut observed = live();
     observed.stream.replicas = 0;

@@ -356,7 +356,8 @@ fn what_ends_while_it_plays_gets_a_successor_where_its_account_has_another_conne
         observed.successor = Some(job);
     };
     let nothing = |_: &mut Observed| {};
-    let table: [(&str, usize, fn(&mut Observed), &str); 6] = [
+    type Row = (&'static str, usize, fn(&mut Observed), &'static str);
+    let table: [Row; 6] = [
         ("me1", 1, nothing, "finish 1 → Live"),
         ("me1 b1", 2, nothing, "finish 1 → Live"),
         (
@@ -413,11 +414,11 @@ fn the_condition_says_which_sources_an_attempt_goes_without() {
     for (sources, expected) in [
         (
             vec![channel("one"), address()],
-            "pod news-one-5f3a9c1e-1 runs",
+            "pod news-one-0f9c2a41-1 runs",
         ),
         (
             vec![channel("one"), channel("two"), address(), channel("two")],
-            "pod news-one-5f3a9c1e-1 runs; an attempt has a connection of one Provider at the most: sources[1], sources[3] will be tried by the next one",
+            "pod news-one-0f9c2a41-1 runs; an attempt has a connection of one Provider at the most: sources[1], sources[3] will be tried by the next one",
         ),
     ] {
         let observed = with(live(), sources, "me1", "");
