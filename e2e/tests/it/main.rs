@@ -11,6 +11,7 @@ mod replacement;
 mod sources;
 mod start;
 mod upgrade;
+mod warm;
 mod zz_uninstall;
 
 use std::time::Duration;

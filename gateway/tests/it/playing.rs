@@ -65,6 +65,26 @@ async fn a_player_gets_from_a_token_to_bytes_without_the_token_in_any_address() 
 }
 
 #[tokio::test]
+async fn segments_of_an_attempt_in_a_pod_that_had_waited_come_from_that_pods_directory() {
+    let world = World::start().await;
+    let pod = Pod::start().await;
+    let warm = "warm-0f9c2a417b1e4c55";
+    world.server.put("news-one", |object| {
+        object["status"]["warmAttempts"] = serde_json::json!([{ "attempt": 3, "pod": warm }]);
+    });
+    let uid = world.running("news-one", 3, &pod);
+    pod.publish(playlists(&uid, 3, 1, 10..13));
+    let variants = world.master("news-one").await.uris();
+    let segments = world.get(&variants[0]).await.uris();
+    let name = segment_name(3, 10);
+    let bytes = segment_bytes(&uid, "source", &name);
+    world.write_in(warm, &format!("source/{name}"), &bytes);
+    let segment = world.get(&segments[0]).await;
+    assert_eq!(segment.body.as_bytes(), bytes);
+    assert_eq!(pod.segments_asked(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn two_sessions_differ_and_get_the_same_segments() {
     let world = World::start().await;
     let pod = Pod::start().await;

@@ -14,6 +14,7 @@ mod life;
 mod metrics;
 mod monitoring;
 mod players;
+mod pools;
 mod slots;
 mod sweep;
 mod uninstall;

@@ -16,7 +16,7 @@ fn label<'a>(pod: &'a Value, name: &str) -> &'a str {
 }
 
 /// The pods that wait and are not going.
-fn waiting(objects: &Objects) -> Vec<&Value> {
+pub(crate) fn waiting(objects: &Objects) -> Vec<&Value> {
     let pods = objects
         .all("pods")
         .filter(|pod| !label(pod, POOL).is_empty());
@@ -25,7 +25,7 @@ fn waiting(objects: &Objects) -> Vec<&Value> {
 }
 
 /// Whether so many wait and could take a job.
-fn wait(objects: &Objects, count: usize) -> bool {
+pub(crate) fn wait(objects: &Objects, count: usize) -> bool {
     let waiting = waiting(objects);
     waiting.len() == count
         && waiting
@@ -33,23 +33,23 @@ fn wait(objects: &Objects, count: usize) -> bool {
             .all(|pod| pod["status"]["phase"] == "Running")
 }
 
-fn class(world: &World, spec: &Value) {
+pub(crate) fn class(world: &World, spec: &Value) {
     let class = json!({"metadata": {"name": "sport"}, "spec": spec});
     world
         .api
         .with(|objects| objects.put("streamclasses", class));
 }
 
-fn stream(world: &World, name: &str) {
+pub(crate) fn stream(world: &World, name: &str) {
     world.create(name, &json!({"replicas": 1, "className": "sport"}));
 }
 
-fn plays(objects: &Objects, name: &str) -> bool {
+pub(crate) fn plays(objects: &Objects, name: &str) -> bool {
     status(objects, name, "/phase") == "Live"
 }
 
 /// A release whose class has so many pods waiting.
-async fn pool(count: usize) -> (World, Ledger, Operator) {
+pub(crate) async fn pool(count: usize) -> (World, Ledger, Operator) {
     let (world, ledger) = World::with_players();
     class(&world, &json!({"warmPods": {"count": count}}));
     let operator = world.operator();
@@ -59,17 +59,30 @@ async fn pool(count: usize) -> (World, Ledger, Operator) {
     (world, ledger, operator)
 }
 
-fn pod_of(world: &World, stream: &str) -> String {
+pub(crate) fn pod_of(world: &World, stream: &str) -> String {
     let name = |objects: &mut Objects| status(objects, stream, "/pod/name").clone();
     world.api.with(name).as_str().unwrap().to_owned()
 }
 
-fn is_warm(pod: &str) -> bool {
+/// Whether the stream has ever said so of what it starts with.
+pub(crate) fn has_said(world: &World, name: &str, reason: &str) -> bool {
+    let told = world.api.history("livestreams");
+    let told = told.iter().filter(|(of, _)| of == name);
+    told.flat_map(|(_, stream)| stream.iter()).any(|stream| {
+        let conditions = stream["status"]["conditions"].as_array();
+        conditions.into_iter().flatten().any(|condition| {
+            let message = condition["message"].as_str().unwrap();
+            condition["type"] == "Provisioned" && message.contains(reason)
+        })
+    })
+}
+
+pub(crate) fn is_warm(pod: &str) -> bool {
     api::names::is_warm_pod_name(pod)
 }
 
 /// What must have held at every moment: no pod was ever of two streams, and never did more wait than `most`.
-fn nothing_twice(world: &World, ledger: &Ledger, most: usize) {
+pub(crate) fn nothing_twice(world: &World, ledger: &Ledger, most: usize) {
     never_two(world);
     let mut streams: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut there: BTreeSet<String> = BTreeSet::new();
@@ -161,15 +174,7 @@ async fn what_no_pod_that_waits_is_made_for_starts_at_once_with_one_of_its_own_a
         .await;
     for (name, _, reason) in &cases {
         assert!(!is_warm(&pod_of(&world, name)));
-        let told = world.api.history("livestreams");
-        let told = told.iter().filter(|(of, _)| of == name);
-        let said = told.flat_map(|(_, stream)| stream.iter()).any(|stream| {
-            let conditions = stream["status"]["conditions"].as_array();
-            conditions.into_iter().flatten().any(|condition| {
-                let message = condition["message"].as_str().unwrap();
-                condition["type"] == "Provisioned" && message.contains(reason)
-            })
-        });
+        let said = has_said(&world, name, reason);
         assert!(said, "{name}");
     }
     operator.stop().await.unwrap();
@@ -192,16 +197,15 @@ async fn more_streams_at_once_than_pods_that_wait_all_start() {
     nothing_twice(&world, &ledger, 2);
 }
 
-#[tokio::test]
-async fn a_pod_that_is_not_to_be_had_any_more_costs_an_attempt_and_nothing_else() {
+/// The pod that a stream names is lost to it by what happens to that pod a moment before it is taken.
+async fn takes_the_next_one_after(happens: fn(&mut Objects, &str)) {
     let (world, ledger, operator) = pool(2).await;
     let mut is_first = true;
     world.api.before(move |objects, method, what| {
-        // Somebody deletes the pod a moment before it is taken.
         if is_first && method == http::Method::PATCH && what == "pods" {
             is_first = false;
             let name = status(objects, "news-one", "/pod/name").clone();
-            objects.remove("pods", name.as_str().unwrap());
+            happens(objects, name.as_str().unwrap());
         }
     });
     stream(&world, "news-one");
@@ -222,6 +226,39 @@ async fn a_pod_that_is_not_to_be_had_any_more_costs_an_attempt_and_nothing_else(
 }
 
 #[tokio::test]
+async fn a_pod_that_is_gone_when_it_is_to_be_taken_costs_an_attempt_and_nothing_else() {
+    takes_the_next_one_after(|objects, name| objects.remove("pods", name)).await;
+}
+
+#[tokio::test]
+async fn a_pod_that_another_stream_has_taken_costs_an_attempt_and_nothing_else() {
+    takes_the_next_one_after(|objects, name| {
+        let labels = json!({POOL: null, "headend.dev/stream": "other", "headend.dev/stream-uid": "other", "headend.dev/attempt": "1"});
+        let owner = json!([{"apiVersion": "headend.dev/v1alpha1", "kind": "LiveStream", "name": "other", "uid": "other"}]);
+        let taken = json!({"metadata": {"labels": labels, "ownerReferences": owner}});
+        objects.change("pods", name, &taken);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pod_that_was_taken_without_an_answer_is_gone_on_with() {
+    let (world, ledger, operator) = pool(1).await;
+    world.api.lose_answer_of("PATCH pods");
+    stream(&world, "news-one");
+    world
+        .until("it plays", |objects| {
+            plays(objects, "news-one") && wait(objects, 1)
+        })
+        .await;
+    assert!(is_warm(&pod_of(&world, "news-one")));
+    let attempt = |objects: &mut Objects| status(objects, "news-one", "/pod/attempt").clone();
+    assert_eq!(world.api.with(attempt), 1);
+    operator.stop().await.unwrap();
+    nothing_twice(&world, &ledger, 1);
+}
+
+#[tokio::test]
 async fn a_pod_that_does_not_take_its_job_is_replaced_by_one_that_is_made_for_it() {
     let (world, ledger, operator) = pool(1).await;
     ledger.with(|told| told.refuses = true);
@@ -238,48 +275,6 @@ async fn a_pod_that_does_not_take_its_job_is_replaced_by_one_that_is_made_for_it
     );
     operator.stop().await.unwrap();
     nothing_twice(&world, &ledger, 1);
-}
-
-#[tokio::test]
-async fn what_waits_follows_its_class() {
-    let (world, ledger, operator) = pool(2).await;
-    let names = |objects: &Objects| -> BTreeSet<String> {
-        let names = waiting(objects).into_iter();
-        names
-            .map(|pod| pod["metadata"]["name"].to_string())
-            .collect()
-    };
-    let before = world.api.with(|objects| names(objects));
-    let change = |spec: Value| {
-        world
-            .api
-            .with(|objects| objects.change("streamclasses", "sport", &json!({ "spec": spec })));
-    };
-    change(json!({"idleTimeoutSeconds": 60}));
-    change(json!({"preset": "low"}));
-    world
-        .until("others wait", |objects| {
-            wait(objects, 2) && names(objects).is_disjoint(&before)
-        })
-        .await;
-    change(json!({"warmPods": {"count": 1}}));
-    world.until("one waits", |objects| wait(objects, 1)).await;
-    change(json!({"warmPods": null}));
-    world.until("none waits", |objects| wait(objects, 0)).await;
-    change(json!({"warmPods": {"count": 1}}));
-    world
-        .until("one waits again", |objects| wait(objects, 1))
-        .await;
-    world
-        .api
-        .with(|objects| objects.remove("streamclasses", "sport"));
-    world
-        .until("none waits for a class that is gone", |objects| {
-            wait(objects, 0)
-        })
-        .await;
-    operator.stop().await.unwrap();
-    nothing_twice(&world, &ledger, 2);
 }
 
 #[tokio::test]

@@ -215,6 +215,11 @@ impl World {
     /// Puts a file into the directory of a stream's pod.
     pub(crate) fn write(&self, slug: &str, attempt: i32, path: &str, bytes: &[u8]) {
         let pod = api::names::pod_name(slug, &self.uid(slug), attempt);
+        self.write_in(&pod, path, bytes);
+    }
+
+    /// Puts a file into the directory of a pod.
+    pub(crate) fn write_in(&self, pod: &str, path: &str, bytes: &[u8]) {
         let path = self.folder.path().join("volume/pods").join(pod).join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, bytes).unwrap();

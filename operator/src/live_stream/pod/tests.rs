@@ -156,3 +156,53 @@ fn dollars_in_an_address_survive_the_kubelet() {
         "{document}"
     );
 }
+
+#[test]
+fn a_pod_that_waits_is_what_the_streams_own_would_be_but_for_its_job() {
+    let mut fleet = fixtures::fleet();
+    fleet.job_key = Some("ab".repeat(32));
+    let class = api::StreamClassSpec::default();
+    let pool = Pool {
+        class: "sport".to_owned(),
+        namespace: fixtures::NAMESPACE.to_owned(),
+        owner: order(&with_secrets()).owner,
+        effective: crate::class::pooled(&class, None, &Providers::new()).unwrap(),
+    };
+    let found = ClassState::Found(Box::new(class));
+    let of = |spec: &api::LiveStreamSpec| effective(spec, &found, &Providers::new()).unwrap();
+    let plain = of(&fixtures::spec());
+    let mut waits = waiting(&fleet, &pool, "news-one-0f9c2a41-3").unwrap();
+    let own = build(&fleet, &order(&plain));
+    let environment = |pod: &mut Pod| {
+        let spec = pod.spec.as_mut().unwrap();
+        let environment = spec.containers[0].env.take().unwrap();
+        let names = environment.iter().map(|one| one.name.clone());
+        (names.collect::<Vec<_>>(), spec.clone())
+    };
+    let (waits_for, spec) = environment(&mut waits);
+    assert_eq!(
+        (spec, &waits_for[0]),
+        (
+            environment(&mut own.clone()).1,
+            &"HEADEND_JOB_KEY".to_owned()
+        )
+    );
+    let labels = waits.metadata.labels.unwrap();
+    assert_eq!(labels["headend.dev/warm-pool"], "sport");
+    assert!(!labels.contains_key("headend.dev/stream-uid"));
+    let claimed = claim(&fleet, &order(&plain));
+    assert!(claimed["labels"]["headend.dev/warm-pool"].is_null());
+    let own = serde_json::to_value(&own.metadata).unwrap();
+    assert_eq!(claimed["annotations"], own["annotations"]);
+    assert_eq!(claimed["ownerReferences"], own["ownerReferences"]);
+    // What a stream has of its own makes another pod.
+    let preset = api::LiveStreamSpec {
+        preset: Some(api::stream_class::Preset::High),
+        ..fixtures::spec()
+    };
+    let of_pool = template(&fleet, &pool.effective);
+    assert_eq!(template(&fleet, &plain), of_pool);
+    assert_ne!(template(&fleet, &of(&preset)), of_pool);
+    assert_ne!(template(&fleet, &with_secrets()), of_pool);
+    assert_eq!(template(&fixtures::fleet(), &plain), None, "without a key");
+}

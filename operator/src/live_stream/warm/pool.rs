@@ -396,6 +396,25 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_wrong_again_waits_longer() {
+        let (mut pools, now) = (Pools::default(), Instant::now());
+        assert!(pools.is_due("sport", now));
+        assert_eq!(pools.next_try(now), None);
+        let mut pauses = Vec::new();
+        for _ in 0..3 {
+            pools.set_back("sport", now);
+            assert!(!pools.is_due("sport", now));
+            pauses.extend(pools.next_try(now));
+        }
+        assert!(
+            pauses.len() == 3 && pauses.is_sorted_by(|one, next| one < next),
+            "{pauses:?}"
+        );
+        assert!(pools.is_due("sport", now + pauses[2]));
+        assert!(pools.is_due("news", now), "others do not wait for it");
+    }
+
+    #[test]
     fn names_are_used_once() {
         let [one, other] = [1, 2].map(|made| name("uid", made));
         assert_ne!(one, other);

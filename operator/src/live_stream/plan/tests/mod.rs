@@ -3,6 +3,7 @@
 mod attempts;
 mod grants;
 mod status;
+mod warm;
 
 use std::fmt::Write;
 use std::path::Path;
