@@ -26,6 +26,8 @@ pub(crate) struct Recollection {
     pub(crate) given: Option<String>,
     /// Uid of the pod that had waited and did not take it.
     pub(crate) refused: Option<String>,
+    /// Names of pods that waited and were not to be had, whatever the watch says of them.
+    pub(crate) lost: BTreeSet<String>,
     /// When its pod was last named, more exactly than the status can say.
     pub(crate) named: Option<Timestamp>,
     /// When its status was last written.

@@ -296,30 +296,47 @@ async fn two_operators_at_once_give_no_pod_to_two_streams() {
     assert_eq!(most, names.len());
 }
 
-#[tokio::test]
-async fn the_operator_is_lost_after_any_write_of_a_start_that_takes_one() {
-    const MOST: usize = 16;
+/// The operator is lost after each of its writes in turn, while a stream of that source takes a pod that waits.
+async fn lost_after_any_write(pool: Value, source: Value) {
+    const MOST: usize = 18;
     let end = |objects: &Objects| {
         plays(objects, "news-one") && wait(objects, 2) && objects.all("pods").count() == 3
     };
-    let lost = (1..=MOST).map(|lost_after| async move {
-        let (world, ledger) = World::with_players();
-        class(&world, &json!({"warmPods": {"count": 2}}));
-        world.once(|objects| wait(objects, 2), |objects| {
-            let spec = json!({
-                "className": "sport", "replicas": 1, "sources": [{"url": "http://source.example/one.ts"}],
-            });
+    let lost = (1..=MOST).map(|lost_after| {
+        let (pool, source) = (pool.clone(), source.clone());
+        async move {
+            let (world, ledger) = World::with_players();
+            world.provider(1);
+            class(&world, &json!({ "warmPods": pool }));
+            let spec = json!({"className": "sport", "replicas": 1, "sources": [source]});
             let stream = json!({"metadata": {"name": "news-one", "generation": 1}, "spec": spec});
-            objects.put("livestreams", stream);
-        });
-        let ended = ends_without_loss(&world, lost_after, end).await;
-        nothing_twice(&world, &ledger, 2);
-        let most = ledger.with(|told| told.most);
-        assert_eq!(most, 1, "published at once, lost after {lost_after} writes");
-        assert!(is_warm(&pod_of(&world, "news-one")));
-        ended
+            world.once(
+                |objects| wait(objects, 2),
+                |objects| {
+                    objects.put("livestreams", stream);
+                },
+            );
+            let ended = ends_without_loss(&world, lost_after, end).await;
+            nothing_twice(&world, &ledger, 2);
+            let most = ledger.with(|told| told.most);
+            assert_eq!(most, 1, "published at once, lost after {lost_after} writes");
+            assert!(is_warm(&pod_of(&world, "news-one")));
+            ended
+        }
     });
     let ended = futures::future::join_all(lost).await;
     let writes = ended.iter().filter(|ended| !**ended).count();
     assert!((6..MOST).contains(&writes), "the way has {writes} writes");
+}
+
+#[tokio::test]
+async fn the_operator_is_lost_after_any_write_of_a_start_that_takes_one() {
+    let source = json!({"url": "http://source.example/one.ts"});
+    lost_after_any_write(json!({"count": 2}), source).await;
+}
+
+#[tokio::test]
+async fn the_operator_is_lost_after_any_write_of_a_start_that_takes_one_and_a_connection() {
+    let source = json!({"provider": {"name": "panel", "channel": "101"}});
+    lost_after_any_write(json!({"count": 2, "provider": "panel"}), source).await;
 }

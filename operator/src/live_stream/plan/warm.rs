@@ -67,9 +67,12 @@ fn offered<'a>(
     }
     let named = observed.stream.status.pod.as_ref();
     let mut waiting = observed.warm.waiting.iter();
-    // The one that was named before is not to be had.
-    let other = waiting
-        .find(|pod| pod.template == own && named.is_none_or(|intent| intent.name != pod.name));
+    // The watch may still show those that were not to be had, the one that is named among them.
+    let lost = &observed.recollection.lost;
+    let is_lost = |pod: &WaitingPod| {
+        lost.contains(&pod.name) || named.is_some_and(|intent| intent.name == pod.name)
+    };
+    let other = waiting.find(|pod| pod.template == own && !is_lost(pod));
     match other {
         Some(pod) => Choice::Warm(pod),
         None => Choice::Cold(Some("none is ready".to_owned())),

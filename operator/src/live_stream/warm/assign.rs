@@ -48,6 +48,9 @@ pub(crate) async fn assign(
             "warm pod is not to be had any more"
         );
         context.metrics.warm_claimed("lost");
+        context.memory.update(&stream.identity.uid, |recollection| {
+            recollection.lost.insert(pod.clone());
+        });
         return Ok(false);
     }
     let given = give(context, stream, assigning, now).await;
@@ -60,6 +63,7 @@ pub(crate) async fn assign(
             false => &mut recollection.refused,
         };
         *known = Some(uid);
+        recollection.lost.clear();
     });
     match given {
         Ok(()) => {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use api::stream_class::WarmPods;
 use api::{StreamClass, StreamClassSpec, names};
@@ -12,10 +12,11 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::WaitingPod;
 use crate::class::{self, ClassState, Effective};
+use crate::leader::Leadership;
 use crate::live_stream::backoff::error_delay;
 use crate::live_stream::pod::{self, Pool};
 use crate::live_stream::{Context, Error, watches};
@@ -23,6 +24,8 @@ use crate::provider::Providers;
 
 /// How often pods are compared with classes without any reason.
 const COMPARE: Duration = Duration::from_secs(60);
+/// How soon a pass that did not get through is repeated.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// What a class says of pods that wait, if it wants any.
 pub(crate) fn of_class(class: &ClassState) -> Option<(&StreamClassSpec, &WarmPods)> {
@@ -136,25 +139,39 @@ pub(crate) async fn run(context: Arc<Context>, synced: Vec<watch::Receiver<bool>
     compare.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut pools = Pools::default();
     loop {
-        if leadership.leads() {
-            let pass = leadership.clone().while_leading(pools.pass(&context)).await;
-            if let Some(Err(error)) = pass {
-                tracing::warn!(%error, "failed to look after the pods that wait");
+        let again = pools.look(&context, &leadership).await;
+        let due = async {
+            match again {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
             }
-        }
-        let again = pools.next_try(Instant::now());
+        };
         tokio::select! {
             () = context.pods.waiting_changed.notified() => {}
             _ = leadership.changed() => pools.setbacks.clear(),
             _ = compare.tick() => {}
-            () = sleep(again.unwrap_or_default()), if again.is_some() => {}
+            () = due => {}
         }
     }
 }
 
 impl Pools {
+    /// One pass, if this operator leads; answers when to look again at the latest, where something is to be tried again.
+    async fn look(&mut self, context: &Context, leadership: &Leadership) -> Option<Instant> {
+        if !leadership.leads() {
+            return None;
+        }
+        match leadership.clone().while_leading(self.pass(context)).await? {
+            Ok(again) => again,
+            Err(error) => {
+                tracing::warn!(%error, "failed to look after the pods that wait");
+                Some(Instant::now() + RETRY)
+            }
+        }
+    }
+
     /// Looks at what the watch has seen; only where that asks for something the API server is asked, which has the last word.
-    async fn pass(&mut self, context: &Context) -> Result<(), Error> {
+    async fn pass(&mut self, context: &Context) -> Result<Option<Instant>, Error> {
         let (mut wanted, mut unread) = (BTreeMap::new(), BTreeSet::new());
         let mut pools = BTreeMap::new();
         for (name, class) in context.classes.all() {
@@ -190,8 +207,9 @@ impl Pools {
         };
         self.setbacks
             .retain(|class, _| pools.contains_key(class) && !has_one(class));
-        if self.is_settled(&decide(&wanted, &unread, &seen), now) {
-            return Ok(());
+        let step = decide(&wanted, &unread, &seen);
+        if self.is_settled(&step, now) {
+            return Ok(self.next_try(&step, now));
         }
         let pods = context
             .cluster
@@ -212,7 +230,7 @@ impl Pools {
                 self.make(context, class, pool, missing).await;
             }
         }
-        Ok(())
+        Ok(self.next_try(&step, now))
     }
 
     /// Whether nothing is to be done before the next try.
@@ -226,11 +244,11 @@ impl Pools {
         setback.is_none_or(|setback| setback.until <= now)
     }
 
-    /// How long until something is tried again that went wrong.
-    fn next_try(&self, now: Instant) -> Option<Duration> {
-        let times = self.setbacks.values();
-        let left = times.map(|setback| setback.until.saturating_duration_since(now));
-        left.filter(|left| !left.is_zero()).min()
+    /// When pods are made that were not yet due to be made then.
+    fn next_try(&self, step: &Step, now: Instant) -> Option<Instant> {
+        let short = step.create.keys().filter(|class| !self.is_due(class, now));
+        let setbacks = short.filter_map(|class| self.setbacks.get(class));
+        setbacks.map(|setback| setback.until).min()
     }
 
     async fn make(&mut self, context: &Context, class: &str, pool: &Pool, missing: usize) {
@@ -398,19 +416,21 @@ mod tests {
     #[test]
     fn what_goes_wrong_again_waits_longer() {
         let (mut pools, now) = (Pools::default(), Instant::now());
-        assert!(pools.is_due("sport", now));
-        assert_eq!(pools.next_try(now), None);
+        let short = decide(&sport(1), &BTreeSet::new(), &[]);
+        assert!(!pools.is_settled(&short, now));
+        assert_eq!(pools.next_try(&short, now), None);
         let mut pauses = Vec::new();
         for _ in 0..3 {
             pools.set_back("sport", now);
-            assert!(!pools.is_due("sport", now));
-            pauses.extend(pools.next_try(now));
+            assert!(pools.is_settled(&short, now));
+            let next = pools.next_try(&short, now);
+            pauses.extend(next.map(|next| next - now));
         }
         assert!(
             pauses.len() == 3 && pauses.is_sorted_by(|one, next| one < next),
             "{pauses:?}"
         );
-        assert!(pools.is_due("sport", now + pauses[2]));
+        assert!(!pools.is_settled(&short, now + pauses[2]));
         assert!(pools.is_due("news", now), "others do not wait for it");
     }
 
