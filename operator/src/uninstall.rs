@@ -23,8 +23,8 @@ use crate::settings::UninstallSettings;
 
 /// How long gateways may take to end: what they drain, and some more.
 const GATEWAYS: Duration = Duration::from_secs(30);
-/// How long operators may take to end.
-const OPERATORS: Duration = Duration::from_secs(20);
+/// How long operators may take to end: twice their grace.
+const OPERATORS: Duration = Duration::from_secs(30);
 /// Objects listed at once.
 const PAGE: u32 = 500;
 
