@@ -2,6 +2,7 @@
 //! Where its provider has no second connection, the old one closes its own first: the next one is an ordinary start then.
 //! Every step is told by the status, the pods and what they say, so that any operator can go on with it.
 
+use api::condition::{ConditionStatus, ConditionType, find_condition};
 use api::control::{JobPhase, PublishRequest};
 use api::job::ResumeFloor;
 use api::live_stream::PodIntent;
@@ -29,9 +30,7 @@ pub(super) fn begin(observed: &Observed, pod: &PodFacts) -> Course {
     if !can_be_told(observed, pod) || observed.effective.is_err() {
         return start(observed, Cause::HandOver);
     }
-    let job = observed.polled.status.as_ref();
-    let plays = job.is_some_and(|job| job.attempt == pod.attempt && job.phase == JobPhase::Live);
-    match plays {
+    match plays(observed, pod) {
         true => prepare(observed, pod, next_attempt(observed)),
         false => Course::Finish(pod.clone()),
     }
@@ -48,6 +47,20 @@ fn prepare(observed: &Observed, old: &PodFacts, attempt: i32) -> Course {
         },
         None => Course::Finish(old),
     }
+}
+
+/// Whether it plays: as it says itself, or as is written of it while this operator has not heard it yet. A drain may take the operator that
+/// led along with the pod.
+fn plays(observed: &Observed, pod: &PodFacts) -> bool {
+    match &observed.polled.status {
+        Some(job) => job.attempt == pod.attempt && job.phase == JobPhase::Live,
+        None => is_ready(observed),
+    }
+}
+
+fn is_ready(observed: &Observed) -> bool {
+    let ready = find_condition(&observed.stream.status.conditions, ConditionType::Ready);
+    ready.is_some_and(|ready| ready.status == ConditionStatus::True.as_str())
 }
 
 /// What comes next where a successor is named; `None` where there is none, or nothing for it to do.

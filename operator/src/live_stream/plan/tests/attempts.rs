@@ -69,6 +69,22 @@ fn what_takes_over_goes_on_with_what_the_other_one_listed() {
 }
 
 #[test]
+fn an_operator_that_has_not_heard_a_pod_yet_believes_what_is_written_of_it() {
+    let mut observed = live();
+    observed.stream.status = plan(&observed, now()).status;
+    observed.pods[0].terminating = true;
+    observed.polled.status = None;
+    let first = |observed: &Observed| {
+        let summary = summary(&plan(observed, now()));
+        summary.split(" → ").next().map(str::to_owned)
+    };
+    let succession = "name 1, then 2, create 2";
+    assert_eq!(first(&observed).as_deref(), Some(succession));
+    observed.stream.status.conditions.clear();
+    assert_ne!(first(&observed).as_deref(), Some(succession));
+}
+
+#[test]
 fn what_takes_over_from_a_deaf_pod_numbers_well_above_its_last_word() {
     let mut observed = live();
     observed.pods[0].terminating = true;
