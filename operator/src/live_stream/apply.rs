@@ -14,7 +14,7 @@ use kube::ResourceExt;
 
 use self::collection::Collected;
 use super::backoff::Failures;
-use super::cluster::status_change;
+use super::cluster::{Removal, status_change};
 use super::connections;
 use super::control::Target;
 use super::memory::Finish;
@@ -259,8 +259,12 @@ async fn dismiss_pod(
         });
     }
     if *delete {
-        // A pod of another uid under this name is none that was meant.
-        let _ = context.cluster.delete_pod(pod).await?;
+        // While it is not known to be gone there must not be another one.
+        if context.cluster.delete_pod(pod).await? == Removal::Changed {
+            return Err(Error::Changed {
+                stream: stream.identity.name.clone(),
+            });
+        }
     }
     Ok(closed)
 }
