@@ -5,17 +5,42 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use futures::StreamExt;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use kube::Client;
+use kube::client::retry::RetryPolicy;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, broadcast, watch};
+use tokio::time::{Instant, sleep_until};
 
 /// Resource and name, such as `("pods", "news-one-0f9c2a41-1")`.
 pub(crate) type Key = (String, String);
+
+/// What goes wrong at a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It is refused as if somebody else had been faster.
+    Conflict,
+    /// It is refused for a second.
+    Throttled,
+    /// It is not done: 500.
+    Broken,
+    /// It is done, and answered by 504.
+    Unanswered,
+    /// Every watch ends after it, and may go on.
+    Dropped,
+    /// Every watch ends after it, and must begin anew: 410.
+    Gone,
+    /// Every watch is behind for a while.
+    Behind,
+}
+
+/// How far watches are behind.
+const BEHIND: Duration = Duration::from_millis(500);
 
 type Before = Box<dyn FnMut(&mut Objects, &Method, &str) + Send>;
 
@@ -26,6 +51,8 @@ pub(crate) struct ApiServer {
     news: broadcast::Sender<Change>,
     /// Grows with each change, for those who wait for something.
     changed: watch::Sender<u64>,
+    /// Ends every watch.
+    cut: watch::Sender<()>,
     /// The client process has been lost.
     pub(crate) lost: Arc<Notify>,
 }
@@ -51,6 +78,13 @@ struct State {
     dead: bool,
     /// A write that is done and answered by an error.
     unanswered: Option<String>,
+    /// What goes wrong at which write that is tried.
+    fault: Option<(usize, Fault)>,
+    tried: usize,
+    /// Watches of earlier versions must begin anew.
+    oldest: u64,
+    /// Until then watches tell nothing.
+    behind: Option<Instant>,
     before: Option<Before>,
 }
 
@@ -168,6 +202,7 @@ impl ApiServer {
             state: Arc::default(),
             news: broadcast::Sender::new(4096),
             changed: watch::Sender::new(0),
+            cut: watch::Sender::new(()),
             lost: Arc::default(),
         }
     }
@@ -177,9 +212,11 @@ impl ApiServer {
         let server = self.clone();
         let service = tower::service_fn(move |request: Request<kube::client::Body>| {
             let server = server.clone();
-            async move { Ok::<_, Infallible>(server.serve(request).await) }
+            async move { Ok::<_, tower::BoxError>(server.serve(request).await) }
         });
-        Client::new(service, "tv")
+        // As the client of the process does.
+        let retries = RetryPolicy::server_retry();
+        Client::new(tower::retry::Retry::new(retries, service), "tv")
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -223,6 +260,38 @@ impl ApiServer {
     /// The next such write is done, and answered as if it were not.
     pub(crate) fn lose_answer_of(&self, write: &str) {
         self.state().unanswered = Some(write.to_owned());
+    }
+
+    /// Something goes wrong at the n-th write that is tried, from 1 on.
+    pub(crate) fn fail(&self, write: usize, fault: Fault) {
+        self.state().fault = Some((write, fault));
+    }
+
+    fn next_fault(&self, resource: &str) -> Option<Fault> {
+        // A lease is written all the time.
+        if resource == "leases" {
+            return None;
+        }
+        let mut state = self.state();
+        state.tried += 1;
+        let (at, fault) = state.fault?;
+        (at == state.tried).then_some(fault)
+    }
+
+    fn disturb_watches(&self, fault: Fault) {
+        let mut state = self.state();
+        match fault {
+            Fault::Gone => {
+                state.objects.version += 1;
+                state.oldest = state.objects.version;
+            }
+            Fault::Behind => state.behind = Some(Instant::now() + BEHIND),
+            _ => {}
+        }
+        drop(state);
+        if matches!(fault, Fault::Gone | Fault::Dropped) {
+            self.cut.send_replace(());
+        }
     }
 
     /// A new process may come.
@@ -289,6 +358,14 @@ impl ApiServer {
         Response::builder()
             .status(code)
             .header("content-type", "application/json")
+            .header(
+                "retry-after",
+                if code == StatusCode::TOO_MANY_REQUESTS {
+                    "1"
+                } else {
+                    "0"
+                },
+            )
             .body(body)
             .unwrap()
     }
@@ -313,6 +390,10 @@ impl ApiServer {
         let slash = if call.status { "/status" } else { "" };
         let what = format!("{}{slash}", call.resource);
         drop(state);
+        let fault = self.next_fault(&call.resource);
+        if let Some((code, document)) = fault.and_then(|fault| refused(fault, &call.method)) {
+            return Answer::Document(code, document);
+        }
         let mut before = self.state().before.take();
         let (code, document) = self.with(|objects| {
             if let Some(before) = &mut before {
@@ -320,9 +401,11 @@ impl ApiServer {
             }
             write(objects, call)
         });
+        if let Some(fault) = fault {
+            self.disturb_watches(fault);
+        }
         state = self.state();
         state.before = state.before.take().or(before);
-        // A lease is written all the time.
         if !code.is_success() || call.resource == "leases" {
             return Answer::Document(code, document);
         }
@@ -337,7 +420,8 @@ impl ApiServer {
             }
         }
         let written = state.writes.last();
-        if state.unanswered.is_some() && state.unanswered.as_ref() == written {
+        let is_meant = state.unanswered.is_some() && state.unanswered.as_ref() == written;
+        if is_meant || fault == Some(Fault::Unanswered) {
             state.unanswered = None;
             let (code, document) = refusal(StatusCode::GATEWAY_TIMEOUT, "Timeout");
             return Answer::Document(code, document);
@@ -347,6 +431,11 @@ impl ApiServer {
 
     fn watch(&self, state: &State, call: &Call) -> Answer {
         let since: u64 = call.query["resourceVersion"].parse().unwrap();
+        if since < state.oldest {
+            let (_, status) = refusal(StatusCode::GONE, "Expired");
+            let line = json!({"type": "ERROR", "object": status});
+            return Answer::Watch(Body::from(format!("{line}\n")));
+        }
         let selector = call.query.get("labelSelector").cloned().unwrap_or_default();
         let resource = call.resource.clone();
         let wanted = move |change: &Change| {
@@ -371,9 +460,33 @@ impl ApiServer {
             let line = wanted(&change).then(|| line(&change));
             std::future::ready(line)
         });
-        let lines = past.chain(news).map(Ok::<_, Infallible>);
-        Answer::Watch(Body::from_stream(lines))
+        let server = self.clone();
+        let news = news.then(move |line| {
+            let behind = server.state().behind;
+            async move {
+                if let Some(until) = behind {
+                    sleep_until(until).await;
+                }
+                line
+            }
+        });
+        let mut cut = self.cut.subscribe();
+        let ends = Box::pin(async move { cut.changed().await });
+        let lines = past.chain(news).take_until(ends);
+        Answer::Watch(Body::from_stream(lines.map(Ok::<_, Infallible>)))
     }
+}
+
+/// How a write is refused that is not done.
+fn refused(fault: Fault, method: &Method) -> Option<(StatusCode, Value)> {
+    let (code, reason) = match fault {
+        Fault::Conflict if *method == Method::POST => (StatusCode::CONFLICT, "AlreadyExists"),
+        Fault::Conflict => (StatusCode::CONFLICT, "Conflict"),
+        Fault::Throttled => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
+        Fault::Broken => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+        Fault::Unanswered | Fault::Dropped | Fault::Gone | Fault::Behind => return None,
+    };
+    Some(refusal(code, reason))
 }
 
 fn line(change: &Change) -> Bytes {

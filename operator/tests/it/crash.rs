@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::api_server::Objects;
-use crate::slots::{channel, never_without_a_slot};
+use crate::history::check;
+use crate::slots::channel;
 use crate::world::{SOON, World, pods, runs, status, wanted};
 
 /// More writes than any of these ways has.
@@ -31,8 +32,7 @@ pub(crate) async fn ends_without_loss(
     let what = format!("the end, lost after {lost_after} writes");
     world.until(&what, end).await;
     operator.stop().await.unwrap();
-    never_two(world);
-    never_without_a_slot(world);
+    check(world);
     ended
 }
 

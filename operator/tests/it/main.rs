@@ -8,6 +8,8 @@
 mod api_server;
 mod chart;
 mod crash;
+mod faults;
+mod history;
 mod kept;
 mod leader;
 mod life;
