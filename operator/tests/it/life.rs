@@ -39,7 +39,7 @@ async fn nothing_is_written_while_nothing_changes() {
         })
         .await;
     let writes = world.api.writes();
-    for round in 0..20 {
+    for round in 0..100 {
         let label = json!({"metadata": {"labels": {"round": round.to_string()}}});
         world.api.with(|objects| {
             objects.change("livestreams", "news-one", &label);
@@ -253,9 +253,15 @@ async fn a_malformed_stream_stops_nobody() {
     let operator = world.operator();
     let bad = json!({"metadata": {"name": "bad"}, "spec": {"replicas": "many"}});
     world.api.with(|objects| objects.put("livestreams", bad));
+    for number in 0..1000 {
+        world.create(&format!("good-{number}"), &json!({}));
+    }
     world.create("news-one", &wanted());
     world
-        .until("the good one runs", |objects| runs(objects, "news-one"))
+        .until("the good ones are told, and one runs", |objects| {
+            let idle = |number| status(objects, &format!("good-{number}"), "/phase") == "Idle";
+            runs(objects, "news-one") && (0..1000).rev().all(idle)
+        })
         .await;
     world
         .api
