@@ -1,6 +1,7 @@
 //! Every file says what it does and stays short enough to be read at one sitting.
 
 use std::fs;
+use std::process::Command;
 
 use crate::{root, rust_files};
 
@@ -19,6 +20,24 @@ fn every_file_opens_with_what_it_does() {
             "{} does not open with //!",
             path.display()
         );
+    }
+}
+
+/// Of whatever kind: in a document no compiler would object.
+#[test]
+fn no_file_has_marks_of_a_merge_that_was_not_finished() {
+    let mut list = Command::new("git");
+    let listed = list.args(["ls-files", "-z"]).current_dir(root()).output();
+    let listed = String::from_utf8(listed.unwrap().stdout).unwrap();
+    let mut files = listed.split_terminator('\0').peekable();
+    assert!(files.peek().is_some(), "git knows no file");
+    let marks = ["<", "|", ">"].map(|mark| format!("{} ", mark.repeat(7)));
+    for name in files {
+        // What is no text, and links to folders, have no lines.
+        let text = fs::read_to_string(root().join(name)).unwrap_or_default();
+        let is_mark = |line: &str| marks.iter().any(|mark| line.starts_with(mark));
+        let marked = text.lines().position(is_mark);
+        assert_eq!(marked, None, "{name}, line (from 0)");
     }
 }
 
