@@ -122,15 +122,7 @@ pub(crate) fn effective(
 ) -> Result<Effective, Refusal> {
     let class = find(&spec.class_name, class)?;
     let (sources, files) = sources(&spec.sources, providers)?;
-    Ok(Effective {
-        class: JobClass::resolve(spec, &class),
-        sources,
-        files,
-        output: class.output,
-        byte_limit: byte_limit(&class),
-        revision: revision::revision(spec, &class),
-        pod: class.pod,
-    })
+    Ok(made(spec, &class, sources, files))
 }
 
 /// What a stream of a class has that says nothing of its own, with the login of a Provider: what its pods are made of that wait.
@@ -152,20 +144,24 @@ pub(crate) fn pooled(
             None => return Err(format!("there is no Provider {name:?}")),
         },
     };
-    let spec = LiveStreamSpec::default();
-    Ok(Effective {
-        class: JobClass::resolve(&spec, class),
-        sources: Vec::new(),
-        files,
-        output: class.output,
-        byte_limit: byte_limit(class),
-        revision: revision::revision(&spec, class),
-        pod: class.pod.clone(),
-    })
+    Ok(made(&LiveStreamSpec::default(), class, Vec::new(), files))
 }
 
-fn byte_limit(class: &StreamClassSpec) -> u64 {
-    u64::try_from(class.output_limit_mebibytes).unwrap_or(0) << 20
+fn made(
+    spec: &LiveStreamSpec,
+    class: &StreamClassSpec,
+    sources: Vec<JobSource>,
+    files: Vec<SecretFile>,
+) -> Effective {
+    Effective {
+        class: JobClass::resolve(spec, class),
+        sources,
+        files,
+        output: class.output,
+        byte_limit: u64::try_from(class.output_limit_mebibytes).unwrap_or(0) << 20,
+        revision: revision::revision(spec, class),
+        pod: class.pod.clone(),
+    }
 }
 
 fn find(name: &str, class: &ClassState) -> Result<StreamClassSpec, Refusal> {

@@ -1,7 +1,8 @@
 //! The process without a job: it waits, takes the one that is signed for its pod, and plays it like any other.
 
-use std::process::{Child, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use api::assignment::{Assignment, Claims, job_path};
 use api::control::{ErrorBody, JobPhase, JobStatus, stream_path};
@@ -11,7 +12,10 @@ use ring::digest::{SHA256, digest};
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use rustix::process::{Pid, Signal, kill_process};
 use testkit::source::{ChannelSettings, LiveSource, SourceSettings};
-use tokio::time::{sleep, timeout};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::attempt::{BOUND, Setup, job_source};
 use crate::process::transcoder;
@@ -26,13 +30,6 @@ struct Waiting {
     client: Client,
 }
 
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
-}
-
 impl Waiting {
     async fn start() -> Self {
         testkit::tls::choose_provider();
@@ -40,27 +37,34 @@ impl Waiting {
         let free = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
-        let process = transcoder()
+        let mut process = Command::from(transcoder())
             .env("PATH", std::env::var_os("PATH").unwrap())
             .env("HEADEND_LISTEN", address.to_string())
             .env("HEADEND_JOB_KEY", hex::encode(key.public_key().as_ref()))
             .env("HEADEND_POD_UID", POD)
             .env("HEADEND_ALLOW_LOOPBACK", "true")
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
             .spawn()
             .unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let waits = Arc::new(Notify::new());
+        let heard = waits.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                if line.contains("waiting for a stream") {
+                    heard.notify_one();
+                }
+            }
+        });
         let waiting = Self {
             process,
             base: format!("http://{address}"),
             key,
             client: Client::new(),
         };
-        let ready = async {
-            while waiting.asked("/readyz").await != Some(StatusCode::OK) {
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
-        timeout(BOUND, ready).await.unwrap();
+        timeout(BOUND, waits.notified()).await.unwrap();
+        assert_eq!(waiting.asked("/readyz").await, Some(StatusCode::OK));
         waiting
     }
 
@@ -165,19 +169,12 @@ async fn it_plays_the_one_job_that_is_signed_for_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_signal_ends_the_waiting_at_once() {
     let waiting = Waiting::start().await;
-    let pid = Pid::from_raw(i32::try_from(waiting.process.id()).unwrap()).unwrap();
+    let pid = Pid::from_raw(i32::try_from(waiting.process.id().unwrap()).unwrap()).unwrap();
     kill_process(pid, Signal::TERM).unwrap();
     ends_well(waiting).await;
 }
 
 async fn ends_well(mut waiting: Waiting) {
-    let ended = async {
-        loop {
-            if let Some(status) = waiting.process.try_wait().unwrap() {
-                return status;
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    assert!(timeout(BOUND, ended).await.unwrap().success());
+    let ended = timeout(BOUND, waiting.process.wait()).await.unwrap();
+    assert!(ended.unwrap().success());
 }
