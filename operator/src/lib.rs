@@ -98,7 +98,7 @@ pub async fn run(
     let mut registry = Registry::default();
     runtime::build::register(&mut registry);
     let metrics = Metrics::new(&mut registry);
-    metrics.collects(settings.collect);
+    metrics.collects(settings.collection.collect);
     let readiness = Readiness::new(&live_stream::WATCHES);
     let (sender, receiver) = Triggers::new(&release.namespace);
     let (events, publisher) = Events::new(client.clone());
@@ -109,7 +109,7 @@ pub async fn run(
         presence,
         fleet(settings)?,
         (sender.clone(), events, metrics),
-        (leadership, settings.collect),
+        (leadership, &settings.collection),
     )?;
     let mut tasks = Tasks::new(shutdown);
     live_stream::start(
@@ -137,7 +137,7 @@ pub async fn run(
     tracing::info!(
         namespace,
         instance,
-        collects = settings.collect,
+        collects = settings.collection.collect,
         version = runtime::build::version(),
         "reconciling"
     );

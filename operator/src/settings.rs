@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -53,9 +54,9 @@ pub struct RunSettings {
     /// Which of several replicas reconciles
     #[command(flatten)]
     pub election: ElectionSettings,
-    /// Collect streams that nobody watches; false stops every collection of the release, and says so
-    #[arg(long, env = "HEADEND_COLLECT", default_value_t = true, action = clap::ArgAction::Set)]
-    pub collect: bool,
+    /// What becomes of streams that nobody watches
+    #[command(flatten)]
+    pub collection: CollectionSettings,
     /// File of 32 random bytes: the key with which the jobs of pods that wait are signed; without it no class has any
     #[arg(long, env = "HEADEND_JOB_KEY_FILE")]
     pub job_key: Option<PathBuf>,
@@ -65,6 +66,21 @@ pub struct RunSettings {
     /// What transcoder pods are made of
     #[command(flatten)]
     pub transcoder: TranscoderSettings,
+}
+
+/// Whether and how fast streams that nobody watches are collected.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct CollectionSettings {
+    /// Collect streams that nobody watches; false stops every collection of the release, and says so
+    #[arg(long, env = "HEADEND_COLLECT", default_value_t = true, action = clap::ArgAction::Set)]
+    pub collect: bool,
+    /// How many of them are removed in a second at most; others wait for their turn
+    #[arg(
+        long = "collections-per-second",
+        env = "HEADEND_COLLECTIONS_PER_SECOND",
+        default_value = "20"
+    )]
+    pub per_second: NonZeroU32,
 }
 
 /// How several replicas elect the one that reconciles.
@@ -252,6 +268,11 @@ mod tests {
                 output_affinity: true,
             }
         );
+        let expected = CollectionSettings {
+            collect: true,
+            per_second: NonZeroU32::new(20).unwrap(),
+        };
+        assert_eq!(settings.collection, expected);
         assert_eq!(settings.release.namespace, "tv");
         assert_eq!(settings.admin_listen.port(), 9090);
         assert_eq!(settings.election.lease, None);

@@ -82,6 +82,18 @@ impl Collect {
         }
     }
 
+    /// Whether the stream is about to be removed, or may be for all that is known.
+    pub(crate) fn is_on_the_way(&self) -> bool {
+        match self {
+            Self::Begin { .. }
+            | Self::Flushing
+            | Self::Paused { .. }
+            | Self::Seal { .. }
+            | Self::Away { .. } => true,
+            Self::Nothing | Self::Spared(_) | Self::Wait(_) | Self::Open => false,
+        }
+    }
+
     /// What was decided, as a metric's label; nothing where there was nothing to decide.
     pub(crate) fn decision(&self) -> Option<&'static str> {
         match self {

@@ -57,6 +57,13 @@ pub(super) fn register(registry: &mut Registry, streams: &Store<Guarded>, contex
         ["after"],
         move || backing_off(&of_context),
     ));
+    let of_context = Arc::downgrade(context);
+    registry.register_collector(Counted::new(
+        "headend_collections_waiting",
+        "Idle LiveStreams that wait for their turn to be removed",
+        [],
+        move || waiting_for_removal(&of_context),
+    ));
     let providers = context.providers.clone();
     registry.register_collector(ByState::new(
         "headend_provider_connections",
@@ -162,6 +169,13 @@ fn backing_off(context: &Weak<Context>) -> Rows<1> {
         context.memory.backing_off(Timestamp::now())
     });
     rows([("attempt", attempts), ("error", errors)])
+}
+
+fn waiting_for_removal(context: &Weak<Context>) -> Rows<0> {
+    let waiting = context
+        .upgrade()
+        .map_or(0, |context| context.removals.waiting());
+    vec![([], u64::try_from(waiting).unwrap_or(u64::MAX))]
 }
 
 fn rows<const N: usize>(counts: [(&'static str, usize); N]) -> Rows<1> {

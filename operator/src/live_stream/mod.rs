@@ -21,15 +21,18 @@ pub(crate) mod pod;
 mod pods;
 mod poller;
 mod providers;
+mod removals;
 mod report;
 mod rollout;
 mod slots;
 mod takeover;
+#[cfg(test)]
+mod tests;
 mod warm;
 mod watches;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use api::LiveStream;
 use futures::StreamExt;
@@ -50,11 +53,13 @@ use self::pod::Fleet;
 use self::pods::PodIndex;
 use self::poller::Polls;
 use self::providers::ProviderIndex;
+use self::removals::Removals;
 use self::rollout::Rollout;
 use self::warm::signer::Signer;
 use crate::events::Events;
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
+use crate::settings::CollectionSettings;
 
 pub(crate) use self::warm::signer;
 pub(crate) use self::watches::{WATCHES, start};
@@ -85,6 +90,8 @@ pub(crate) struct Context {
     pub(crate) leadership: Leadership,
     /// Whether streams that nobody watches are collected.
     pub(crate) collects: bool,
+    /// How fast they are.
+    pub(crate) removals: Removals,
 }
 
 impl Context {
@@ -95,7 +102,7 @@ impl Context {
         presence: Arc<dyn Presence>,
         (fleet, signer): (Fleet, Option<Signer>),
         (triggers, events, metrics): (Triggers, Events, Metrics),
-        (leadership, collects): (Leadership, bool),
+        (leadership, collecting): (Leadership, &CollectionSettings),
     ) -> Result<Self, reqwest::Error> {
         let control = Control::new()?;
         Ok(Self {
@@ -114,7 +121,8 @@ impl Context {
             fleet: Arc::new(fleet),
             signer,
             leadership,
-            collects,
+            collects: collecting.collect,
+            removals: Removals::new(collecting.per_second),
         })
     }
 }
@@ -223,11 +231,11 @@ async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Actio
     let started = Instant::now();
     let outcome = match &guarded.0 {
         Ok(stream) => {
-            let reconciling = Box::pin(reconcile_stream(stream, &context));
+            let reconciling = Box::pin(reconcile_stream(stream, &context, Timestamp::now));
             let Some(outcome) = context.leadership.while_leading(reconciling).await else {
                 return Ok(Action::await_change());
             };
-            outcome
+            outcome.map(Action::requeue)
         }
         Err(invalid) => {
             context
@@ -241,15 +249,20 @@ async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Actio
     outcome
 }
 
-async fn reconcile_stream(stream: &LiveStream, context: &Context) -> Result<Action, Error> {
+/// One round of the four steps; answers when to look again. The clock is read once all is observed.
+async fn reconcile_stream(
+    stream: &LiveStream,
+    context: &Context,
+    clock: impl FnOnce() -> Timestamp,
+) -> Result<Duration, Error> {
     let observed = observe::observe(context, stream).await?;
-    let now = Timestamp::now();
+    let now = clock();
     let plan = plan::plan(&observed, now);
     let applied = apply::apply(context, &observed, &plan, now).await?;
     let requeue = report::report(context, &observed, &plan, applied, now).await?;
     let uid = &observed.stream.identity.uid;
     context.memory.update(uid, |stream| stream.errors = 0);
-    Ok(Action::requeue(requeue))
+    Ok(requeue)
 }
 
 #[expect(

@@ -84,6 +84,21 @@ impl Polls {
         Polled::default()
     }
 
+    /// Follows a pod that says what a test says, and nothing else.
+    #[cfg(test)]
+    pub(crate) fn follow_told(&self, target: Target, status: JobStatus) {
+        let mut followed = self.lock();
+        let pods = followed.entry(target.stream_uid.clone()).or_default();
+        pods.retain(|entry| entry.target.attempt != target.attempt);
+        let said = Said::default();
+        said.answered(status);
+        pods.push(Followed {
+            target,
+            said,
+            task: Some(AbortOnDropHandle::new(tokio::spawn(std::future::pending()))),
+        });
+    }
+
     /// Follows this attempt no more; answers what it said last.
     pub(crate) fn last_word(&self, stream_uid: &str, attempt: i32) -> Polled {
         let mut followed = self.lock();

@@ -17,6 +17,7 @@ pub(super) async fn run(context: Arc<Context>, streams: Store<Guarded>, triggers
         context.memory.clear();
         context.providers.forget_waiting();
         context.rollout.clear();
+        context.removals.clear();
         if leads {
             for stream in streams.state() {
                 triggers.send(&stream.name_any());

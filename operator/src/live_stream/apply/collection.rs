@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use api::live_stream::WhenIdle;
 use presence::{CloseStart, Fence, PresenceError, StoreTime};
+use tokio::time::Instant;
 
 use super::super::cluster::Removal;
 use super::super::collect::{Collect, PresenceView};
@@ -37,6 +38,9 @@ pub(super) async fn step(
     if let Some(decision) = collect.decision() {
         context.metrics.decided(decision);
     }
+    if !collect.is_on_the_way() {
+        context.removals.leave(uid);
+    }
     let waits = |outcome: Result<Duration, PresenceError>| match outcome {
         Ok(soon) => Collected::Waits(Some(soon)),
         Err(error) => {
@@ -62,12 +66,17 @@ pub(super) async fn step(
             let opened = context.presence.open(uid, seen(observed)).await;
             Ok(waits(opened.map(|()| stream.idle.timeout)))
         }
-        Collect::Seal { since } => match context.presence.seal(uid, *since).await {
-            Ok(true) => remove(context, observed, *since).await,
-            // A viewer came back.
-            Ok(false) => Ok(Collected::Waits(Some(AT_ONCE))),
-            Err(error) => Ok(waits(Err(error))),
-        },
+        Collect::Seal { since } => {
+            if let Err(turn) = turn(context, observed) {
+                return Ok(Collected::Waits(Some(turn)));
+            }
+            match context.presence.seal(uid, *since).await {
+                Ok(true) => remove(context, observed, *since).await,
+                // A viewer came back.
+                Ok(false) => Ok(Collected::Waits(Some(AT_ONCE))),
+                Err(error) => Ok(waits(Err(error))),
+            }
+        }
         Collect::Nothing
         | Collect::Spared(_)
         | Collect::Wait(_)
@@ -75,6 +84,16 @@ pub(super) async fn step(
         | Collect::Paused { .. }
         | Collect::Away { .. } => Ok(Collected::Waits(None)),
     }
+}
+
+/// Whether it is the stream's turn to be removed, or when to ask again. Where another one waits for its connection, somebody waits.
+fn turn(context: &Context, observed: &Observed) -> Result<(), Duration> {
+    let uid = &observed.stream.identity.uid;
+    if observed.is_waited_for {
+        context.removals.leave(uid);
+        return Ok(());
+    }
+    context.removals.ask(uid, Instant::now())
 }
 
 /// Removes a sealed stream, unless anybody has changed it since it was observed: a wake-up always does.
