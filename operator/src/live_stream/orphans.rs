@@ -143,6 +143,7 @@ async fn clear(context: &Context, stream: &Gone) {
         tracing::warn!(stream.name = stream.name, %error, "failed to forget who watched");
     }
     context.memory.forget(&stream.uid);
+    context.removals.leave(&stream.uid);
     let (now, triggers) = (Instant::now(), &context.triggers);
     context
         .rollout
@@ -160,6 +161,7 @@ async fn end(context: &Context, stream: &Gone, pod: &PodFacts) -> Result<(), Err
         .recall(&stream.uid)
         .stopped
         .contains(&pod.uid);
+    let mut ends = false;
     if let Some(endpoint) = pod.endpoint().filter(|_| pod.listens() && !told) {
         let target = Target {
             stream: stream.name.clone(),
@@ -169,6 +171,7 @@ async fn end(context: &Context, stream: &Gone, pod: &PodFacts) -> Result<(), Err
         };
         match context.control.stop(&target).await {
             Ok(()) => {
+                ends = true;
                 let told = |stream: &mut Recollection| {
                     stream.stopped.insert(pod.uid.clone());
                     stream.closed.insert(pod.uid.clone());
@@ -180,7 +183,9 @@ async fn end(context: &Context, stream: &Gone, pod: &PodFacts) -> Result<(), Err
             }
         }
     }
-    if !pod.terminating {
+    // One that has just said that it ends goes with its owner: no write of ours. If it does not, it is found when all are compared.
+    let goes = ends && pod.owner_uid.as_ref() == Some(&stream.uid);
+    if !pod.terminating && !goes {
         let _ = context.cluster.delete_pod(pod).await?;
     }
     Ok(())

@@ -1,9 +1,12 @@
 //! A stream's life, with one operator that is well.
 
+use std::sync::{Arc, Mutex};
+
 use http::Method;
 use presence::{Fence, Presence};
 use serde_json::{Value, json};
 
+use crate::slots::channel;
 use crate::world::{World, pods, runs, status, wanted};
 
 #[tokio::test]
@@ -141,6 +144,71 @@ fn first_uid(world: &World) -> (String, String) {
         .unwrap()
         .to_owned();
     (name, uid)
+}
+
+/// Everything the operator tries to write of a stream from its start until nothing is left of it, as a gateway makes it.
+async fn writes_of_a_life(spec: Value) -> Vec<String> {
+    let (world, _) = World::with_players();
+    world.provider(1);
+    let operator = world.operator();
+    world
+        .until("the Provider is told", |objects| {
+            objects.get("providers", "panel").unwrap()["status"].is_object()
+        })
+        .await;
+    let tried = Arc::new(Mutex::new(Vec::new()));
+    let writes = tried.clone();
+    world.api.before(move |_, method, what| {
+        writes.lock().unwrap().push(format!("{method} {what}"));
+    });
+    let mut spec = spec;
+    spec["whenIdle"] = json!("Delete");
+    spec["idleTimeoutSeconds"] = json!(4);
+    world.create("news-one", &spec);
+    world
+        .until("nothing is left of it", |objects| {
+            let slots = &objects.get("providers", "panel").unwrap()["status"]["slots"];
+            objects.get("livestreams", "news-one").is_none()
+                && objects.all("pods").next().is_none()
+                && slots.as_array().is_none_or(Vec::is_empty)
+        })
+        .await;
+    operator.stop().await.unwrap();
+    let history = world.api.history("livestreams");
+    let mut streams = history.iter().filter_map(|(_, stream)| stream.as_ref());
+    assert!(streams.any(|stream| stream["status"]["phase"] == "Live"));
+    tried.lock().unwrap().clone()
+}
+
+/// Pods are left to the garbage collector once they have said that they end. With the creation by a gateway it is one more.
+#[tokio::test]
+async fn a_whole_life_takes_five_writes() {
+    assert_eq!(
+        writes_of_a_life(wanted()).await,
+        [
+            "PATCH livestreams/status",
+            "POST pods",
+            "PATCH livestreams/status",
+            "PATCH livestreams/status",
+            "DELETE livestreams",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_whole_life_with_a_connection_of_a_provider_takes_seven_writes() {
+    assert_eq!(
+        writes_of_a_life(channel()).await,
+        [
+            "PATCH livestreams/status",
+            "PATCH providers/status",
+            "POST pods",
+            "PATCH livestreams/status",
+            "PATCH livestreams/status",
+            "DELETE livestreams",
+            "PATCH providers/status",
+        ]
+    );
 }
 
 #[tokio::test]

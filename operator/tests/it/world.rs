@@ -290,14 +290,22 @@ async fn kubelet(api: ApiServer) {
     }
 }
 
-/// Runs what is created; what is deleted goes once its transcoder has ended.
+/// Whether what owns a pod is gone, which the garbage collector then deletes.
+fn is_orphan(objects: &Objects, pod: &Value) -> bool {
+    let owner = &pod["metadata"]["ownerReferences"][0]["uid"];
+    let mut streams = objects.all("livestreams");
+    owner.is_string() && streams.all(|stream| stream["metadata"]["uid"] != *owner)
+}
+
+/// Runs what is created; what is deleted, or whose owner is, goes once its transcoder has ended.
 async fn kubelet_of_players(api: ApiServer, ledger: Ledger) {
     let mut changes = api.changes();
     loop {
         let pods: Vec<_> = api.with(|objects| objects.all("pods").cloned().collect());
         for pod in pods {
             let name = pod["metadata"]["name"].as_str().unwrap();
-            let deleted = !pod["metadata"]["deletionTimestamp"].is_null();
+            let orphan = api.with(|objects| is_orphan(objects, &pod));
+            let deleted = orphan || !pod["metadata"]["deletionTimestamp"].is_null();
             let ended = ledger.with(|told| told.ended.iter().any(|one| one == name));
             if pod["status"]["phase"].is_null() {
                 let address = players::start(&pod, &api, &ledger).to_string();
