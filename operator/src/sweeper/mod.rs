@@ -228,16 +228,16 @@ impl Sweeper {
         }
     }
 
-    /// Waits for a deletion, at most so long, and measures the volume meanwhile.
+    /// Waits for a deletion, at most so long, and measures the volume now and then meanwhile.
     async fn wait(&self, longest: Duration, deletions: &Notify) {
         let end = Instant::now() + longest;
         loop {
-            self.measure().await;
             let left = end.saturating_duration_since(Instant::now());
             let notified = timeout(left.min(MEASURE), deletions.notified()).await;
             if notified.is_ok() || left <= MEASURE {
                 return;
             }
+            self.measure().await;
         }
     }
 
@@ -255,8 +255,9 @@ impl Sweeper {
         }
     }
 
-    /// Compares everything once; answers when to do so again at the latest.
+    /// Measures the volume and compares everything once; answers when to do so again at the latest.
     async fn pass(&mut self) -> Duration {
+        self.measure().await;
         let directories = match self.disk.list().await {
             Ok(directories) => directories,
             Err(error) => {

@@ -53,6 +53,8 @@ pub(crate) struct ApiServer {
     changed: watch::Sender<u64>,
     /// Ends every watch.
     cut: watch::Sender<()>,
+    /// Lists by fields so far: resource and field selector.
+    asked: watch::Sender<Vec<(String, String)>>,
     /// The client process has been lost.
     pub(crate) lost: Arc<Notify>,
 }
@@ -203,6 +205,7 @@ impl ApiServer {
             news: broadcast::Sender::new(4096),
             changed: watch::Sender::new(0),
             cut: watch::Sender::new(()),
+            asked: watch::Sender::new(Vec::new()),
             lost: Arc::default(),
         }
     }
@@ -342,6 +345,16 @@ impl ApiServer {
         moments.collect()
     }
 
+    /// Waits until a list of this resource has been asked for by these fields.
+    pub(crate) async fn until_asked(&self, resource: &str, fields: &str) {
+        let mut asked = self.asked.subscribe();
+        let is_it = |(of, by): &(String, String)| of == resource && by == fields;
+        asked
+            .wait_for(|asked| asked.iter().any(is_it))
+            .await
+            .unwrap();
+    }
+
     /// What is told each time something changes.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
@@ -380,6 +393,10 @@ impl ApiServer {
             return if watch {
                 self.watch(&state, call)
             } else {
+                if let Some(fields) = call.query.get("fieldSelector") {
+                    let asked = (call.resource.clone(), fields.clone());
+                    self.asked.send_modify(|all| all.push(asked));
+                }
                 let (code, document) = read_objects(&state.objects, call);
                 Answer::Document(code, document)
             };

@@ -68,7 +68,7 @@ fn pod(name: &str) -> Value {
     json!({"metadata": {"name": name, "labels": {"app.kubernetes.io/component": "transcoder"}}, "spec": {}})
 }
 
-fn directory(root: &TempDir, name: &str) {
+pub(crate) fn directory(root: &TempDir, name: &str) {
     let rendition = root.path().join("pods").join(name).join("source");
     fs::create_dir_all(&rendition).unwrap();
     fs::write(rendition.join("1-1.ts"), "segment").unwrap();
