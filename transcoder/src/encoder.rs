@@ -1,6 +1,7 @@
 //! FFmpeg as a child process: media in by standard input, media out by numbered pipes, and a sure end.
 //! Knows nothing of timestamps and segments, and never blocks whoever feeds it or listens to it.
 
+mod drain;
 mod feed;
 mod lines;
 pub(crate) mod pipes;
@@ -11,6 +12,7 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use bytes::Bytes;
 use command_fds::FdMapping;
@@ -34,6 +36,8 @@ pub(crate) struct EncoderCommand {
     pub(crate) arguments: Vec<OsString>,
     /// How many output pipes they name.
     pub(crate) pipes: usize,
+    /// For how long what they carry is taken as it comes; later it is looked at in intervals.
+    pub(crate) hurry: Duration,
 }
 
 /// How an encoder ended.
@@ -104,9 +108,7 @@ impl Encoder {
         let abort = CancellationToken::new();
         let (feed, feeding) = feed::start(take(child.stdin.take())?, &abort);
         let mut drains = tokio::task::JoinSet::new();
-        for (pipe, output) in outputs.into_iter().enumerate() {
-            drains.spawn(pipes::drain(pipe, output, report.clone()));
-        }
+        drains.spawn(drain::drain(outputs, command.hurry, report.clone()));
         drains.spawn(lines::progress(take(child.stdout.take())?, report.clone()));
         let problems = lines::problems(take(child.stderr.take())?);
         let supervised = supervise::Supervised {

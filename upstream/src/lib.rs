@@ -8,6 +8,7 @@ pub mod foreign;
 mod hls;
 pub mod input;
 mod login;
+pub mod looks;
 pub mod milestones;
 pub mod provider;
 pub mod proxy;

@@ -5,23 +5,15 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::looks::{HURRY, pause};
 use crate::sockets::Place;
-
-/// For so long every packet is taken as it comes: a start is over by then.
-const HURRY: Duration = Duration::from_secs(10);
-/// How often is looked after that. Far less than a segment, and seldom enough that waking up costs next to nothing.
-const INTERVAL: Duration = Duration::from_millis(40);
-/// How often, when there is so much that a socket's buffer could fill up meanwhile.
-const SHORT_INTERVAL: Duration = Duration::from_millis(5);
-/// So much in one interval is much: half of what a receive window starts with.
-const MUCH: usize = 32 << 10;
 
 /// The connection.
 #[derive(Debug)]
@@ -154,19 +146,6 @@ impl Looked {
     }
 }
 
-/// How long until the next look, after so many bytes. All connections of a process look together, so that it wakes up once for all of them.
-fn pause(read: usize, since_epoch: Duration) -> Duration {
-    let interval = if read < MUCH {
-        INTERVAL
-    } else {
-        SHORT_INTERVAL
-    };
-    let into_interval = since_epoch.as_nanos() % interval.as_nanos();
-    interval.saturating_sub(Duration::from_nanos(
-        u64::try_from(into_interval).unwrap_or(0),
-    ))
-}
-
 fn lost() -> io::Error {
     io::Error::other("the connection was lost by this process")
 }
@@ -228,6 +207,8 @@ impl AsyncWrite for Unhurried {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
     use tokio::time::timeout;
@@ -242,17 +223,6 @@ mod tests {
         let mut ours = Unhurried::new(ours.unwrap(), Sockets::default().enter().unwrap());
         ours.hurried_until = Some(Instant::now());
         (ours, theirs.unwrap().0)
-    }
-
-    #[test]
-    fn all_connections_look_at_the_same_moments() {
-        let pause =
-            |read, milliseconds| pause(read, Duration::from_millis(milliseconds)).as_millis();
-        assert_eq!(pause(10, 0), 40);
-        assert_eq!(pause(10, 1_000_001), 39);
-        assert_eq!(pause(10, 1_000_039), 1);
-        assert_eq!(pause(MUCH, 1_000_039), 1);
-        assert_eq!(pause(MUCH, 1_000_036), 4);
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ fn script(text: &str, pipes: usize) -> EncoderCommand {
         program: PathBuf::from("/bin/sh"),
         arguments: vec!["-c".into(), text.into()],
         pipes,
+        hurry: PATIENCE,
     }
 }
 
@@ -68,6 +69,23 @@ async fn media_goes_in_and_comes_out_of_numbered_pipes() {
     assert!(seen.media == [media.clone(), media]);
     assert_eq!(seen.progress, ["speed=1.0x"]);
     assert_eq!(seen.last_words.as_deref(), Some("careful"));
+}
+
+#[tokio::test]
+async fn what_is_looked_at_in_intervals_comes_whole_and_in_order_too() {
+    let copy = script("tee /dev/fd/3 >&4", 2);
+    let (mut encoder, mut events) = start(&EncoderCommand {
+        hurry: Duration::ZERO,
+        ..copy
+    });
+    let media: Vec<u8> = (0..1_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    for piece in media.chunks(77_777) {
+        encoder.feed(Bytes::copy_from_slice(piece));
+    }
+    encoder.close();
+    let seen = watch(&mut events, 2).await;
+    assert_eq!(seen.exit, Exit::Code(0));
+    assert!(seen.media == [media.clone(), media]);
 }
 
 #[tokio::test]
@@ -128,6 +146,7 @@ async fn a_program_that_is_missing_is_an_error_at_once() {
         program: PathBuf::from("/nonexistent/ffmpeg"),
         arguments: Vec::new(),
         pipes: 1,
+        hurry: PATIENCE,
     };
     let (reports, _events) = mpsc::unbounded_channel();
     assert!(Encoder::start(&missing, 7, reports).is_err());

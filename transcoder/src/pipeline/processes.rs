@@ -9,6 +9,7 @@ use bytes::Bytes;
 use media::ffmpeg::args::Encode;
 use media::ffmpeg::slate::SlateOrder;
 use tokio::sync::mpsc;
+use upstream::looks;
 
 use super::flow::effect::EncoderId;
 use crate::encoder::{Encoder, EncoderCommand, EncoderEvent, Exit, Reports};
@@ -121,6 +122,7 @@ impl Processes {
             program,
             arguments,
             pipes,
+            hurry: looks::HURRY,
         };
         match Encoder::start(&command, id.0, self.reports.clone()) {
             Ok(encoder) => drop(self.running.insert(id, encoder)),
