@@ -9,6 +9,7 @@
 
 pub mod memory;
 pub mod notes;
+pub mod places;
 pub mod redis;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,8 @@
 //! The presence store of one process: for standalone mode and tests, and the plain statement of what the port means.
 //! Nothing survives the process, and nothing outside of it is seen.
 
+mod places;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,6 +11,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::notes::{NOTE_MAXIMUM, NOTE_TIME_TO_LIVE, Notes};
+use crate::places::{Change, Claimed, Held, Limit, Places, Settled};
 use crate::{
     CLOSED_TIME_TO_LIVE, CLOSING_TIME_TO_LIVE, CloseStart, Fence, FlushOutcome,
     GATEWAY_STALE_AFTER, Presence, PresenceError, RETENTION, StoreTime, StreamPresence, Touch,
@@ -33,6 +36,7 @@ struct State {
     closed: HashMap<String, StoreTime>,
     gateways: BTreeMap<String, Gateway>,
     notes: HashMap<String, (String, StoreTime)>,
+    places: places::Taken,
 }
 
 struct Gateway {
@@ -85,6 +89,7 @@ impl State {
             .retain(|_, gateway| within(gateway.flushed, RETENTION));
         self.notes
             .retain(|_, (_, at)| within(*at, NOTE_TIME_TO_LIVE));
+        self.places.expire(now);
     }
 
     fn flush(
@@ -230,6 +235,38 @@ impl Presence for MemoryPresence {
     async fn forget(&self, stream_uid: &str) -> Result<(), PresenceError> {
         self.step(|state, _| state.forget(stream_uid));
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Places for MemoryPresence {
+    async fn claim(
+        &self,
+        gateway: &str,
+        session: &Held,
+        limit: Limit,
+    ) -> Result<Claimed, PresenceError> {
+        Ok(self.step(|state, now| {
+            let gateways = &state.gateways;
+            let is_here = |name: &str| {
+                gateways
+                    .get(name)
+                    .is_some_and(|gateway| elapsed(gateway.flushed, now) < GATEWAY_STALE_AFTER)
+            };
+            state.places.claim(gateway, session, limit, now, is_here)
+        }))
+    }
+
+    async fn settle(
+        &self,
+        gateway: &str,
+        since: StoreTime,
+        changes: &[Change],
+    ) -> Result<Settled, PresenceError> {
+        Ok(self.step(|state, now| Settled {
+            now,
+            ended: state.places.settle(gateway, since, changes, now),
+        }))
     }
 }
 

@@ -11,10 +11,13 @@
 //! | `headend:{<prefix>}:flushed` | sorted set | gateway → millisecond before which it gathered nothing of what it told last |
 //! | `headend:{<prefix>}:viewers:<gateway>` | hash, expires | stream uid → viewers in this gateway's last flush |
 //! | `headend:{<prefix>}:note:<name>` | string, expires | what gateways leave each other ([`crate::notes`]) |
+//! | `headend:{<prefix>}:places:<user>` | hash, expires | places in use, and taken ([`crate::places`]) |
+//! | `headend:{<prefix>}:ended` | sorted set | place → millisecond it was taken |
 //!
 //! A flush drops what has outlived its time from the sorted sets, so nothing stays for ever.
 
 mod connection;
+mod places;
 mod script;
 mod settings;
 
@@ -29,6 +32,7 @@ use crate::{
     milliseconds,
 };
 use connection::Connection;
+use places::PlaceScripts;
 use script::Scripts;
 pub use settings::{RedisSettings, RedisUrl, SettingsError};
 
@@ -36,6 +40,7 @@ pub use settings::{RedisSettings, RedisUrl, SettingsError};
 pub struct RedisPresence {
     connection: Connection,
     scripts: Scripts,
+    place_scripts: PlaceScripts,
     keys: Keys,
 }
 
@@ -46,6 +51,8 @@ struct Keys {
     flushed: String,
     viewers: String,
     note: String,
+    places: String,
+    ended: String,
 }
 
 impl Keys {
@@ -58,6 +65,8 @@ impl Keys {
             flushed: key("flushed"),
             viewers: key("viewers:"),
             note: key("note:"),
+            places: key("places:"),
+            ended: key("ended"),
         }
     }
 }
@@ -72,6 +81,7 @@ impl RedisPresence {
         Ok(Self {
             connection: Connection::new(settings.connection_info()?)?,
             scripts: Scripts::new(),
+            place_scripts: PlaceScripts::new(),
             keys: Keys::new(settings::checked_prefix(prefix)?),
         })
     }
@@ -89,8 +99,7 @@ impl RedisPresence {
             closing,
             closed,
             flushed,
-            viewers: _,
-            note: _,
+            ..
         } = &self.keys;
         let mut call = script.prepare_invoke();
         call.key(last).key(closing).key(closed).key(flushed);

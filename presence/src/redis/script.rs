@@ -152,25 +152,29 @@ pub(super) struct Scripts {
 
 impl Scripts {
     pub(super) fn new() -> Self {
-        let constants = [
-            ("RETENTION", RETENTION),
-            ("CLOSING_TIME_TO_LIVE", CLOSING_TIME_TO_LIVE),
-            ("CLOSED_TIME_TO_LIVE", CLOSED_TIME_TO_LIVE),
-            ("GATEWAY_STALE_AFTER", GATEWAY_STALE_AFTER),
-        ]
-        .map(|(name, span)| format!("local {name} = {}\n", milliseconds(span)))
-        .concat();
-        let script = |body: &str| Script::new(&[&constants, PRELUDE, body].concat());
         Self {
-            flush: script(FLUSH),
-            stream: script(STREAM),
-            begin_close: script(BEGIN_CLOSE),
-            flushes: script(FLUSHES),
-            seal: script(SEAL),
-            open: script(OPEN),
-            forget: script(FORGET),
+            flush: with_prelude(FLUSH),
+            stream: with_prelude(STREAM),
+            begin_close: with_prelude(BEGIN_CLOSE),
+            flushes: with_prelude(FLUSHES),
+            seal: with_prelude(SEAL),
+            open: with_prelude(OPEN),
+            forget: with_prelude(FORGET),
             note: Script::new(NOTE),
             recall: Script::new(RECALL),
         }
     }
+}
+
+/// A script of steps on what every script of presence has.
+pub(super) fn with_prelude(body: &str) -> Script {
+    let constants = [
+        ("RETENTION", RETENTION),
+        ("CLOSING_TIME_TO_LIVE", CLOSING_TIME_TO_LIVE),
+        ("CLOSED_TIME_TO_LIVE", CLOSED_TIME_TO_LIVE),
+        ("GATEWAY_STALE_AFTER", GATEWAY_STALE_AFTER),
+    ]
+    .map(|(name, span)| format!("local {name} = {}\n", milliseconds(span)))
+    .concat();
+    Script::new(&[&constants, PRELUDE, body].concat())
 }

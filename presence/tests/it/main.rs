@@ -8,6 +8,7 @@
 mod conformance;
 mod notes;
 mod outage;
+mod places;
 mod redis_server;
 mod walks;
 mod world;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use presence::memory::MemoryPresence;
 use presence::notes::Notes;
+use presence::places::Places;
 use presence::redis::RedisPresence;
 use presence::{Fence, FlushOutcome, Presence, StoreTime, Touch};
 
@@ -17,13 +18,20 @@ const START: u64 = 1_800_000_000_000;
 /// What time passing means to Redis: everything it remembers is that much older.
 const AGE: &str = r"
 local prefix, span = ARGV[1], ARGV[2]
-for _, name in ipairs({'last', 'closing', 'closed', 'flushed'}) do
+for _, name in ipairs({'last', 'closing', 'closed', 'flushed', 'ended'}) do
   local key = prefix .. name
   for _, member in ipairs(redis.call('ZRANGE', key, 0, -1)) do
     redis.call('ZINCRBY', key, -span, member)
   end
 end
-for _, name in ipairs({'viewers:*', 'note:*'}) do
+for _, key in ipairs(redis.call('KEYS', prefix .. 'places:*')) do
+  local flat = redis.call('HGETALL', key)
+  for index = 1, #flat, 2 do
+    local issued, at = string.match(flat[index + 1], '^(%d+)|(%d+)$')
+    redis.call('HSET', key, flat[index], issued .. '|' .. string.format('%.0f', at - span))
+  end
+end
+for _, name in ipairs({'viewers:*', 'note:*', 'places:*'}) do
   for _, key in ipairs(redis.call('KEYS', prefix .. name)) do
     local left = redis.call('PTTL', key) - span
     if left > 0 then redis.call('PEXPIRE', key, left) else redis.call('DEL', key) end
@@ -35,6 +43,7 @@ pub(crate) struct World {
     pub(crate) adapter: &'static str,
     pub(crate) presence: Arc<dyn Presence>,
     pub(crate) notes: Arc<dyn Notes>,
+    pub(crate) places: Arc<dyn Places>,
     clock: Clock,
 }
 
@@ -52,7 +61,8 @@ impl World {
         Self {
             adapter: "memory",
             presence: store.clone(),
-            notes: store,
+            notes: store.clone(),
+            places: store,
             clock: Clock::Memory(now),
         }
     }
@@ -63,7 +73,8 @@ impl World {
         Self {
             adapter: "redis",
             presence: store.clone(),
-            notes: store,
+            notes: store.clone(),
+            places: store,
             clock: Clock::Redis(server),
         }
     }
