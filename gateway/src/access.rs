@@ -60,17 +60,18 @@ impl Access {
             .ok_or(Error::WrongToken)
     }
 
-    /// Whether the user of a session may still come in and watch the channel. One look-up, on the way of every playlist.
+    /// The user of a session, if still allowed to come in and watch the channel. One look-up, on the way of every playlist.
     ///
     /// # Errors
     /// When the user or the channel is gone, or the one is no longer allowed the other.
-    pub fn still(&self, user: &str, slug: &str, now: Timestamp) -> Result<(), Error> {
+    pub fn still(&self, user: &str, slug: &str, now: Timestamp) -> Result<Arc<User>, Error> {
         let snapshot = self.catalog.snapshot();
         let user = snapshot.user(user).ok_or(Error::WrongToken)?;
         if !user.is_active(now) {
             return Err(Error::WrongToken);
         }
-        self.permit(user, slug)
+        self.permit(user, slug)?;
+        Ok(user.clone())
     }
 
     /// Whether the user may watch the channel.

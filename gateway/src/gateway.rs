@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ::catalog::{Catalog, TokenKey};
 use ::presence::Presence;
 use ::presence::notes::Notes;
+use ::presence::places::Places as PlaceStore;
 use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
@@ -19,6 +20,7 @@ use crate::http::page::Page;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::origin::Origin;
+use crate::places::Places;
 use crate::remembered::Memory;
 use crate::streams::{HoldLimits, Need, Ready, Shared, Streams};
 use crate::viewers::Viewers;
@@ -30,6 +32,8 @@ pub struct Ports {
     pub catalog: Arc<dyn Catalog>,
     /// Where it is told who is watching.
     pub presence: Arc<dyn Presence>,
+    /// Where places of users' sessions are counted.
+    pub places: Arc<dyn PlaceStore>,
     /// Where it keeps what channels turned out to be.
     pub notes: Arc<dyn Notes>,
     /// Which streams there are.
@@ -67,6 +71,8 @@ pub struct Gateway {
     pub(crate) presence: Arc<dyn Presence>,
     pub(crate) streams: Streams,
     pub(crate) viewers: Arc<Viewers>,
+    pub(crate) places: Places,
+    pub(crate) place_store: Arc<dyn PlaceStore>,
     pub(crate) cache: SegmentCache,
     pub(crate) metrics: Metrics,
     pub(crate) page: Page,
@@ -81,6 +87,7 @@ impl Gateway {
         let Ports {
             catalog,
             presence,
+            places,
             notes,
             directory,
             origin,
@@ -102,6 +109,8 @@ impl Gateway {
             presence,
             streams: Streams::new(shared, options.hold),
             viewers,
+            places: Places::new(Instant::now()),
+            place_store: places,
             cache: SegmentCache::new(origin, options.cache_bytes, metrics.clone()),
             metrics,
             page: Page::load(&options.web_directory),

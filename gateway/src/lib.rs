@@ -8,6 +8,7 @@
 //! | which streams there are | [`directory`] |
 //! | where playlists and segments come from | [`origin`] |
 //! | who is watching | [`viewers`], [`presence_flush`] |
+//! | how many sessions a user has | [`places`] |
 
 pub mod access;
 pub mod admin;
@@ -20,6 +21,7 @@ pub mod http;
 pub mod keys;
 pub mod metrics;
 pub mod origin;
+pub mod places;
 pub mod presence_flush;
 pub mod process;
 pub mod remembered;

@@ -67,6 +67,28 @@ pub struct EnsureLabels {
     pub end: EnsureEnd,
 }
 
+/// How a session's claim of a place ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum ClaimEnd {
+    /// It has a place.
+    Taken,
+    /// It has the place of another one, which has ended.
+    TakenOver,
+    /// None was free.
+    Refused,
+    /// Its place had been taken before.
+    Ended,
+    /// It has a place by this gateway's own count: the store was away.
+    Local,
+}
+
+/// What tells one count of claims from another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ClaimLabels {
+    /// How it ended.
+    pub end: ClaimEnd,
+}
+
 /// Everything a gateway counts.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -92,6 +114,8 @@ pub struct Metrics {
     pub refused_playlists: Counter,
     /// Flushes that the presence store did not take.
     pub failed_flushes: Counter,
+    /// Claims of places, by users with a limit.
+    pub claims: Family<ClaimLabels, Counter>,
     /// From the first request for a cold channel to its first listed segment.
     pub start: Histogram,
 }
@@ -113,6 +137,7 @@ impl Default for Metrics {
             ensures: Family::default(),
             refused_playlists: Counter::default(),
             failed_flushes: Counter::default(),
+            claims: Family::default(),
             start: Histogram::new(START_SECONDS),
         }
     }
@@ -181,6 +206,11 @@ impl Metrics {
             "Flushes that the presence store did not take",
             self.failed_flushes.clone(),
         );
+        registry.register(
+            "place_claims",
+            "Claims of a place by sessions of users with a limit, by how they ended",
+            self.claims.clone(),
+        );
         registry.register_with_unit(
             "start",
             "From the first request for a cold channel to its first listed segment",
@@ -200,6 +230,11 @@ impl Metrics {
     /// Counts the end of a hold.
     pub fn held(&self, end: HoldEnd) {
         self.holds.get_or_create(&HoldLabels { end }).inc();
+    }
+
+    /// Counts the claim of a place.
+    pub fn claimed(&self, end: ClaimEnd) {
+        self.claims.get_or_create(&ClaimLabels { end }).inc();
     }
 
     /// Counts a call to the stream directory.
@@ -229,12 +264,14 @@ mod tests {
             ensures: _,
             refused_playlists: _,
             failed_flushes: _,
+            claims: _,
             start: _,
         } = &{
             let metrics = Metrics::register(&mut registry);
             metrics.answered(Surface::Live, http::StatusCode::OK);
             metrics.held(HoldEnd::Ready);
             metrics.ensured(EnsureEnd::Done);
+            metrics.claimed(ClaimEnd::Taken);
             metrics
         };
         let mut text = String::new();
@@ -250,6 +287,7 @@ mod tests {
         metrics.answered(Surface::Hls, http::StatusCode::OK);
         metrics.held(HoldEnd::Timeout);
         metrics.ensured(EnsureEnd::Failed);
+        metrics.claimed(ClaimEnd::TakenOver);
         metrics.segment_bytes.inc_by(7);
         metrics.start.observe(1.2);
         let mut text = String::new();
@@ -266,6 +304,7 @@ mod tests {
             "headend_gateway_ensures_total{end=\"Failed\"} 1",
             "headend_gateway_refused_playlists_total 0",
             "headend_gateway_failed_flushes_total 0",
+            "headend_gateway_place_claims_total{end=\"TakenOver\"} 1",
             "headend_gateway_start_seconds_bucket{le=\"1.5\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");

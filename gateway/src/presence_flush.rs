@@ -9,6 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::Gateway;
+use crate::places::Settling;
 
 /// The time between two flushes. Collectors and idle timeouts count on it.
 pub const FLUSH_EVERY: Duration = Duration::from_secs(5);
@@ -40,6 +41,7 @@ struct Flusher {
     /// The store's clock at its last answer, and when that came: by it the store can tell what was gathered before a fence was set, and
     /// arrived late, from what was gathered since.
     heard: Option<(StoreTime, Instant)>,
+    settling: Settling,
     failing: bool,
 }
 
@@ -65,11 +67,14 @@ impl Flusher {
                 for stream_uid in &outcome.closed {
                     gateway.streams.fenced(stream_uid);
                 }
-                None
+                self.settling.settle(gateway).await.err()
             }
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some("the presence store did not answer in time".to_owned()),
         };
+        if failure.is_some() {
+            self.settling.is_away();
+        }
         self.report(gateway, failure);
     }
 

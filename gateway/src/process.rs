@@ -104,6 +104,7 @@ async fn parts(settings: &Settings) -> Result<Parts, ProcessError> {
         ports: Ports {
             catalog: catalog.clone(),
             presence: presence.clone(),
+            places: presence.clone(),
             notes: presence,
             directory,
             origin: Arc::new(origin),

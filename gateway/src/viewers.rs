@@ -39,6 +39,11 @@ pub fn viewer(user: &str, client: ClientKey) -> u64 {
     hasher.finish()
 }
 
+/// How long a session counts as in use after its last playlist, of that target duration.
+pub(crate) fn in_use_for(target: Duration) -> Duration {
+    SESSION_MINIMUM.max(3 * target)
+}
+
 /// What this gateway saw of every stream.
 #[derive(Debug)]
 pub struct Viewers {
@@ -104,7 +109,7 @@ impl Viewers {
         let moment = self.moment(now);
         let seen = self.seen(stream_uid);
         seen.last.fetch_max(moment, Ordering::Relaxed);
-        let in_use = milliseconds(SESSION_MINIMUM.max(3 * target));
+        let in_use = milliseconds(in_use_for(target));
         seen.session_milliseconds.store(in_use, Ordering::Relaxed);
         if let Some(session) = read(&seen.sessions).get(&watcher.session) {
             session.last.fetch_max(moment, Ordering::Relaxed);

@@ -155,6 +155,7 @@ fn gateway(
     let ports = Ports {
         catalog: channels.catalog,
         presence: presence.clone(),
+        places: presence.clone(),
         notes: presence,
         directory: Arc::new(streams.clone()),
         origin: Arc::new(streams.clone()),

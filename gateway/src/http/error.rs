@@ -28,6 +28,19 @@ pub enum Error {
     /// The session in the URL cannot be used.
     #[error("{0}; start the channel anew")]
     Session(SessionError),
+    /// The place that the session had was taken.
+    #[error(
+        "the session ended: another one of the same user took its place; start the channel anew"
+    )]
+    SessionEnded,
+    /// No place is free for the session.
+    #[error(
+        "the user already watches in {most} places, which is as many as are allowed; end one of them"
+    )]
+    TooManySessions {
+        /// How many.
+        most: u32,
+    },
     /// The user may not watch the channel.
     #[error("the channel is not among those that this token may watch")]
     NotAllowed,
@@ -76,7 +89,8 @@ impl Error {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::NoToken | Self::WrongToken | Self::Session(_) => StatusCode::UNAUTHORIZED,
-            Self::NotAllowed | Self::WrongKey => StatusCode::FORBIDDEN,
+            Self::TooManySessions { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::NotAllowed | Self::WrongKey | Self::SessionEnded => StatusCode::FORBIDDEN,
             Self::NoChannel | Self::NotFound | Self::Segment(SegmentError::NotFound) => {
                 StatusCode::NOT_FOUND
             }
@@ -94,6 +108,8 @@ impl Error {
             Self::WrongToken => "WrongToken",
             Self::Session(SessionError::Invalid) => "SessionInvalid",
             Self::Session(SessionError::Expired) => "SessionExpired",
+            Self::SessionEnded => "SessionEnded",
+            Self::TooManySessions { .. } => "TooManySessions",
             Self::NotAllowed => "NotAllowed",
             Self::NoChannel => "NoChannel",
             Self::NotFound => "NotFound",
@@ -125,6 +141,8 @@ impl Error {
                 Some(HeaderValue::from_static("10"))
             }
             Self::Unplayable(Unplayable::Overload) => Some(HeaderValue::from_static("5")),
+            // A place is free so long after its last playlist.
+            Self::TooManySessions { .. } => Some(HeaderValue::from_static("15")),
             Self::Unplayable(_) => Some(HeaderValue::from_static("2")),
             Self::Segment(SegmentError::Unavailable { .. }) => Some(HeaderValue::from_static("1")),
             _ => None,

@@ -22,7 +22,7 @@ use crate::viewers::{Watcher, viewer};
 const CACHING: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// How long a request waits for something new at most, well within what players wait for a playlist.
-const NEWS: Duration = Duration::from_secs(4);
+const NEWS: Duration = Duration::from_secs(6);
 
 pub(super) fn router() -> Router<Arc<Gateway>> {
     Router::new().route("/hls/{session}/{rendition}/index.m3u8", get(media))
@@ -42,7 +42,9 @@ async fn playlist(gateway: &Gateway, session: &str, rendition: String) -> Result
     let (now, unix_seconds) = gateway.now();
     let verified = session::verify(&gateway.keys.session, session, unix_seconds)?;
     let session = &verified.session;
-    gateway.access.still(&session.user, &session.channel, now)?;
+    let user = gateway.access.still(&session.user, &session.channel, now)?;
+    let began = tokio::time::Instant::now();
+    let is_counted = gateway.admit(&verified, &user, began).await?;
     let need = Need::Listed(rendition);
     let mut ready = gateway.window(&session.channel, &need).await?;
     let target = ready.window.target();
@@ -51,9 +53,12 @@ async fn playlist(gateway: &Gateway, session: &str, rendition: String) -> Result
         session: verified.id,
         viewer: viewer(&session.user, session.client),
     };
-    gateway
-        .viewers
-        .touch_session(&ready.stream_uid, watcher, target, moment);
+    if is_counted {
+        gateway.places.used(&verified.id, target, moment);
+        gateway
+            .viewers
+            .touch_session(&ready.stream_uid, watcher, target, moment);
+    }
     let Need::Listed(rendition) = &need else {
         return Err(Error::NotFound);
     };
@@ -64,9 +69,9 @@ async fn playlist(gateway: &Gateway, session: &str, rendition: String) -> Result
             .answers(&ready.stream_uid, &verified.id, playlist)
     };
     // A player that starts with the stream has nothing in hand, and one that finds nothing new stands still until it asks again: for half
-    // a target.
+    // a target. The next segment is a target away at the most, and then some: what gave up at that very moment would miss it.
     if answers(&ready) && ready.window.is_filling() {
-        let limit = target.min(NEWS);
+        let limit = (target + target / 2).min(NEWS);
         let channel = &session.channel;
         ready = gateway.streams.news(channel, &need, ready, limit).await;
         answers(&ready);

@@ -9,6 +9,7 @@ use axum::routing::get;
 use http::HeaderValue;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
+use presence::places::Place;
 
 use super::error::Error;
 use super::{ANY_ORIGIN, PLAYLIST_TYPE, viewer};
@@ -72,11 +73,16 @@ impl Gateway {
     /// A new session of the user at the channel.
     fn session(&self, user: &str, slug: &str, parts: &Parts) -> String {
         let (_, unix_seconds) = self.now();
-        let session = Session {
+        let place = Place {
             user: user.to_owned(),
-            channel: slug.to_owned(),
             client: self.client_key(parts),
-            issued_at: unix_seconds,
+            channel: slug.to_owned(),
+        };
+        let session = Session {
+            issued_at: self.places.begins(&place, unix_seconds),
+            user: place.user,
+            channel: place.channel,
+            client: place.client,
         };
         session::mint(&self.keys.session, &session)
     }

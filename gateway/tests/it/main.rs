@@ -11,6 +11,7 @@ mod entry;
 mod failures;
 mod life;
 mod page;
+mod places;
 mod playing;
 mod support;
 mod watching;

@@ -17,6 +17,7 @@ use gateway::{Gateway, Options, Ports};
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use presence::memory::MemoryPresence;
+use presence::places::Places;
 use prometheus_client::registry::Registry;
 use serde_json::json;
 use tempfile::TempDir;
@@ -61,10 +62,32 @@ pub(crate) struct World {
     pub(crate) app: Router,
     pub(crate) presence: Arc<MemoryPresence>,
     pub(crate) registry: Registry,
+    ports: Ports,
+    options: Options,
     catalog: Arc<FilesCatalog>,
     directory: Arc<KubernetesDirectory>,
     folder: TempDir,
     tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// Another gateway of the same release.
+pub(crate) struct Replica {
+    app: Router,
+    registry: Registry,
+}
+
+impl Replica {
+    pub(crate) async fn get(&self, uri: &str) -> Answer {
+        self.get_with(uri, &[]).await
+    }
+
+    pub(crate) async fn get_with(&self, uri: &str, headers: &[(&str, &str)]) -> Answer {
+        ask(&self.app, uri, headers).await
+    }
+
+    pub(crate) fn metrics(&self) -> String {
+        scrape(&self.registry)
+    }
 }
 
 impl Drop for World {
@@ -74,7 +97,7 @@ impl Drop for World {
 }
 
 impl World {
-    /// alice may watch everything, bob only sport-two, carol nothing any more. The token of each is `<name>-token`.
+    /// alice may watch everything, bob only sport-two, carol nothing any more, dave everything in one place. The token of each is `<name>-token`.
     pub(crate) async fn start() -> Self {
         Self::holding(Duration::from_secs(8)).await
     }
@@ -96,6 +119,7 @@ impl World {
         let ports = Ports {
             catalog: catalog.clone(),
             presence: presence.clone(),
+            places: presence.clone(),
             notes: presence.clone(),
             directory: directory.clone(),
             origin: Arc::new(RemoteOrigin::new(directory.clone(), volume, "gateway-0").unwrap()),
@@ -113,7 +137,7 @@ impl World {
             web_directory: folder.path().join("web"),
         };
         let mut registry = Registry::default();
-        let gateway = Gateway::new(ports, options, &mut registry);
+        let gateway = Gateway::new(ports.clone(), options.clone(), &mut registry);
         let tasks = vec![tokio::spawn(watch.run())];
         synced.wait_for(|synced| *synced).await.unwrap();
         Self {
@@ -122,6 +146,8 @@ impl World {
             gateway,
             presence,
             registry,
+            ports,
+            options,
             catalog,
             directory,
             folder,
@@ -129,27 +155,36 @@ impl World {
         }
     }
 
+    /// Another gateway on the same ports.
+    pub(crate) fn replica(&self, name: &str) -> Replica {
+        self.replica_with(name, self.presence.clone())
+    }
+
+    /// The same with another store for places.
+    pub(crate) fn replica_with(&self, name: &str, places: Arc<dyn Places>) -> Replica {
+        let ports = Ports {
+            places,
+            ..self.ports.clone()
+        };
+        let options = Options {
+            name: name.to_owned(),
+            ..self.options.clone()
+        };
+        let mut registry = Registry::default();
+        let gateway = Gateway::new(ports, options, &mut registry);
+        Replica {
+            app: gateway::app(gateway),
+            registry,
+        }
+    }
+
     pub(crate) async fn get_with(&self, uri: &str, headers: &[(&str, &str)]) -> Answer {
-        let mut request = Request::get(uri);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Body::empty()).unwrap();
-        let response = self.app.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        Answer {
-            status: parts.status.as_u16(),
-            headers: parts.headers,
-            body: String::from_utf8_lossy(&body).into_owned(),
-        }
+        ask(&self.app, uri, headers).await
     }
 
     /// The metrics as they are scraped.
     pub(crate) fn metrics(&self) -> String {
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
-        text
+        scrape(&self.registry)
     }
 
     pub(crate) async fn get(&self, uri: &str) -> Answer {
@@ -226,13 +261,36 @@ impl World {
     }
 }
 
+async fn ask(app: &Router, uri: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut request = Request::get(uri);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Body::empty()).unwrap();
+    let response = app.clone().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Answer {
+        status: parts.status.as_u16(),
+        headers: parts.headers,
+        body: String::from_utf8_lossy(&body).into_owned(),
+    }
+}
+
+fn scrape(registry: &Registry) -> String {
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, registry).unwrap();
+    text
+}
+
 fn catalog(folder: &Path, key: &TokenKey) -> Arc<FilesCatalog> {
     let hash = |name: &str| key.hash(format!("{name}-token").as_bytes());
     let users = format!(
-        "users:\n  - {{ name: alice, tokenHash: '{}', channels: all }}\n  - {{ name: bob, tokenHash: '{}', channels: [sport-two] }}\n  - {{ name: carol, tokenHash: '{}', channels: all, disabled: true }}\n",
+        "users:\n  - {{ name: alice, tokenHash: '{}', channels: all }}\n  - {{ name: bob, tokenHash: '{}', channels: [sport-two] }}\n  - {{ name: carol, tokenHash: '{}', channels: all, disabled: true }}\n  - {{ name: dave, tokenHash: '{}', channels: all, maxSessions: 1 }}\n",
         hash("alice"),
         hash("bob"),
-        hash("carol")
+        hash("carol"),
+        hash("dave")
     );
     let files = [
         ("channels.yaml", CHANNELS.to_owned()),
