@@ -1,12 +1,44 @@
 //! Where a request comes from: the connection's peer, or what a trusted proxy says. No other header is ever believed.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-use http::HeaderMap;
+use http::header::{FORWARDED, HeaderName};
+use http::{HeaderMap, HeaderValue};
 
-/// Addresses in `X-Forwarded-For` that are looked at, from the nearest proxy back.
+/// Hops that are looked at, from the nearest proxy back.
 const HOPS_MAXIMUM: usize = 16;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The header in which trusted proxies tell where requests come from. There is exactly one: a proxy hands on what it does not write
+/// itself, so that the other one is the viewer's own word.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ProxyHeader {
+    /// What most proxies write.
+    #[default]
+    XForwardedFor,
+    /// RFC 7239.
+    Forwarded,
+}
+
+/// The proxies that are trusted to say where requests come from.
+#[derive(Debug, Clone, Default)]
+pub struct Proxies {
+    /// Their networks.
+    pub networks: Vec<Network>,
+    /// How they say it.
+    pub header: ProxyHeader,
+}
+
+/// Who asks, as far as the connection and trusted proxies tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Client {
+    /// The last address on the way that no trusted proxy vouches for; where all of them do, the farthest.
+    pub address: IpAddr,
+    /// Whether that is a trusted proxy's own: who stands behind it is not known, nor how many.
+    pub is_proxy: bool,
+}
 
 /// A network of addresses, such as `10.0.0.0/8`; a single address is a network of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,30 +94,82 @@ impl Network {
     }
 }
 
-/// The viewer's address: the last one on the way that no trusted proxy vouches for.
-#[must_use]
-pub fn address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
-    let is_trusted = |address| trusted.iter().any(|network| network.contains(address));
-    let mut address = peer.to_canonical();
-    for hop in forwarded(headers) {
-        if !is_trusted(address) {
-            break;
-        }
-        match hop {
-            Some(before) => address = before,
-            None => break,
-        }
+impl Proxies {
+    /// Whether the address is a trusted proxy's.
+    #[must_use]
+    pub fn include(&self, address: IpAddr) -> bool {
+        let mut networks = self.networks.iter();
+        networks.any(|network| network.contains(address))
     }
-    address
+
+    /// Who asks.
+    #[must_use]
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
+        let peer = Client {
+            address: peer.to_canonical(),
+            is_proxy: self.include(peer.to_canonical()),
+        };
+        if !peer.is_proxy {
+            return peer;
+        }
+        let mut client = peer;
+        for hop in self.hops(headers) {
+            let Some(address) = hop else {
+                break;
+            };
+            let is_proxy = self.include(address);
+            client = Client { address, is_proxy };
+            if !is_proxy {
+                break;
+            }
+        }
+        client
+    }
+
+    /// What the header says, the nearest hop first; nothing where it names no address.
+    fn hops(&self, headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
+        let (name, read): (_, fn(&str) -> Option<IpAddr>) = match self.header {
+            ProxyHeader::XForwardedFor => (X_FORWARDED_FOR, parse_hop),
+            ProxyHeader::Forwarded => (FORWARDED, parse_element),
+        };
+        let values: Vec<&HeaderValue> = headers.get_all(name).into_iter().collect();
+        // From the end, and by commas alone: whatever a viewer writes, an open quote for one, stands before what the proxies append.
+        let texts = values.into_iter().rev().flat_map(|value| {
+            let text = value.to_str().unwrap_or_default();
+            text.rsplit(',').take(HOPS_MAXIMUM)
+        });
+        texts.take(HOPS_MAXIMUM).map(move |text| read(text.trim()))
+    }
 }
 
-fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
-    let values: Vec<_> = headers.get_all("x-forwarded-for").into_iter().collect();
-    let texts = values.into_iter().rev().flat_map(|value| {
-        let text = value.to_str().unwrap_or_default();
-        text.rsplit(',').take(HOPS_MAXIMUM)
-    });
-    texts.take(HOPS_MAXIMUM).map(|text| parse_hop(text.trim()))
+impl Client {
+    /// What one subscriber has: an IPv4 address, or a /64 of IPv6, within which everybody may choose.
+    #[must_use]
+    pub fn subscriber(&self) -> IpAddr {
+        subscriber(self.address)
+    }
+}
+
+/// What one subscriber has, of which the address is.
+#[must_use]
+pub fn subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)))
+        }
+    }
+}
+
+/// The `for` of an element of `Forwarded` (RFC 7239 section 4).
+fn parse_element(text: &str) -> Option<IpAddr> {
+    let mut pairs = text.split(';').filter_map(|pair| pair.split_once('='));
+    let (_, node) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
+    let node = node.trim();
+    let quoted = node
+        .strip_prefix('"')
+        .and_then(|node| node.strip_suffix('"'));
+    parse_hop(quoted.unwrap_or(node))
 }
 
 /// An address as proxies write it: bare, in brackets, or with a port.
@@ -104,17 +188,24 @@ fn parse_hop(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
-    fn seen(peer: &str, forwarded: &[&str], trusted: &[&str]) -> String {
+    fn told(header: ProxyHeader, peer: &str, forwarded: &[&str], trusted: &[&str]) -> Client {
         let mut headers = HeaderMap::new();
+        let name = match header {
+            ProxyHeader::XForwardedFor => X_FORWARDED_FOR,
+            ProxyHeader::Forwarded => FORWARDED,
+        };
         for value in forwarded {
-            headers.append("x-forwarded-for", HeaderValue::from_str(value).unwrap());
+            headers.append(name.clone(), HeaderValue::from_str(value).unwrap());
         }
-        let trusted: Vec<Network> = trusted.iter().map(|text| text.parse().unwrap()).collect();
-        address(peer.parse().unwrap(), &headers, &trusted).to_string()
+        let networks = trusted.iter().map(|text| text.parse().unwrap()).collect();
+        Proxies { networks, header }.client(peer.parse().unwrap(), &headers)
+    }
+
+    fn seen(peer: &str, forwarded: &[&str], trusted: &[&str]) -> String {
+        let client = told(ProxyHeader::XForwardedFor, peer, forwarded, trusted);
+        client.address.to_string()
     }
 
     #[test]
@@ -154,6 +245,79 @@ mod tests {
         assert_eq!(seen("10.1.2.3", &[""], &["10.0.0.0/8"]), "10.1.2.3");
         let many = vec!["10.0.0.1"; 1000].join(",");
         assert_eq!(seen("10.1.2.3", &[&many], &["10.0.0.0/8"]), "10.0.0.1");
+    }
+
+    #[test]
+    fn a_trusted_proxy_may_write_forwarded() {
+        let seen = |values: &[&str]| {
+            let trusted = ["10.0.0.0/8", "2001:db8:1::/48"];
+            let client = told(ProxyHeader::Forwarded, "10.1.2.3", values, &trusted);
+            client.address.to_string()
+        };
+        for (values, address) in [
+            (&["for=203.0.113.9"][..], "203.0.113.9"),
+            (
+                &["For=\"203.0.113.9:4711\";proto=https;by=10.1.2.3"],
+                "203.0.113.9",
+            ),
+            (&["proto=http; for=\"[2001:db8::9]:80\""], "2001:db8::9"),
+            (
+                &["for=192.0.2.1, for=203.0.113.9, for=10.9.9.9"],
+                "203.0.113.9",
+            ),
+            (
+                &["for=203.0.113.9", "for=\"[2001:db8:1::7]\""],
+                "203.0.113.9",
+            ),
+            // What a viewer wrote, and what the proxy appended.
+            (&["for=\"192.0.2.1, for=203.0.113.9"], "203.0.113.9"),
+            (&["for=192.0.2.1;by=\"", "for=203.0.113.9"], "203.0.113.9"),
+            (&["for=203.0.113.9, for=unknown"], "10.1.2.3"),
+            (&["for=203.0.113.9, for=_hidden"], "10.1.2.3"),
+            (&["proto=https"], "10.1.2.3"),
+            (&[""], "10.1.2.3"),
+        ] {
+            assert_eq!(seen(values), address, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn of_two_headers_the_one_that_the_proxies_write_is_read() {
+        let mut headers = HeaderMap::new();
+        headers.insert(FORWARDED, HeaderValue::from_static("for=192.0.2.1"));
+        headers.insert(X_FORWARDED_FOR, HeaderValue::from_static("192.0.2.2"));
+        for (header, address) in [
+            (ProxyHeader::Forwarded, "192.0.2.1"),
+            (ProxyHeader::XForwardedFor, "192.0.2.2"),
+        ] {
+            let networks = vec!["10.0.0.0/8".parse().unwrap()];
+            let client = Proxies { networks, header }.client("10.1.2.3".parse().unwrap(), &headers);
+            assert_eq!(client.address.to_string(), address);
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_names_nobody_is_told_from_a_viewer() {
+        let is_proxy = |peer, forwarded: &[&str]| {
+            told(ProxyHeader::XForwardedFor, peer, forwarded, &["10.0.0.0/8"]).is_proxy
+        };
+        assert!(is_proxy("10.1.2.3", &[]) && is_proxy("10.1.2.3", &["10.9.9.9"]));
+        assert!(is_proxy("10.1.2.3", &["203.0.113.9, unknown"]));
+        assert!(!is_proxy("10.1.2.3", &["203.0.113.9"]) && !is_proxy("203.0.113.9", &["10.1.2.3"]));
+    }
+
+    #[test]
+    fn a_subscriber_has_an_address_or_a_network_of_ipv6() {
+        let of = |text: &str| subscriber(text.parse().unwrap()).to_string();
+        for (address, whose) in [
+            ("192.0.2.7", "192.0.2.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("2001:db8:1:2:ffff::", "2001:db8:1:2::"),
+            ("2001:db8:1:3::", "2001:db8:1:3::"),
+        ] {
+            assert_eq!(of(address), whose);
+        }
     }
 
     #[test]

@@ -13,8 +13,10 @@ use tokio::time::Instant;
 
 use crate::access::Access;
 use crate::cache::SegmentCache;
-use crate::client::Network;
+use crate::client::Proxies;
 use crate::directory::StreamDirectory;
+use crate::edge::Edge;
+use crate::edge::rate::RateLimits;
 use crate::http::error::Error;
 use crate::http::page::Page;
 use crate::keys::Keys;
@@ -55,8 +57,10 @@ pub struct Options {
     pub hold: HoldLimits,
     /// Bytes of recent segments in memory.
     pub cache_bytes: u64,
-    /// Proxies whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<Network>,
+    /// Proxies that are believed where requests come from.
+    pub proxies: Proxies,
+    /// How often addresses and users may ask.
+    pub rates: RateLimits,
     /// The built start page.
     pub web_directory: PathBuf,
 }
@@ -65,7 +69,8 @@ pub struct Options {
 pub struct Gateway {
     pub(crate) name: String,
     pub(crate) keys: Keys,
-    pub(crate) trusted_proxies: Vec<Network>,
+    pub(crate) proxies: Proxies,
+    pub(crate) edge: Edge,
     pub(crate) access: Access,
     pub(crate) directory: Arc<dyn StreamDirectory>,
     pub(crate) presence: Arc<dyn Presence>,
@@ -83,7 +88,8 @@ impl Gateway {
     #[must_use]
     pub fn new(ports: Ports, options: Options, registry: &mut Registry) -> Arc<Self> {
         let metrics = Metrics::register(registry);
-        let viewers = Arc::new(Viewers::new(Instant::now()));
+        let now = Instant::now();
+        let viewers = Arc::new(Viewers::new(now));
         let Ports {
             catalog,
             presence,
@@ -103,7 +109,8 @@ impl Gateway {
         Arc::new(Self {
             name: options.name,
             keys: options.keys,
-            trusted_proxies: options.trusted_proxies,
+            proxies: options.proxies,
+            edge: Edge::new(options.rates, now),
             access: Access::new(catalog, options.token_key, directory.clone()),
             directory,
             presence,

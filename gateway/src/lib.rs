@@ -4,6 +4,7 @@
 //! | to see | read |
 //! |---|---|
 //! | what viewers can call | [`http`] |
+//! | who may ask, and how often | [`edge`] |
 //! | how a request becomes a stream, and waits for it | [`streams`] |
 //! | which streams there are | [`directory`] |
 //! | where playlists and segments come from | [`origin`] |
@@ -15,6 +16,7 @@ pub mod admin;
 pub mod cache;
 pub mod client;
 pub mod directory;
+pub mod edge;
 pub mod entry;
 pub mod gateway;
 pub mod http;

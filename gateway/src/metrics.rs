@@ -31,6 +31,26 @@ pub struct RequestLabels {
     pub code: u32,
 }
 
+/// What is too much of something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Limit {
+    /// Requests of an address.
+    Address,
+    /// Requests of a user.
+    User,
+    /// Wrong tokens of an address.
+    WrongTokens,
+}
+
+/// What tells one count of refusals from another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LimitLabels {
+    /// Where it was asked.
+    pub surface: Surface,
+    /// What there was too much of.
+    pub what: Limit,
+}
+
 /// How a held request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum HoldEnd {
@@ -94,6 +114,10 @@ pub struct ClaimLabels {
 pub struct Metrics {
     /// Requests answered.
     pub requests: Family<RequestLabels, Counter>,
+    /// Requests refused because somebody asks too often.
+    pub limited: Family<LimitLabels, Counter>,
+    /// Wrong tokens that were looked at.
+    pub wrong_tokens: Counter,
     /// Requests held now.
     pub holding: Gauge,
     /// Holds that ended.
@@ -127,6 +151,8 @@ impl Default for Metrics {
         ];
         Self {
             requests: Family::default(),
+            limited: Family::default(),
+            wrong_tokens: Counter::default(),
             holding: Gauge::default(),
             holds: Family::default(),
             cache_hits: Counter::default(),
@@ -159,6 +185,16 @@ impl Metrics {
             "requests",
             "Requests answered, by surface and status code",
             self.requests.clone(),
+        );
+        registry.register(
+            "limited",
+            "Requests refused because an address or a user asks too often",
+            self.limited.clone(),
+        );
+        registry.register(
+            "wrong_tokens",
+            "Wrong tokens that were looked at",
+            self.wrong_tokens.clone(),
         );
         registry.register(
             "holding",
@@ -227,6 +263,12 @@ impl Metrics {
             .inc();
     }
 
+    /// Counts a refusal by a limit.
+    pub fn limited(&self, surface: Surface, what: Limit) {
+        let labels = LimitLabels { surface, what };
+        self.limited.get_or_create(&labels).inc();
+    }
+
     /// Counts the end of a hold.
     pub fn held(&self, end: HoldEnd) {
         self.holds.get_or_create(&HoldLabels { end }).inc();
@@ -254,6 +296,8 @@ mod tests {
         // No `..`: a family that is new and not counted here does not compile, and would not be seen below.
         let Metrics {
             requests: _,
+            limited: _,
+            wrong_tokens: _,
             holding: _,
             holds: _,
             cache_hits: _,
@@ -269,6 +313,7 @@ mod tests {
         } = &{
             let metrics = Metrics::register(&mut registry);
             metrics.answered(Surface::Live, http::StatusCode::OK);
+            metrics.limited(Surface::Live, Limit::Address);
             metrics.held(HoldEnd::Ready);
             metrics.ensured(EnsureEnd::Done);
             metrics.claimed(ClaimEnd::Taken);
@@ -285,6 +330,7 @@ mod tests {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         metrics.answered(Surface::Hls, http::StatusCode::OK);
+        metrics.limited(Surface::Segment, Limit::Address);
         metrics.held(HoldEnd::Timeout);
         metrics.ensured(EnsureEnd::Failed);
         metrics.claimed(ClaimEnd::TakenOver);
@@ -294,6 +340,8 @@ mod tests {
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in [
             "headend_gateway_requests_total{surface=\"Hls\",code=\"200\"} 1",
+            "headend_gateway_limited_total{surface=\"Segment\",what=\"Address\"} 1",
+            "headend_gateway_wrong_tokens_total 0",
             "headend_gateway_holding 0",
             "headend_gateway_holds_total{end=\"Timeout\"} 1",
             "headend_gateway_segment_cache_hits_total 0",

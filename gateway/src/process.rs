@@ -81,7 +81,8 @@ fn options(settings: &Settings) -> Result<Options, ProcessError> {
         token_key: token_key.map_err(ProcessError::input)?,
         hold: settings.serving.hold(),
         cache_bytes: settings.serving.cache_mebibytes * 1024 * 1024,
-        trusted_proxies: settings.serving.trusted_proxies.clone(),
+        proxies: settings.limits.proxies(),
+        rates: settings.limits.rates(),
         web_directory: settings.files.web_directory(),
     })
 }

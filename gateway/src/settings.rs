@@ -9,7 +9,8 @@ use presence::redis::RedisSettings;
 use runtime::telemetry::LogSettings;
 use runtime::trace::TraceSettings;
 
-use crate::client::Network;
+use crate::client::{Network, Proxies, ProxyHeader};
+use crate::edge::rate::RateLimits;
 
 /// Lets viewers in and serves them: channels, sessions, playlists, segments.
 #[derive(Debug, Parser)]
@@ -39,6 +40,9 @@ pub struct Settings {
     /// How it serves.
     #[command(flatten)]
     pub serving: ServingSettings,
+    /// What it takes from whom.
+    #[command(flatten)]
+    pub limits: LimitSettings,
 }
 
 /// Where a gateway stands.
@@ -84,9 +88,29 @@ pub struct ServingSettings {
     /// How long it serves on after it was told to end, in seconds.
     #[arg(long, env = "HEADEND_DRAIN_SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=300))]
     pub drain_seconds: u64,
-    /// Networks of proxies whose X-Forwarded-For is believed, separated by commas.
+}
+
+/// What a gateway takes from whom.
+#[derive(Debug, clap::Args)]
+pub struct LimitSettings {
+    /// Networks of proxies that are believed where requests come from, separated by commas.
     #[arg(long, env = "HEADEND_TRUSTED_PROXIES", value_delimiter = ',')]
     pub trusted_proxies: Vec<Network>,
+    /// The header in which they tell it; the other one is not looked at.
+    #[arg(
+        long,
+        env = "HEADEND_TRUSTED_PROXY_HEADER",
+        value_enum,
+        ignore_case = true,
+        default_value_t
+    )]
+    pub trusted_proxy_header: ProxyHeader,
+    /// Requests a second from one address, and of one user, for master playlists and the API; 0 is no limit.
+    #[arg(long, env = "HEADEND_STARTS_PER_SECOND", default_value_t = 10)]
+    pub starts_per_second: u32,
+    /// Requests a second from one address for media playlists and segments, and of one user for media playlists; 0 is no limit.
+    #[arg(long, env = "HEADEND_MEDIA_PER_SECOND", default_value_t = 30)]
+    pub media_per_second: u32,
 }
 
 /// Requests that may be held at once.
@@ -99,6 +123,26 @@ impl ServingSettings {
         crate::streams::HoldLimits {
             time: Duration::from_secs(self.hold_seconds),
             count: HOLDS,
+        }
+    }
+}
+
+impl LimitSettings {
+    /// The proxies that are believed.
+    #[must_use]
+    pub fn proxies(&self) -> Proxies {
+        Proxies {
+            networks: self.trusted_proxies.clone(),
+            header: self.trusted_proxy_header,
+        }
+    }
+
+    /// How often addresses and users may ask.
+    #[must_use]
+    pub fn rates(&self) -> RateLimits {
+        RateLimits {
+            starts_per_second: self.starts_per_second,
+            media_per_second: self.media_per_second,
         }
     }
 }
@@ -171,12 +215,18 @@ mod tests {
             ("--hold-seconds", "31"),
             ("--cache-mebibytes", "0"),
             ("--trusted-proxies", "10.0.0.0/33"),
+            ("--trusted-proxy-header", "X-Real-IP"),
+            ("--starts-per-second", "-1"),
             ("--listen", "nowhere"),
         ] {
             let message = parse(&[option, value]).unwrap_err().to_string();
             assert!(message.contains(option), "{message}");
         }
+        let header = ["--trusted-proxy-header", "Forwarded"];
+        let settings = parse(&header).unwrap();
+        assert_eq!(settings.limits.proxies().header, ProxyHeader::Forwarded);
         let settings = parse(&["--trusted-proxies", "10.0.0.0/8,::1"]).unwrap();
-        assert_eq!(settings.serving.trusted_proxies.len(), 2);
+        assert_eq!(settings.limits.proxies().networks.len(), 2);
+        assert_eq!(settings.limits.proxies().header, ProxyHeader::XForwardedFor);
     }
 }

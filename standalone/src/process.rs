@@ -10,6 +10,8 @@ use std::time::Duration;
 use axum::Router;
 use catalog::files::FilesCatalog;
 use catalog::{Catalog, TokenKey};
+use gateway::client::Proxies;
+use gateway::edge::rate::RateLimits;
 use gateway::keys::Keys;
 use gateway::run::SERVING;
 use gateway::settings::{HOLDS, default_web_directory};
@@ -169,7 +171,9 @@ fn gateway(
             count: HOLDS,
         },
         cache_bytes: settings.streams.cache_mebibytes << 20,
-        trusted_proxies: Vec::new(),
+        proxies: Proxies::default(),
+        // A process on one machine, for those who are on it: all of them come from one address.
+        rates: RateLimits::OFF,
         web_directory: default_web_directory(),
     };
     Ok(Gateway::new(ports, options, registry))

@@ -63,7 +63,8 @@ pub(super) fn of(source: &SocketAddr, listed: &[Listed]) -> Value {
         "transcoderImage": image("headend-transcoder"),
         "redis": { "image": image("redis"), "storageClass": storage },
         "output": { "storageClass": storage, "size": "1Gi" },
-        "gateway": { "replicas": 2, "drainSeconds": 1 },
+        // The tests are all viewers at one address.
+        "gateway": { "replicas": 2, "drainSeconds": 1, "limits": { "startsPerSecond": 0, "mediaPerSecond": 0 } },
         "keys": { "existingSecret": "e2e-keys" },
         "catalog": {
             "channels": channels,

@@ -15,6 +15,7 @@ use super::error::Error;
 use super::viewer;
 use crate::Gateway;
 use crate::access::Listed;
+use crate::client::Client;
 use crate::metrics::Surface;
 
 /// The answer.
@@ -58,15 +59,14 @@ pub(super) fn router() -> Router<Arc<Gateway>> {
     Router::new().route("/api/v1/channels", get(channels))
 }
 
-async fn channels(State(gateway): State<Arc<Gateway>>, parts: Parts) -> Response {
-    let response = list(&gateway, &parts).unwrap_or_else(Error::into_json);
+async fn channels(State(gateway): State<Arc<Gateway>>, client: Client, parts: Parts) -> Response {
+    let response = list(&gateway, &client, &parts).unwrap_or_else(Error::into_json);
     gateway.metrics.answered(Surface::Api, response.status());
     response
 }
 
-fn list(gateway: &Gateway, parts: &Parts) -> Result<Response, Error> {
-    let (now, _) = gateway.now();
-    let user = gateway.access.by_token(viewer::bearer(parts), now)?;
+fn list(gateway: &Gateway, client: &Client, parts: &Parts) -> Result<Response, Error> {
+    let user = gateway.authenticate(Surface::Api, client, viewer::bearer(parts))?;
     let channels = gateway
         .access
         .list(&user)

@@ -1,6 +1,7 @@
 //! Every refusal, as an answer: status, a stable word, a sentence. The cause of a failure is logged where it happens, never sent.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use api::control::ErrorBody;
 use axum::Json;
@@ -12,6 +13,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::{ANY_ORIGIN, REASON};
+use crate::metrics::Limit;
 use crate::origin::SegmentError;
 use crate::session::SessionError;
 use crate::streams::Unplayable;
@@ -25,6 +27,14 @@ pub enum Error {
     /// The token is nobody's, or its user may not come in.
     #[error("the token is not valid")]
     WrongToken,
+    /// The address or the user asks too often.
+    #[error("{}; ask again in {} s", sentence(.limit), seconds(.wait))]
+    TooMany {
+        /// Who does, and what.
+        limit: Limit,
+        /// After how long it is let in.
+        wait: Duration,
+    },
     /// The session in the URL cannot be used.
     #[error("{0}; start the channel anew")]
     Session(SessionError),
@@ -61,6 +71,19 @@ pub enum Error {
     Segment(SegmentError),
 }
 
+fn sentence(limit: &Limit) -> &'static str {
+    match limit {
+        Limit::Address => "too many requests come from this address",
+        Limit::User => "too many requests come from this user",
+        Limit::WrongTokens => "too many wrong tokens came from this address",
+    }
+}
+
+/// Whole seconds that are not too short.
+fn seconds(wait: &Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
 impl From<SessionError> for Error {
     fn from(error: SessionError) -> Self {
         Self::Session(error)
@@ -89,7 +112,7 @@ impl Error {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::NoToken | Self::WrongToken | Self::Session(_) => StatusCode::UNAUTHORIZED,
-            Self::TooManySessions { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooMany { .. } | Self::TooManySessions { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::NotAllowed | Self::WrongKey | Self::SessionEnded => StatusCode::FORBIDDEN,
             Self::NoChannel | Self::NotFound | Self::Segment(SegmentError::NotFound) => {
                 StatusCode::NOT_FOUND
@@ -106,6 +129,10 @@ impl Error {
         Cow::Borrowed(match self {
             Self::NoToken => "NoToken",
             Self::WrongToken => "WrongToken",
+            Self::TooMany { limit, .. } => match limit {
+                Limit::Address | Limit::User => "TooManyRequests",
+                Limit::WrongTokens => "TooManyWrongTokens",
+            },
             Self::Session(SessionError::Invalid) => "SessionInvalid",
             Self::Session(SessionError::Expired) => "SessionExpired",
             Self::SessionEnded => "SessionEnded",
@@ -137,6 +164,7 @@ impl Error {
     /// Seconds after which it is worth asking again.
     fn retry_after(&self) -> Option<HeaderValue> {
         match self {
+            Self::TooMany { wait, .. } => Some(HeaderValue::from(seconds(wait))),
             Self::Unplayable(Unplayable::Refused(refusal)) if refusal.lasting => {
                 Some(HeaderValue::from_static("10"))
             }
@@ -217,6 +245,20 @@ mod tests {
         assert_eq!(text(starting).await, (503, Some("2".to_owned()), expected));
         let (status, retry, _) = text(Error::from(Unplayable::NoChannel)).await;
         assert_eq!((status, retry), (404, None));
+    }
+
+    #[tokio::test]
+    async fn who_asks_too_often_is_told_how_long_to_wait() {
+        let asked = |limit, milliseconds| Error::TooMany {
+            limit,
+            wait: Duration::from_millis(milliseconds),
+        };
+        let body = "TooManyRequests: too many requests come from this address; ask again in 1 s\n";
+        let expected = (429, Some("1".to_owned()), body.to_owned());
+        assert_eq!(text(asked(Limit::Address, 20)).await, expected);
+        let (status, retry, body) = text(asked(Limit::WrongTokens, 63_001)).await;
+        assert_eq!((status, retry.as_deref()), (429, Some("64")));
+        assert!(body.starts_with("TooManyWrongTokens: "), "{body}");
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
 use super::error::Error;
 use super::{ANY_ORIGIN, PLAYLIST_TYPE};
 use crate::Gateway;
+use crate::client::Client;
 use crate::metrics::Surface;
 use crate::session;
 use crate::streams::{Need, Ready};
@@ -30,18 +31,26 @@ pub(super) fn router() -> Router<Arc<Gateway>> {
 
 async fn media(
     State(gateway): State<Arc<Gateway>>,
+    client: Client,
     Path((session, rendition)): Path<(String, String)>,
 ) -> Response {
-    let answer = playlist(&gateway, &session, rendition).await;
+    let answer = playlist(&gateway, &client, &session, rendition).await;
     let response = answer.unwrap_or_else(Error::into_text);
     gateway.metrics.answered(Surface::Hls, response.status());
     response
 }
 
-async fn playlist(gateway: &Gateway, session: &str, rendition: String) -> Result<Response, Error> {
+async fn playlist(
+    gateway: &Gateway,
+    client: &Client,
+    session: &str,
+    rendition: String,
+) -> Result<Response, Error> {
+    gateway.meter(Surface::Hls, client)?;
     let (now, unix_seconds) = gateway.now();
     let verified = session::verify(&gateway.keys.session, session, unix_seconds)?;
     let session = &verified.session;
+    gateway.meter_user(Surface::Hls, client, &session.user)?;
     let user = gateway.access.still(&session.user, &session.channel, now)?;
     let began = tokio::time::Instant::now();
     let is_counted = gateway.admit(&verified, &user, began).await?;

@@ -14,6 +14,7 @@ use presence::places::Place;
 use super::error::Error;
 use super::{ANY_ORIGIN, PLAYLIST_TYPE, viewer};
 use crate::Gateway;
+use crate::client::Client;
 use crate::metrics::Surface;
 use crate::session::{self, ClientKey, Session};
 use crate::streams::Need;
@@ -28,24 +29,31 @@ pub(super) fn router() -> Router<Arc<Gateway>> {
 
 async fn master(
     State(gateway): State<Arc<Gateway>>,
+    client: Client,
     Path(slug): Path<String>,
     parts: Parts,
 ) -> Response {
-    let answer = start(&gateway, &slug, &parts).await;
+    let answer = start(&gateway, &client, &slug, &parts).await;
     let response = answer.unwrap_or_else(Error::into_text);
     gateway.metrics.answered(Surface::Live, response.status());
     response
 }
 
-async fn start(gateway: &Gateway, slug: &str, parts: &Parts) -> Result<Response, Error> {
-    let (now, _) = gateway.now();
+async fn start(
+    gateway: &Gateway,
+    client: &Client,
+    slug: &str,
+    parts: &Parts,
+) -> Result<Response, Error> {
     let token = viewer::token(parts);
-    let user = gateway.access.by_token(token.as_deref(), now)?;
+    let user = gateway.authenticate(Surface::Live, client, token.as_deref())?;
     gateway.access.permit(&user, slug)?;
-    gateway.zaps(&user.name, slug, parts);
+    let agent = viewer::user_agent(parts);
+    let client = session::client_key(&gateway.keys.session, client.address, agent);
+    gateway.zaps(&user.name, slug, client);
     let video = viewer::video(parts);
     let ready = gateway.window(slug, &Need::Renditions(video)).await?;
-    let session = gateway.session(&user.name, slug, parts);
+    let session = gateway.session(&user.name, slug, client);
     let headers = [
         (CONTENT_TYPE, PLAYLIST_TYPE),
         (CACHE_CONTROL, CACHING),
@@ -56,26 +64,19 @@ async fn start(gateway: &Gateway, slug: &str, parts: &Parts) -> Result<Response,
 
 impl Gateway {
     /// What the viewer watched before is left for this channel, before it is even there: its source may have only one connection.
-    fn zaps(&self, user: &str, slug: &str, parts: &Parts) {
+    fn zaps(&self, user: &str, slug: &str, client: ClientKey) {
         let followed = self.directory.follow(slug);
         let stream = followed.borrow().identity.clone();
         let to = stream.as_ref().map(|identity| identity.uid.as_str());
-        let viewer = viewers::viewer(user, self.client_key(parts));
-        self.viewers.zaps(viewer, to);
-    }
-
-    fn client_key(&self, parts: &Parts) -> ClientKey {
-        let address = viewer::address(parts, &self.trusted_proxies);
-        let agent = viewer::user_agent(parts);
-        session::client_key(&self.keys.session, address, agent)
+        self.viewers.zaps(viewers::viewer(user, client), to);
     }
 
     /// A new session of the user at the channel.
-    fn session(&self, user: &str, slug: &str, parts: &Parts) -> String {
+    fn session(&self, user: &str, slug: &str, client: ClientKey) -> String {
         let (_, unix_seconds) = self.now();
         let place = Place {
             user: user.to_owned(),
-            client: self.client_key(parts),
+            client,
             channel: slug.to_owned(),
         };
         let session = Session {

@@ -15,7 +15,9 @@ use http::header::{
 };
 use http::{HeaderValue, StatusCode};
 
+use super::error::Error;
 use crate::Gateway;
+use crate::client::Client;
 use crate::metrics::Surface;
 
 /// Files that are taken.
@@ -98,14 +100,24 @@ pub(super) fn router() -> Router<Arc<Gateway>> {
         .route("/assets/{name}", get(asset))
 }
 
-async fn index(State(gateway): State<Arc<Gateway>>) -> Response {
+async fn index(State(gateway): State<Arc<Gateway>>, client: Client) -> Response {
+    if let Err(error) = gateway.meter(Surface::Page, &client) {
+        return refused(&gateway, error);
+    }
     let built = gateway.page.files.get(INDEX).cloned();
     let html = HeaderValue::from_static("text/html; charset=utf-8");
     let (mime, body) = built.unwrap_or((html, Bytes::from_static(NOT_BUILT.as_bytes())));
     answer(&gateway, mime, body)
 }
 
-async fn asset(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>) -> Response {
+async fn asset(
+    State(gateway): State<Arc<Gateway>>,
+    client: Client,
+    Path(name): Path<String>,
+) -> Response {
+    if let Err(error) = gateway.meter(Surface::Page, &client) {
+        return refused(&gateway, error);
+    }
     match gateway.page.files.get(&name).cloned() {
         Some((mime, body)) => answer(&gateway, mime, body),
         None => {
@@ -115,6 +127,11 @@ async fn asset(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>) ->
             StatusCode::NOT_FOUND.into_response()
         }
     }
+}
+
+fn refused(gateway: &Gateway, error: Error) -> Response {
+    gateway.metrics.answered(Surface::Page, error.status());
+    error.into_text()
 }
 
 fn answer(gateway: &Gateway, mime: HeaderValue, body: Bytes) -> Response {

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::ANY_ORIGIN;
 use super::error::Error;
 use crate::Gateway;
+use crate::client::Client;
 use crate::metrics::Surface;
 use crate::origin::{SegmentError, SegmentId};
 
@@ -31,8 +32,12 @@ pub(super) fn router() -> Router<Arc<Gateway>> {
     Router::new().route("/seg/{uid}/{key}/{rendition}/{name}", get(segment))
 }
 
-async fn segment(State(gateway): State<Arc<Gateway>>, Path(address): Path<Address>) -> Response {
-    let response = match bytes(&gateway, &address).await {
+async fn segment(
+    State(gateway): State<Arc<Gateway>>,
+    client: Client,
+    Path(address): Path<Address>,
+) -> Response {
+    let response = match bytes(&gateway, &client, &address).await {
         Ok(bytes) => {
             gateway.metrics.segment_bytes.inc_by(bytes.len() as u64);
             let headers = [
@@ -50,7 +55,8 @@ async fn segment(State(gateway): State<Arc<Gateway>>, Path(address): Path<Addres
     response
 }
 
-async fn bytes(gateway: &Gateway, address: &Address) -> Result<Bytes, Error> {
+async fn bytes(gateway: &Gateway, client: &Client, address: &Address) -> Result<Bytes, Error> {
+    gateway.meter(Surface::Segment, client)?;
     let (uid, key, rendition, name) = address;
     let parsed = names::parse_segment_name(name);
     let (Some((attempt, number)), true) = (parsed, names::is_rendition_id(rendition)) else {

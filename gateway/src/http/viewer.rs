@@ -1,21 +1,34 @@
 //! What a request says of the viewer: address, user agent, token. Only read here; who it is and what is allowed is decided elsewhere.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use api::playlists::HEVC;
-use axum::extract::ConnectInfo;
+use axum::extract::{ConnectInfo, FromRequestParts};
 use http::header::{AUTHORIZATION, USER_AGENT};
 use http::request::Parts;
 
-use crate::client::{self, Network};
+use crate::Gateway;
+use crate::client::{Client, Proxies};
 use crate::window::Video;
 
-/// The viewer's address.
-pub(super) fn address(parts: &Parts, trusted: &[Network]) -> IpAddr {
+impl FromRequestParts<Arc<Gateway>> for Client {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        gateway: &Arc<Gateway>,
+    ) -> Result<Self, Infallible> {
+        Ok(client(parts, &gateway.proxies))
+    }
+}
+
+fn client(parts: &Parts, proxies: &Proxies) -> Client {
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
-    client::address(peer, &parts.headers, trusted)
+    proxies.client(peer, &parts.headers)
 }
 
 /// The viewer's user agent, as it was sent.
@@ -94,9 +107,10 @@ mod tests {
     #[test]
     fn the_address_is_the_peer_where_one_is_known() {
         let mut parts = parts("/", None);
-        assert_eq!(address(&parts, &[]).to_string(), "0.0.0.0");
+        let address = |parts: &Parts| client(parts, &Proxies::default()).address.to_string();
+        assert_eq!(address(&parts), "0.0.0.0");
         let peer: SocketAddr = "192.0.2.7:4711".parse().unwrap();
         parts.extensions.insert(ConnectInfo(peer));
-        assert_eq!(address(&parts, &[]).to_string(), "192.0.2.7");
+        assert_eq!(address(&parts), "192.0.2.7");
     }
 }

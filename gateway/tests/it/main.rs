@@ -7,6 +7,7 @@
 mod channels;
 mod chart;
 mod cluster;
+mod edge;
 mod entry;
 mod failures;
 mod life;

@@ -1,15 +1,19 @@
 //! The gateway under test and what a viewer does with it.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use catalog::files::FilesCatalog;
 use catalog::{Catalog, TokenKey};
+use gateway::client::Proxies;
 use gateway::directory::kubernetes::KubernetesDirectory;
 use gateway::directory::{StreamDirectory, StreamPhase};
+use gateway::edge::rate::RateLimits;
 use gateway::keys::Keys;
 use gateway::origin::remote::RemoteOrigin;
 use gateway::streams::HoldLimits;
@@ -82,7 +86,7 @@ impl Replica {
     }
 
     pub(crate) async fn get_with(&self, uri: &str, headers: &[(&str, &str)]) -> Answer {
-        ask(&self.app, uri, headers).await
+        ask(&self.app, Request::get(uri), headers).await
     }
 
     pub(crate) fn metrics(&self) -> String {
@@ -103,6 +107,11 @@ impl World {
     }
 
     pub(crate) async fn holding(hold: Duration) -> Self {
+        Self::changed(|options| options.hold.time = hold).await
+    }
+
+    /// With other options than most tests have.
+    pub(crate) async fn changed(change: impl FnOnce(&mut Options)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let token_key = TokenKey::new(&[3; 32]).unwrap();
         std::fs::create_dir_all(folder.path().join("volume/pods")).unwrap();
@@ -124,18 +133,20 @@ impl World {
             directory: directory.clone(),
             origin: Arc::new(RemoteOrigin::new(directory.clone(), volume, "gateway-0").unwrap()),
         };
-        let options = Options {
+        let mut options = Options {
             name: "gateway-0".to_owned(),
             keys: Keys::generate().unwrap(),
             token_key,
             hold: HoldLimits {
-                time: hold,
+                time: Duration::from_secs(8),
                 count: 100,
             },
             cache_bytes: 64 * 1024 * 1024,
-            trusted_proxies: vec![],
+            proxies: Proxies::default(),
+            rates: RateLimits::OFF,
             web_directory: folder.path().join("web"),
         };
+        change(&mut options);
         let mut registry = Registry::default();
         let gateway = Gateway::new(ports.clone(), options.clone(), &mut registry);
         let tasks = vec![tokio::spawn(watch.run())];
@@ -179,7 +190,27 @@ impl World {
     }
 
     pub(crate) async fn get_with(&self, uri: &str, headers: &[(&str, &str)]) -> Answer {
-        ask(&self.app, uri, headers).await
+        self.ask(Request::get(uri), headers).await
+    }
+
+    /// A request from an address.
+    pub(crate) async fn get_from(
+        &self,
+        peer: &str,
+        uri: &str,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let peer = SocketAddr::new(peer.parse().unwrap(), 4711);
+        let request = Request::get(uri).extension(ConnectInfo(peer));
+        self.ask(request, headers).await
+    }
+
+    pub(crate) async fn ask(
+        &self,
+        request: http::request::Builder,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        ask(&self.app, request, headers).await
     }
 
     /// The metrics as they are scraped.
@@ -261,8 +292,11 @@ impl World {
     }
 }
 
-async fn ask(app: &Router, uri: &str, headers: &[(&str, &str)]) -> Answer {
-    let mut request = Request::get(uri);
+async fn ask(
+    app: &Router,
+    mut request: http::request::Builder,
+    headers: &[(&str, &str)],
+) -> Answer {
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

@@ -1,0 +1,135 @@
+//! Who may ask, and how often: decided before anything is looked up for a request. Knows addresses, users and the time; never a channel.
+//!
+//! What is remembered of addresses and users has a fixed number of places ([`table`]), and every replica counts for itself.
+
+pub(crate) mod brute;
+pub mod rate;
+mod table;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::User;
+use tokio::time::Instant;
+
+use self::brute::Guesses;
+use self::rate::{Limiter, RateLimits, Who};
+use crate::Gateway;
+use crate::client::Client;
+use crate::http::error::Error;
+use crate::metrics::{Limit, Surface};
+
+/// A line of the log says at most this often that requests are refused: who asks too much would write the log else.
+const TOLD_EVERY: Duration = Duration::from_mins(1);
+
+/// What this gateway remembers of those who ask.
+#[derive(Debug)]
+pub(crate) struct Edge {
+    limiter: Limiter,
+    guesses: Guesses,
+}
+
+impl Edge {
+    /// Nobody asked yet.
+    pub(crate) fn new(rates: RateLimits, now: Instant) -> Self {
+        Self {
+            limiter: Limiter::new(rates, TOLD_EVERY, now),
+            guesses: Guesses::new(now),
+        }
+    }
+}
+
+impl Gateway {
+    /// Lets a request in by where it comes from. A proxy that tells no address speaks for many viewers, and is not limited as one.
+    ///
+    /// # Errors
+    /// When that address asks too often.
+    pub(crate) fn meter(&self, surface: Surface, client: &Client) -> Result<(), Error> {
+        if client.is_proxy {
+            return Ok(());
+        }
+        let who = Who::Address(client.subscriber());
+        self.judge(surface, who, Limit::Address, client.address)
+    }
+
+    /// Lets a request in by whose it is.
+    ///
+    /// # Errors
+    /// When that user asks too often.
+    pub(crate) fn meter_user(
+        &self,
+        surface: Surface,
+        client: &Client,
+        user: &str,
+    ) -> Result<(), Error> {
+        self.judge(surface, Who::User(user), Limit::User, client.address)
+    }
+
+    /// The user whose token it is. Whoever comes with one wrong token after the other waits, with the right one, too.
+    ///
+    /// # Errors
+    /// When there is no token, it is nobody's, or address or user ask too often.
+    pub(crate) fn authenticate(
+        &self,
+        surface: Surface,
+        client: &Client,
+        token: Option<&str>,
+    ) -> Result<Arc<User>, Error> {
+        self.meter(surface, client)?;
+        let moment = Instant::now();
+        if let Some(wait) = self.guessed(client, moment) {
+            self.metrics.limited(surface, Limit::WrongTokens);
+            let limit = Limit::WrongTokens;
+            return Err(Error::TooMany { limit, wait });
+        }
+        let (now, _) = self.now();
+        let user = self.access.by_token(token, now);
+        if let (Err(Error::WrongToken), Some(token)) = (&user, token) {
+            self.wrong_token(client, token, moment);
+        }
+        let user = user?;
+        self.meter_user(surface, client, &user.name)?;
+        Ok(user)
+    }
+
+    fn guessed(&self, client: &Client, now: Instant) -> Option<Duration> {
+        let address = (!client.is_proxy).then(|| client.subscriber())?;
+        self.edge.guesses.wait(address, now)
+    }
+
+    fn wrong_token(&self, client: &Client, token: &str, now: Instant) {
+        self.metrics.wrong_tokens.inc();
+        let is_limited = !client.is_proxy;
+        if is_limited && self.edge.guesses.wrong(client.subscriber(), token, now) {
+            tracing::warn!(
+                client.address = %client.address,
+                "one wrong token after the other from one address: it has to wait before each further one"
+            );
+        }
+    }
+
+    fn judge(
+        &self,
+        surface: Surface,
+        who: Who<'_>,
+        limit: Limit,
+        address: IpAddr,
+    ) -> Result<(), Error> {
+        let now = Instant::now();
+        let Err(wait) = self.edge.limiter.admit(who, surface, now) else {
+            return Ok(());
+        };
+        self.metrics.limited(surface, limit);
+        if self.edge.limiter.is_worth_telling(now) {
+            tracing::warn!(
+                client.address = %address,
+                ?surface,
+                ?limit,
+                "requests are refused because too many come from one address or user; if many viewers share it, raise the limit, \
+                 and if it is a proxy, name it among the trusted ones"
+            );
+        }
+        Err(Error::TooMany { limit, wait })
+    }
+}
