@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod build;
+mod connection;
 pub mod exit;
 pub mod serve;
 pub mod shutdown;

@@ -1,24 +1,20 @@
-//! The HTTP/1.1 server loop of every process: hyper below, an axum router above, every resource of a connection bounded.
+//! The HTTP server loop of every process: hyper below, an axum router above, every resource of a connection bounded.
 //! Handlers learn the peer by `ConnectInfo<SocketAddr>`. No connection outlives the drain deadline.
 
-use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::io::{self, ErrorKind, Write};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::ConnectInfo;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
-use tower::Service;
 
+use crate::connection::Protocols;
 use crate::write_deadline::WriteDeadline;
 
 /// How long accepting rests when the process has run out of descriptors or memory.
@@ -31,12 +27,16 @@ pub struct ServeLimits {
     pub connections: usize,
     /// From the end of one answer (or the connect) to the complete head of the next request; so also how long an idle connection lives.
     pub head_timeout: Duration,
-    /// How long a client may take no data of an answer.
+    /// How long a client may take less than `write_minimum` of an answer that it is offered.
     pub write_timeout: Duration,
+    /// Bytes of an answer that a client takes in that time at least, unless there are fewer.
+    pub write_minimum: usize,
     /// The kernel's send buffer of a connection, in bytes; `None` leaves the kernel's choice.
     pub send_buffer: Option<usize>,
     /// Headers of a request.
     pub headers: usize,
+    /// Bytes of a request's path and query.
+    pub target_bytes: usize,
     /// Bytes a request's head may have, and the size of the connection's own buffer (at least 8 KiB).
     pub head_bytes: usize,
     /// How long answers under way may take to end after the shutdown began.
@@ -49,12 +49,35 @@ impl Default for ServeLimits {
             connections: 10_000,
             head_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(20),
+            write_minimum: 32 * 1024,
             send_buffer: Some(256 * 1024),
             headers: 64,
+            target_bytes: 8 * 1024,
             head_bytes: 32 * 1024,
             drain: Duration::from_secs(10),
         }
     }
+}
+
+/// What a connection that is let in is given; dropped with the connection.
+pub type Guest = Box<dyn Send>;
+
+/// Decides about connections before anything of them is read. Never waits.
+pub trait Door: Send + Sync {
+    /// Lets a connection in.
+    ///
+    /// # Errors
+    /// When it may not come in: what it is told, if it takes that at once. Under TLS it is told nothing.
+    fn admit(&self, peer: IpAddr) -> Result<Guest, &'static [u8]>;
+}
+
+/// How connections come in.
+#[derive(Clone, Default)]
+pub struct Entrance {
+    /// Who is asked about them; without one, nobody.
+    pub door: Option<Arc<dyn Door>>,
+    /// TLS, and by its ALPN the versions of HTTP that are offered; without it HTTP/1.1 in clear.
+    pub tls: Option<Arc<ServerConfig>>,
 }
 
 /// Serves `router` on `listener` until `shutdown` is cancelled, then lets answers under way end within `limits.drain`.
@@ -67,12 +90,27 @@ pub async fn serve(
     limits: ServeLimits,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
+    serve_through(Entrance::default(), listener, router, limits, shutdown).await
+}
+
+/// The same for those whom an entrance lets in.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_through(
+    entrance: Entrance,
+    listener: TcpListener,
+    router: Router,
+    limits: ServeLimits,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
     let mut connections = JoinSet::new();
     let drain = limits.drain;
+    let protocols = Protocols::new(router, entrance.tls, limits.clone(), shutdown.clone());
     let server = Server {
-        builder: builder(&limits),
         slots: Arc::new(Semaphore::new(limits.connections)),
-        router,
+        door: entrance.door,
+        protocols: Arc::new(protocols),
         limits,
         shutdown: shutdown.clone(),
     };
@@ -87,21 +125,10 @@ pub async fn serve(
     outcome
 }
 
-fn builder(limits: &ServeLimits) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_timeout)
-        .max_headers(limits.headers)
-        .max_buf_size(limits.head_bytes.max(8 * 1024))
-        .half_close(false);
-    builder
-}
-
 struct Server {
-    builder: http1::Builder,
     slots: Arc<Semaphore>,
-    router: Router,
+    door: Option<Arc<dyn Door>>,
+    protocols: Arc<Protocols>,
     limits: ServeLimits,
     shutdown: CancellationToken,
 }
@@ -155,34 +182,44 @@ impl Server {
         peer: SocketAddr,
         slot: OwnedSemaphorePermit,
     ) {
+        let guest = match self.admit(peer) {
+            Ok(guest) => guest,
+            Err(answer) => return self.refuse(stream, answer),
+        };
         if let Err(error) = prepare(&stream, &self.limits) {
             tracing::debug!(%peer, %error, "failed to prepare a connection");
             return;
         }
-        let io = TokioIo::new(WriteDeadline::new(stream, self.limits.write_timeout));
-        let router = self.router.clone();
-        let service = service_fn(move |mut request: http::Request<Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(peer));
-            router.clone().call(request)
-        });
-        let connection = self.builder.serve_connection(io, service);
-        let shutdown = self.shutdown.clone();
-        connections.spawn(async move {
-            let mut connection = std::pin::pin!(connection);
-            let outcome = tokio::select! {
-                // The shutdown first, so that an answer that comes with it already says `connection: close`.
-                biased;
-                () = shutdown.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-                outcome = connection.as_mut() => outcome,
-            };
-            if let Err(error) = outcome {
-                tracing::debug!(%peer, %error, "connection ended");
-            }
-            drop(slot);
-        });
+        let (timeout, minimum) = (self.limits.write_timeout, self.limits.write_minimum);
+        let stream = WriteDeadline::new(stream, timeout, minimum);
+        let held = (slot, guest);
+        let protocols = self.protocols.clone();
+        // Two kinds of tasks, so that a connection in clear takes no memory for TLS.
+        match self.protocols.tls() {
+            None => connections.spawn(async move {
+                protocols.clear(stream, peer).await;
+                drop(held);
+            }),
+            Some(tls) => connections.spawn(async move {
+                protocols.secure(tls, stream, peer).await;
+                drop(held);
+            }),
+        };
+    }
+
+    fn admit(&self, peer: SocketAddr) -> Result<Option<Guest>, &'static [u8]> {
+        let door = self.door.as_ref();
+        door.map(|door| door.admit(peer.ip())).transpose()
+    }
+
+    fn refuse(&self, stream: TcpStream, answer: &'static [u8]) {
+        if self.protocols.tls().is_some() {
+            return;
+        }
+        // Its send buffer is empty, so that it takes this at once or is broken.
+        if let Ok(mut stream) = stream.into_std() {
+            let _ = stream.write(answer);
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The server loop over real loopback sockets: limits, drain and peer address.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -9,7 +10,7 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::routing::get;
 use bytes::Bytes;
-use runtime::serve::{ServeLimits, serve};
+use runtime::serve::{Door, Entrance, Guest, ServeLimits, serve_through};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -26,10 +27,15 @@ struct Running {
 }
 
 async fn start(router: Router, limits: ServeLimits) -> Running {
+    start_through(Entrance::default(), router, limits).await
+}
+
+async fn start_through(entrance: Entrance, router: Router, limits: ServeLimits) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let server = tokio::spawn(serve(listener, router, limits, shutdown.clone()));
+    let serving = serve_through(entrance, listener, router, limits, shutdown.clone());
+    let server = tokio::spawn(serving);
     Running {
         address,
         shutdown,
@@ -126,6 +132,72 @@ async fn an_oversized_head_is_refused() {
     );
     let _ = stream.write_all(head.as_bytes()).await;
     assert!(rest(&mut stream).await.starts_with("HTTP/1.1 431"));
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_target_that_is_too_long_is_refused() {
+    let limits = ServeLimits {
+        target_bytes: 20,
+        ..ServeLimits::default()
+    };
+    let running = start(hello(), limits).await;
+    for (target, answer) in [
+        ("/?0123456789", "hello"),
+        ("/?01234567890123456789", "414 URI Too Long"),
+    ] {
+        let mut stream = running.connect().await;
+        let head = format!("GET {target} HTTP/1.1\r\nhost: x\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        until(&mut stream, answer).await;
+    }
+    running.end().await;
+}
+
+/// Lets one connection in at a time.
+#[derive(Clone, Default)]
+struct One(Arc<AtomicBool>);
+
+impl Door for One {
+    fn admit(&self, peer: IpAddr) -> Result<Guest, &'static [u8]> {
+        assert!(peer.is_loopback());
+        if self.0.swap(true, Ordering::SeqCst) {
+            return Err(b"not now");
+        }
+        Ok(Box::new(Inside(self.clone())))
+    }
+}
+
+struct Inside(One);
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.0.0.store(false, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn whom_the_door_does_not_let_in_is_told_and_others_notice_nothing() {
+    let door = One::default();
+    let entrance = Entrance {
+        door: Some(Arc::new(door.clone())),
+        tls: None,
+    };
+    let running = start_through(entrance, hello(), ServeLimits::default()).await;
+    let mut first = running.connect().await;
+    first.write_all(GET).await.unwrap();
+    until(&mut first, "hello").await;
+    let mut second = running.connect().await;
+    assert_eq!(rest(&mut second).await, "not now");
+    first.write_all(GET).await.unwrap();
+    until(&mut first, "hello").await;
+    drop(first);
+    while door.0.load(Ordering::SeqCst) {
+        tokio::task::yield_now().await;
+    }
+    let mut third = running.connect().await;
+    third.write_all(GET).await.unwrap();
+    until(&mut third, "hello").await;
     running.end().await;
 }
 
