@@ -2,9 +2,12 @@
 //!
 //! What is remembered of addresses and users has a fixed number of places ([`table`]), and every replica counts for itself.
 
-pub(crate) mod brute;
+mod brute;
+pub(crate) mod connections;
 pub mod rate;
+mod seldom;
 mod table;
+pub mod tls;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,6 +18,7 @@ use tokio::time::Instant;
 
 use self::brute::Guesses;
 use self::rate::{Limiter, RateLimits, Who};
+use self::seldom::Seldom;
 use crate::Gateway;
 use crate::client::Client;
 use crate::http::error::Error;
@@ -28,14 +32,16 @@ const TOLD_EVERY: Duration = Duration::from_mins(1);
 pub(crate) struct Edge {
     limiter: Limiter,
     guesses: Guesses,
+    told: Seldom,
 }
 
 impl Edge {
     /// Nobody asked yet.
     pub(crate) fn new(rates: RateLimits, now: Instant) -> Self {
         Self {
-            limiter: Limiter::new(rates, TOLD_EVERY, now),
+            limiter: Limiter::new(rates, now),
             guesses: Guesses::new(now),
+            told: Seldom::new(TOLD_EVERY, now),
         }
     }
 }
@@ -121,7 +127,7 @@ impl Gateway {
             return Ok(());
         };
         self.metrics.limited(surface, limit);
-        if self.edge.limiter.is_worth_telling(now) {
+        if self.edge.told.is_due(now) {
             tracing::warn!(
                 client.address = %address,
                 ?surface,

@@ -18,6 +18,7 @@ use crate::directory::StreamDirectory;
 use crate::edge::Edge;
 use crate::edge::rate::RateLimits;
 use crate::http::error::Error;
+use crate::http::origins::Origins;
 use crate::http::page::Page;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
@@ -61,6 +62,8 @@ pub struct Options {
     pub proxies: Proxies,
     /// How often addresses and users may ask.
     pub rates: RateLimits,
+    /// Whose pages may read playlists and segments.
+    pub origins: Origins,
     /// The built start page.
     pub web_directory: PathBuf,
 }
@@ -71,6 +74,7 @@ pub struct Gateway {
     pub(crate) keys: Keys,
     pub(crate) proxies: Proxies,
     pub(crate) edge: Edge,
+    pub(crate) origins: Origins,
     pub(crate) access: Access,
     pub(crate) directory: Arc<dyn StreamDirectory>,
     pub(crate) presence: Arc<dyn Presence>,
@@ -111,6 +115,7 @@ impl Gateway {
             keys: options.keys,
             proxies: options.proxies,
             edge: Edge::new(options.rates, now),
+            origins: options.origins,
             access: Access::new(catalog, options.token_key, directory.clone()),
             directory,
             presence,

@@ -4,9 +4,11 @@ pub mod channels;
 pub mod error;
 pub mod hls;
 pub mod live;
+pub mod origins;
 pub mod page;
 pub mod segments;
 mod viewer;
+mod wish;
 
 use std::sync::Arc;
 
@@ -20,9 +22,6 @@ const PLAYLIST_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.app
 
 /// Says why a playlist or a segment is refused, in one word; the body has the sentence.
 const REASON: HeaderName = HeaderName::from_static("headend-reason");
-
-/// Lets players on other pages read playlists and segments: their URLs are the permission, and no cookie is involved.
-const ANY_ORIGIN: HeaderValue = HeaderValue::from_static("*");
 
 /// Every surface.
 pub fn app(gateway: Arc<Gateway>) -> Router {

@@ -27,6 +27,7 @@ pub mod places;
 pub mod presence_flush;
 pub mod process;
 pub mod remembered;
+pub mod rendered;
 pub mod run;
 pub mod session;
 pub mod settings;

@@ -118,6 +118,10 @@ pub struct Metrics {
     pub limited: Family<LimitLabels, Counter>,
     /// Wrong tokens that were looked at.
     pub wrong_tokens: Counter,
+    /// Connections that are open.
+    pub connections: Gauge,
+    /// Connections refused because their address has too many.
+    pub refused_connections: Counter,
     /// Requests held now.
     pub holding: Gauge,
     /// Holds that ended.
@@ -153,6 +157,8 @@ impl Default for Metrics {
             requests: Family::default(),
             limited: Family::default(),
             wrong_tokens: Counter::default(),
+            connections: Gauge::default(),
+            refused_connections: Counter::default(),
             holding: Gauge::default(),
             holds: Family::default(),
             cache_hits: Counter::default(),
@@ -175,17 +181,13 @@ impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         let registry = registry.sub_registry_with_prefix("headend_gateway");
+        metrics.register_edge(registry);
         metrics.register_requests(registry);
         metrics.register_streams(registry);
         metrics
     }
 
-    fn register_requests(&self, registry: &mut Registry) {
-        registry.register(
-            "requests",
-            "Requests answered, by surface and status code",
-            self.requests.clone(),
-        );
+    fn register_edge(&self, registry: &mut Registry) {
         registry.register(
             "limited",
             "Requests refused because an address or a user asks too often",
@@ -195,6 +197,24 @@ impl Metrics {
             "wrong_tokens",
             "Wrong tokens that were looked at",
             self.wrong_tokens.clone(),
+        );
+        registry.register(
+            "connections",
+            "Connections that are open",
+            self.connections.clone(),
+        );
+        registry.register(
+            "refused_connections",
+            "Connections refused because their address has too many",
+            self.refused_connections.clone(),
+        );
+    }
+
+    fn register_requests(&self, registry: &mut Registry) {
+        registry.register(
+            "requests",
+            "Requests answered, by surface and status code",
+            self.requests.clone(),
         );
         registry.register(
             "holding",
@@ -298,6 +318,8 @@ mod tests {
             requests: _,
             limited: _,
             wrong_tokens: _,
+            connections: _,
+            refused_connections: _,
             holding: _,
             holds: _,
             cache_hits: _,
@@ -342,6 +364,8 @@ mod tests {
             "headend_gateway_requests_total{surface=\"Hls\",code=\"200\"} 1",
             "headend_gateway_limited_total{surface=\"Segment\",what=\"Address\"} 1",
             "headend_gateway_wrong_tokens_total 0",
+            "headend_gateway_connections 0",
+            "headend_gateway_refused_connections_total 0",
             "headend_gateway_holding 0",
             "headend_gateway_holds_total{end=\"Timeout\"} 1",
             "headend_gateway_segment_cache_hits_total 0",

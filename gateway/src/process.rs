@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::directory::kubernetes::{self, KubernetesDirectory, Watch};
+use crate::edge::tls::Certificates;
 use crate::keys::Keys;
 use crate::origin::remote::RemoteOrigin;
 use crate::run::{self, Limits, SERVING};
@@ -51,6 +52,8 @@ pub async fn start(settings: Settings, shutdown: CancellationToken) -> Result<()
     let limits = Limits {
         drain: Duration::from_secs(settings.serving.drain_seconds),
         serve: ServeLimits::default(),
+        connections_per_address: settings.limits.connections_per_address,
+        certificates: certificates(&settings)?,
     };
     let mut tasks = Tasks::new(shutdown.clone());
     tasks.spawn(
@@ -83,8 +86,15 @@ fn options(settings: &Settings) -> Result<Options, ProcessError> {
         cache_bytes: settings.serving.cache_mebibytes * 1024 * 1024,
         proxies: settings.limits.proxies(),
         rates: settings.limits.rates(),
+        origins: settings.serving.cors_origins.clone(),
         web_directory: settings.files.web_directory(),
     })
+}
+
+fn certificates(settings: &Settings) -> Result<Option<Arc<Certificates>>, ProcessError> {
+    let certificates = settings.tls.files().map(Certificates::open);
+    let certificates = certificates.transpose().map_err(ProcessError::input)?;
+    Ok(certificates.map(Arc::new))
 }
 
 async fn parts(settings: &Settings) -> Result<Parts, ProcessError> {

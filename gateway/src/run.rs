@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runtime::admin::Readiness;
-use runtime::serve::{ServeLimits, serve};
+use runtime::serve::{Entrance, ServeLimits, serve_through};
 use runtime::shutdown::{Tasks, TasksError};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::Gateway;
+use crate::edge::connections::Connections;
+use crate::edge::tls::Certificates;
 use crate::presence_flush::keep_flushing;
 
 /// The condition of readiness that ends with the shutdown.
@@ -27,6 +29,10 @@ pub struct Limits {
     pub drain: Duration,
     /// What connections get.
     pub serve: ServeLimits,
+    /// How many connections an address may have; 0 is no limit.
+    pub connections_per_address: usize,
+    /// The certificate of TLS; without one viewers come in clear.
+    pub certificates: Option<Arc<Certificates>>,
 }
 
 /// Serves viewers on `listener` until `shutdown` is cancelled.
@@ -78,13 +84,22 @@ pub(crate) fn spawn(
     });
     tasks.spawn("http", {
         let (router, serve_limits) = (crate::app(gateway.clone()), limits.serve.clone());
+        let entrance = entrance(&gateway, limits);
         let ended = ended.clone();
         async move {
-            let outcome = serve(listener, router, serve_limits, accepting).await;
+            let entrance = entrance.map_err(io::Error::other)?;
+            let outcome = serve_through(entrance, listener, router, serve_limits, accepting).await;
             ended.cancel();
             outcome
         }
     });
+    if let Some(certificates) = limits.certificates.clone() {
+        let shutdown = shutdown.clone();
+        tasks.spawn("certificate", async move {
+            certificates.follow(shutdown).await;
+            Ok::<_, io::Error>(())
+        });
+    }
     tasks.spawn("catalog", follow_catalog(gateway.clone(), shutdown));
     tasks.spawn("presence", {
         let ended = ended.clone();
@@ -94,6 +109,15 @@ pub(crate) fn spawn(
         }
     });
     ended
+}
+
+fn entrance(gateway: &Arc<Gateway>, limits: &Limits) -> Result<Entrance, rustls::Error> {
+    let door = Connections::new(gateway.clone(), limits.connections_per_address);
+    let tls = limits.certificates.as_ref().map(|tls| tls.server());
+    Ok(Entrance {
+        door: Some(Arc::new(door)),
+        tls: tls.transpose()?,
+    })
 }
 
 /// Tells the streams that are watched when their channels may have been edited.

@@ -11,6 +11,8 @@ use runtime::trace::TraceSettings;
 
 use crate::client::{Network, Proxies, ProxyHeader};
 use crate::edge::rate::RateLimits;
+use crate::edge::tls::CertificateFiles;
+use crate::http::origins::Origins;
 
 /// Lets viewers in and serves them: channels, sessions, playlists, segments.
 #[derive(Debug, Parser)]
@@ -43,6 +45,9 @@ pub struct Settings {
     /// What it takes from whom.
     #[command(flatten)]
     pub limits: LimitSettings,
+    /// TLS for viewers.
+    #[command(flatten)]
+    pub tls: TlsSettings,
 }
 
 /// Where a gateway stands.
@@ -88,6 +93,9 @@ pub struct ServingSettings {
     /// How long it serves on after it was told to end, in seconds.
     #[arg(long, env = "HEADEND_DRAIN_SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=300))]
     pub drain_seconds: u64,
+    /// Origins whose pages may read playlists and segments, separated by commas; * is all of them, nothing is none.
+    #[arg(long, env = "HEADEND_CORS_ORIGINS", default_value = "*")]
+    pub cors_origins: Origins,
 }
 
 /// What a gateway takes from whom.
@@ -111,6 +119,37 @@ pub struct LimitSettings {
     /// Requests a second from one address for media playlists and segments, and of one user for media playlists; 0 is no limit.
     #[arg(long, env = "HEADEND_MEDIA_PER_SECOND", default_value_t = 30)]
     pub media_per_second: u32,
+    /// Connections that one address may have open, proxies that are believed apart; 0 is no limit.
+    #[arg(long, env = "HEADEND_CONNECTIONS_PER_ADDRESS", default_value_t = 50)]
+    pub connections_per_address: usize,
+}
+
+/// TLS for viewers; none where no certificate is named.
+#[derive(Debug, clap::Args)]
+pub struct TlsSettings {
+    /// The certificate and those that lead to its authority, in PEM. Taken over again when it changes.
+    #[arg(
+        long = "tls-certificate",
+        env = "HEADEND_TLS_CERTIFICATE",
+        requires = "tls_key"
+    )]
+    pub tls_certificate: Option<PathBuf>,
+    /// Its private key, in PEM.
+    #[arg(
+        long = "tls-key",
+        env = "HEADEND_TLS_KEY",
+        requires = "tls_certificate"
+    )]
+    pub tls_key: Option<PathBuf>,
+}
+
+impl TlsSettings {
+    /// The certificate's files.
+    #[must_use]
+    pub fn files(&self) -> Option<CertificateFiles> {
+        let files = self.tls_certificate.clone().zip(self.tls_key.clone());
+        files.map(|(certificate, key)| CertificateFiles { certificate, key })
+    }
 }
 
 /// Requests that may be held at once.
@@ -216,7 +255,9 @@ mod tests {
             ("--cache-mebibytes", "0"),
             ("--trusted-proxies", "10.0.0.0/33"),
             ("--trusted-proxy-header", "X-Real-IP"),
-            ("--starts-per-second", "-1"),
+            ("--starts-per-second", "many"),
+            ("--cors-origins", "tv.example"),
+            ("--tls-certificate", "tls.crt"),
             ("--listen", "nowhere"),
         ] {
             let message = parse(&[option, value]).unwrap_err().to_string();

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use api::names;
 use api::playlists::{HEVC, Playlists, Rendition};
-use bytes::Bytes;
 use media::playlist::render;
 
 use crate::keys::Keys;
+use crate::rendered::Rendered;
 
 /// Durations in the document are in ticks of 1/90000 s.
 const TICKS_PER_SECOND: u64 = 90_000;
@@ -29,7 +29,7 @@ pub enum Video {
 #[derive(Debug)]
 pub struct Window {
     document: Arc<Playlists>,
-    media: HashMap<String, Bytes>,
+    media: HashMap<String, Rendered>,
     /// What was promised and is not there, and what is played in its place.
     stand_ins: HashMap<String, String>,
 }
@@ -47,7 +47,7 @@ impl Window {
                 let key = keys.segment_key(&document.stream_uid, &rendition.id, &name);
                 format!("/seg/{}/{key}/{}/{name}", document.stream_uid, rendition.id)
             });
-            (rendition.id.clone(), Bytes::from(text))
+            (rendition.id.clone(), Rendered::new(text))
         });
         Self {
             media: media.collect(),
@@ -81,7 +81,7 @@ impl Window {
 
     /// The playlist of a rendition; `None` until it lists a segment.
     #[must_use]
-    pub fn media(&self, rendition: &str) -> Option<&Bytes> {
+    pub fn media(&self, rendition: &str) -> Option<&Rendered> {
         self.media.get(self.played(rendition))
     }
 
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn a_media_playlist_leads_to_segments_that_the_gateway_lets_in() {
         let window = Window::render(Arc::new(playlists(1, 3, 10..12)), &keys());
-        let text = std::str::from_utf8(window.media("480p").unwrap()).unwrap();
+        let text = std::str::from_utf8(&window.media("480p").unwrap().plain.body).unwrap();
         assert!(text.starts_with("#EXTM3U\n"), "{text}");
         let expected = [10, 11].map(|number| {
             let name = format!("3-{number}.ts");

@@ -12,6 +12,7 @@ use catalog::files::FilesCatalog;
 use catalog::{Catalog, TokenKey};
 use gateway::client::Proxies;
 use gateway::edge::rate::RateLimits;
+use gateway::http::origins::Origins;
 use gateway::keys::Keys;
 use gateway::run::SERVING;
 use gateway::settings::{HOLDS, default_web_directory};
@@ -123,6 +124,8 @@ fn limits() -> Limits {
             drain: DRAIN,
             ..ServeLimits::default()
         },
+        connections_per_address: 0,
+        certificates: None,
     }
 }
 
@@ -174,6 +177,7 @@ fn gateway(
         proxies: Proxies::default(),
         // A process on one machine, for those who are on it: all of them come from one address.
         rates: RateLimits::OFF,
+        origins: Origins::Any,
         web_directory: default_web_directory(),
     };
     Ok(Gateway::new(ports, options, registry))

@@ -3,7 +3,6 @@
 
 use std::hash::Hash;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -78,20 +77,15 @@ pub(super) struct Limiter {
     starts: Option<Rate>,
     media: Option<Rate>,
     full: Table<u64>,
-    /// When the log is told again.
-    tell_at: AtomicU64,
-    tell_every: u64,
 }
 
 impl Limiter {
-    pub(super) fn new(rates: RateLimits, tell_every: Duration, now: Instant) -> Self {
+    pub(super) fn new(rates: RateLimits, now: Instant) -> Self {
         Self {
             epoch: now,
             starts: Rate::per_second(rates.starts_per_second),
             media: Rate::per_second(rates.media_per_second),
             full: Table::new(),
-            tell_at: AtomicU64::new(0),
-            tell_every: nanoseconds(tell_every),
         }
     }
 
@@ -114,23 +108,10 @@ impl Limiter {
         taken.map_err(Duration::from_nanos)
     }
 
-    /// Whether the log was silent for long enough.
-    pub(super) fn is_worth_telling(&self, now: Instant) -> bool {
-        let now = self.since(now);
-        let after = now.saturating_add(self.tell_every);
-        let due = |at| (at <= now).then_some(after);
-        self.tell_at
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, due)
-            .is_ok()
-    }
-
     fn since(&self, now: Instant) -> u64 {
-        nanoseconds(now.saturating_duration_since(self.epoch))
+        let since = now.saturating_duration_since(self.epoch);
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
     }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -145,7 +126,7 @@ mod tests {
             starts_per_second,
             media_per_second,
         };
-        (Limiter::new(rates, Duration::from_mins(1), now), now)
+        (Limiter::new(rates, now), now)
     }
 
     fn address(text: &str) -> Who<'static> {
@@ -207,15 +188,5 @@ mod tests {
         let one = address("192.0.2.1");
         assert!((0..10_000).all(|_| limiter.admit(one, Surface::Live, now).is_ok()));
         assert!((0..10).any(|_| limiter.admit(one, Surface::Hls, now).is_err()));
-    }
-
-    #[test]
-    fn the_log_is_told_now_and_then() {
-        let (limiter, now) = limiter(1, 1);
-        let told = |seconds| limiter.is_worth_telling(now + Duration::from_secs(seconds));
-        assert_eq!(
-            [0, 1, 59, 60, 61, 500].map(told),
-            [true, false, false, true, false, true]
-        );
     }
 }

@@ -6,13 +6,10 @@ use std::time::Duration;
 use api::control::ErrorBody;
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, RETRY_AFTER,
-    WWW_AUTHENTICATE,
-};
+use http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::{ANY_ORIGIN, REASON};
+use super::REASON;
 use crate::metrics::Limit;
 use crate::origin::SegmentError;
 use crate::session::SessionError;
@@ -205,14 +202,8 @@ impl Error {
     /// The answer where players ask: plain text.
     #[must_use]
     pub fn into_text(self) -> Response {
-        let mut headers = self.headers();
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN);
-        headers.insert(
-            ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("headend-reason, retry-after"),
-        );
         let body = format!("{}: {}\n", self.reason(), self.message());
-        (self.status(), headers, body).into_response()
+        (self.status(), self.headers(), body).into_response()
     }
 }
 

@@ -8,14 +8,17 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::HeaderValue;
-use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, VARY};
+use http::{HeaderValue, StatusCode};
 
+use super::PLAYLIST_TYPE;
 use super::error::Error;
-use super::{ANY_ORIGIN, PLAYLIST_TYPE};
+use super::origins::Asking;
+use super::wish::PlaylistWish;
 use crate::Gateway;
 use crate::client::Client;
 use crate::metrics::Surface;
+use crate::rendered::Rendered;
 use crate::session;
 use crate::streams::{Need, Ready};
 use crate::viewers::{Watcher, viewer};
@@ -32,10 +35,13 @@ pub(super) fn router() -> Router<Arc<Gateway>> {
 async fn media(
     State(gateway): State<Arc<Gateway>>,
     client: Client,
+    asking: Asking,
+    wish: PlaylistWish,
     Path((session, rendition)): Path<(String, String)>,
 ) -> Response {
-    let answer = playlist(&gateway, &client, &session, rendition).await;
-    let response = answer.unwrap_or_else(Error::into_text);
+    let answer = playlist(&gateway, &client, &wish, &session, rendition).await;
+    let mut response = answer.unwrap_or_else(Error::into_text);
+    gateway.origins.tell(&asking, response.headers_mut());
     gateway.metrics.answered(Surface::Hls, response.status());
     response
 }
@@ -43,6 +49,7 @@ async fn media(
 async fn playlist(
     gateway: &Gateway,
     client: &Client,
+    wish: &PlaylistWish,
     session: &str,
     rendition: String,
 ) -> Result<Response, Error> {
@@ -86,12 +93,28 @@ async fn playlist(
         answers(&ready);
     }
     let playlist = ready.window.media(rendition).ok_or(Error::NotFound)?;
+    Ok(answer(playlist, wish))
+}
+
+/// A playlist in the form that is wished for, unless that is there already.
+fn answer(playlist: &Rendered, wish: &PlaylistWish) -> Response {
+    let gzip = playlist.gzip.as_ref().filter(|_| wish.gzip);
+    let form = gzip.unwrap_or(&playlist.plain);
     let headers = [
-        (CONTENT_TYPE, PLAYLIST_TYPE),
         (CACHE_CONTROL, CACHING),
-        (ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN),
+        (ETAG, form.tag.clone()),
+        (VARY, HeaderValue::from_static("accept-encoding")),
     ];
-    Ok((headers, playlist.clone()).into_response())
+    if wish.is_known(&form.tag) {
+        return (StatusCode::NOT_MODIFIED, headers).into_response();
+    }
+    let mut response = (headers, form.body.clone()).into_response();
+    response.headers_mut().insert(CONTENT_TYPE, PLAYLIST_TYPE);
+    if gzip.is_some() {
+        let gzip = HeaderValue::from_static("gzip");
+        response.headers_mut().insert(CONTENT_ENCODING, gzip);
+    }
+    response
 }
 
 /// One number for what a session was answered: the rendition, and where its list ends.

@@ -7,12 +7,13 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::HeaderValue;
-use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
 use presence::places::Place;
 
 use super::error::Error;
-use super::{ANY_ORIGIN, PLAYLIST_TYPE, viewer};
+use super::origins::Asking;
+use super::{PLAYLIST_TYPE, viewer};
 use crate::Gateway;
 use crate::client::Client;
 use crate::metrics::Surface;
@@ -30,11 +31,13 @@ pub(super) fn router() -> Router<Arc<Gateway>> {
 async fn master(
     State(gateway): State<Arc<Gateway>>,
     client: Client,
+    asking: Asking,
     Path(slug): Path<String>,
     parts: Parts,
 ) -> Response {
     let answer = start(&gateway, &client, &slug, &parts).await;
-    let response = answer.unwrap_or_else(Error::into_text);
+    let mut response = answer.unwrap_or_else(Error::into_text);
+    gateway.origins.tell(&asking, response.headers_mut());
     gateway.metrics.answered(Surface::Live, response.status());
     response
 }
@@ -54,11 +57,7 @@ async fn start(
     let video = viewer::video(parts);
     let ready = gateway.window(slug, &Need::Renditions(video)).await?;
     let session = gateway.session(&user.name, slug, client);
-    let headers = [
-        (CONTENT_TYPE, PLAYLIST_TYPE),
-        (CACHE_CONTROL, CACHING),
-        (ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN),
-    ];
+    let headers = [(CONTENT_TYPE, PLAYLIST_TYPE), (CACHE_CONTROL, CACHING)];
     Ok((headers, ready.window.master(&session, video)).into_response())
 }
 

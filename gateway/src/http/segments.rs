@@ -9,12 +9,13 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
-use http::HeaderValue;
-use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
 
-use super::ANY_ORIGIN;
 use super::error::Error;
+use super::origins::Asking;
+use super::wish::{Extent, SegmentWish};
 use crate::Gateway;
 use crate::client::Client;
 use crate::metrics::Surface;
@@ -35,23 +36,47 @@ pub(super) fn router() -> Router<Arc<Gateway>> {
 async fn segment(
     State(gateway): State<Arc<Gateway>>,
     client: Client,
+    asking: Asking,
+    wish: SegmentWish,
     Path(address): Path<Address>,
 ) -> Response {
-    let response = match bytes(&gateway, &client, &address).await {
-        Ok(bytes) => {
-            gateway.metrics.segment_bytes.inc_by(bytes.len() as u64);
-            let headers = [
-                (CONTENT_TYPE, SEGMENT_TYPE),
-                (CACHE_CONTROL, CACHING),
-                (ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN),
-            ];
-            (headers, bytes).into_response()
-        }
+    let mut response = match bytes(&gateway, &client, &address).await {
+        Ok(bytes) => answer(&gateway, bytes, &wish),
         Err(error) => error.into_text(),
     };
+    gateway.origins.tell(&asking, response.headers_mut());
     gateway
         .metrics
         .answered(Surface::Segment, response.status());
+    response
+}
+
+/// A segment, or the part of it that is wished for.
+fn answer(gateway: &Gateway, bytes: Bytes, wish: &SegmentWish) -> Response {
+    let length = bytes.len();
+    let headers = [
+        (CONTENT_TYPE, SEGMENT_TYPE),
+        (CACHE_CONTROL, CACHING),
+        (ACCEPT_RANGES, HeaderValue::from_static("bytes")),
+    ];
+    let (status, part, bytes) = match wish.extent(length) {
+        Extent::Whole => (StatusCode::OK, None, bytes),
+        Extent::Part(part) => {
+            let range = format!("bytes {}-{}/{length}", part.start, part.end - 1);
+            (StatusCode::PARTIAL_CONTENT, Some(range), bytes.slice(part))
+        }
+        Extent::Nothing => {
+            let range = format!("bytes */{length}");
+            return (StatusCode::RANGE_NOT_SATISFIABLE, [(CONTENT_RANGE, range)]).into_response();
+        }
+    };
+    if wish.body {
+        gateway.metrics.segment_bytes.inc_by(bytes.len() as u64);
+    }
+    let mut response = (status, headers, bytes).into_response();
+    if let Some(Ok(range)) = part.map(HeaderValue::try_from) {
+        response.headers_mut().insert(CONTENT_RANGE, range);
+    }
     response
 }
 

@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use gateway::Limits;
 use presence::Presence;
-use runtime::admin::Readiness;
-use runtime::serve::ServeLimits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
+use tokio::net::TcpStream;
 
 use crate::support::playlists;
+use crate::support::server::{Server, limits};
 use crate::support::transcoder::Pod;
 use crate::support::world::World;
 
@@ -29,27 +27,18 @@ async fn a_gateway_that_is_told_to_end_serves_on_for_a_while_and_flushes_last() 
     let pod = Pod::start().await;
     let uid = world.running("news-one", 1, &pod);
     pod.publish(playlists(&uid, 1, 1, 10..13));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (readiness, shutdown) = (Readiness::new(&["serving"]), CancellationToken::new());
     let limits = Limits {
         drain: Duration::from_millis(500),
-        serve: ServeLimits::default(),
+        ..limits()
     };
-    let running = gateway::run(
-        listener,
-        world.gateway.clone(),
-        limits,
-        readiness.clone(),
-        shutdown.clone(),
-    );
-    let running = tokio::spawn(running);
+    let server = Server::start(world.gateway.clone(), limits).await;
+    let (address, readiness) = (server.address, server.readiness.clone());
     assert_eq!(
         status(address, "/live/news-one/master.m3u8").await,
         Some(401)
     );
     assert_eq!(readiness.missing(), Vec::<&str>::new());
-    shutdown.cancel();
+    server.shutdown.cancel();
     while readiness.missing().is_empty() {
         tokio::task::yield_now().await;
     }
@@ -59,10 +48,7 @@ async fn a_gateway_that_is_told_to_end_serves_on_for_a_while_and_flushes_last() 
         Some(200),
         "it serves on while the news spreads"
     );
-    let ended = tokio::time::timeout(Duration::from_secs(20), running)
-        .await
-        .unwrap();
-    ended.unwrap().unwrap();
+    server.ended().await;
     assert_eq!(status(address, "/").await, None);
     let seen = world.presence.stream(&uid).await.unwrap();
     assert!(seen.last.is_some(), "the last request was told");

@@ -7,6 +7,7 @@
 mod channels;
 mod chart;
 mod cluster;
+mod connections;
 mod edge;
 mod entry;
 mod failures;
@@ -14,5 +15,7 @@ mod life;
 mod page;
 mod places;
 mod playing;
+mod serving;
 mod support;
+mod tls;
 mod watching;

@@ -3,6 +3,7 @@
 pub(crate) mod api_server;
 #[path = "../../../src/streams/testing/playlists.rs"]
 mod fixture;
+pub(crate) mod server;
 pub(crate) mod transcoder;
 pub(crate) mod world;
 

@@ -14,6 +14,7 @@ use gateway::client::Proxies;
 use gateway::directory::kubernetes::KubernetesDirectory;
 use gateway::directory::{StreamDirectory, StreamPhase};
 use gateway::edge::rate::RateLimits;
+use gateway::http::origins::Origins;
 use gateway::keys::Keys;
 use gateway::origin::remote::RemoteOrigin;
 use gateway::streams::HoldLimits;
@@ -144,6 +145,7 @@ impl World {
             cache_bytes: 64 * 1024 * 1024,
             proxies: Proxies::default(),
             rates: RateLimits::OFF,
+            origins: Origins::Any,
             web_directory: folder.path().join("web"),
         };
         change(&mut options);
@@ -194,12 +196,7 @@ impl World {
     }
 
     /// A request from an address.
-    pub(crate) async fn get_from(
-        &self,
-        peer: &str,
-        uri: &str,
-        headers: &[(&str, &str)],
-    ) -> Answer {
+    pub(crate) async fn get_from(&self, peer: &str, uri: &str, headers: &[(&str, &str)]) -> Answer {
         let peer = SocketAddr::new(peer.parse().unwrap(), 4711);
         let request = Request::get(uri).extension(ConnectInfo(peer));
         self.ask(request, headers).await
