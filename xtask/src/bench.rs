@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::cluster::ensure_packages;
+use crate::cluster::{self, ensure_packages};
 use crate::demo::ensure_ffmpeg;
 use crate::on_cluster::Place;
 use crate::steps::{cargo, root, run};
@@ -20,6 +20,12 @@ const VIEWER_PACKAGES: [&str; 5] = [
     "gstreamer1.0-plugins-good",
     "gstreamer1.0-plugins-bad",
 ];
+
+/// Debian's package of the presence store.
+const REDIS_PACKAGES: [&str; 1] = ["redis-server"];
+
+/// The product in one process.
+const STANDALONE: &[&str] = &["standalone"];
 
 /// The player as the start page has it.
 const HLS_JS: &str = "gateway/web/dist/hls.js";
@@ -41,6 +47,10 @@ enum Bench {
     Failover(FailoverArguments),
     /// What a stream that runs for long leaves on disk and in its playlist, beside the usual panel flags
     Soak(SoakArguments),
+    /// What LiveStreams cost the operator, memory, requests and time, beside kubectl and a controller that polls
+    Scale(ScaleArguments),
+    /// What viewers cost Redis, beside a SET for each request
+    Presence(PresenceArguments),
 }
 
 /// Arguments of `start`.
@@ -98,6 +108,28 @@ struct SoakArguments {
     minutes: u64,
 }
 
+/// Arguments of `scale`.
+#[derive(Args)]
+struct ScaleArguments {
+    /// One JSON object per figure instead of a table
+    #[arg(long)]
+    json: bool,
+    /// LiveStreams at the most; goals are for 10000
+    #[arg(long, default_value_t = 10_000)]
+    objects: usize,
+}
+
+/// Arguments of `presence`.
+#[derive(Args)]
+struct PresenceArguments {
+    /// One JSON object per figure instead of a table
+    #[arg(long)]
+    json: bool,
+    /// How often each is measured
+    #[arg(long, default_value_t = 5)]
+    rounds: u8,
+}
+
 /// What can be measured of a start by itself, under the names that the bench has for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum StartPart {
@@ -120,7 +152,10 @@ enum CostPart {
 
 /// Runs the task.
 pub(crate) fn run_bench(arguments: &Arguments) -> Result<()> {
-    ensure_ffmpeg()?;
+    match &arguments.bench {
+        Bench::Scale(_) | Bench::Presence(_) => {}
+        Bench::Start(_) | Bench::Cost(_) | Bench::Failover(_) | Bench::Soak(_) => ensure_ffmpeg()?,
+    }
     match &arguments.bench {
         Bench::Start(arguments) => start(arguments),
         Bench::Cost(arguments) => in_process(cost_bench(arguments)),
@@ -134,7 +169,27 @@ pub(crate) fn run_bench(arguments: &Arguments) -> Result<()> {
             command.args(["--minutes", &arguments.minutes.to_string()]);
             in_process(command)
         }
+        Bench::Scale(arguments) => scale(arguments),
+        Bench::Presence(arguments) => {
+            ensure_packages(&REDIS_PACKAGES)?;
+            build(&[])?;
+            let mut command = program("presence", arguments.json);
+            command.args(["--rounds", &arguments.rounds.to_string()]);
+            run(command)
+        }
     }
+}
+
+/// On an API server alone, which has the test cluster's programs.
+fn scale(arguments: &ScaleArguments) -> Result<()> {
+    ensure_packages(&[&REDIS_PACKAGES[..], &["openssl"]].concat())?;
+    let path = cluster::search_path()?;
+    build(&["operator"])?;
+    let mut command = program("scale", arguments.json);
+    command.env("PATH", path).arg("--operator");
+    command.arg(built("headend-operator"));
+    command.args(["--objects", &arguments.objects.to_string()]);
+    run(command)
 }
 
 /// A goal that is missed in one process does not keep the cluster's from being looked at.
@@ -146,7 +201,11 @@ fn start(arguments: &StartArguments) -> Result<()> {
     if in_process.contains(&StartPart::Viewer) {
         prepare_viewer()?;
     }
-    build(!in_process.is_empty())?;
+    build(if in_process.is_empty() {
+        &[]
+    } else {
+        STANDALONE
+    })?;
     let mut measured = Ok(());
     if !in_process.is_empty() {
         measured = run(start_bench(arguments, &in_process));
@@ -172,12 +231,12 @@ fn prepare_viewer() -> Result<()> {
 }
 
 fn in_process(command: Command) -> Result<()> {
-    build(true)?;
+    build(STANDALONE)?;
     run(command)
 }
 
-/// What runs on the cluster is in its images.
-fn build(in_process: bool) -> Result<()> {
+/// The bench, and these packages for it; what runs on the cluster is in its images.
+fn build(packages: &[&str]) -> Result<()> {
     let mut command = cargo(&[
         "build",
         "--release",
@@ -186,8 +245,8 @@ fn build(in_process: bool) -> Result<()> {
         "e2e",
         "--bins",
     ]);
-    if in_process {
-        command.args(["--package", "standalone"]);
+    for package in packages {
+        command.args(["--package", package]);
     }
     run(command)
 }
@@ -216,11 +275,17 @@ fn only<Part: ValueEnum>(command: &mut Command, parts: &[Part]) {
     }
 }
 
-/// The bench of that name on the product as it was built.
+/// The bench of that name on the product in one process.
 fn bench(name: &str, json: bool) -> Command {
+    let mut command = program(name, json);
+    command.arg("--standalone").arg(built("headend-standalone"));
+    command
+}
+
+/// The bench of that name.
+fn program(name: &str, json: bool) -> Command {
     let mut command = Command::new(built("headend-bench"));
-    command.arg(name).arg("--standalone");
-    command.arg(built("headend-standalone"));
+    command.arg(name);
     if json {
         command.arg("--json");
     }
@@ -254,13 +319,12 @@ mod tests {
             place: Place::default(),
         };
         let words = words(&start_bench(&arguments, &[StartPart::FirstSegment]));
-        assert_eq!(words[..2], ["start", "--standalone"]);
+        assert_eq!(words[..3], ["start", "--json", "--standalone"]);
         assert!(
-            words[2].ends_with("release/headend-standalone"),
+            words[3].ends_with("release/headend-standalone"),
             "{words:?}"
         );
-        let rest = ["--json", "--rounds", "3", "--only", "first-segment"];
-        assert_eq!(words[3..], rest);
+        assert_eq!(words[4..], ["--rounds", "3", "--only", "first-segment"]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What processes cost, as the kernel counts it. Only reads /proc.
+//! What processes cost, as the kernel counts it, and which ports are free. Changes nothing.
 
 use std::collections::HashMap;
 use std::fs;
@@ -51,6 +51,25 @@ pub(crate) fn usage(roots: &[u32]) -> Result<Usage> {
             .map_or(0, |text| private_bytes(&text));
     }
     Ok(total)
+}
+
+/// Processor time of a process that has no children, to the nanosecond, as its scheduler counts it.
+pub(crate) fn on_processor(pid: u32) -> Result<Duration> {
+    let tasks = format!("/proc/{pid}/task");
+    let mut total = Duration::ZERO;
+    for task in fs::read_dir(&tasks).with_context(|| format!("failed to read {tasks}"))? {
+        // A thread that has ended meanwhile has no more to say.
+        let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+        let nanoseconds = text.split(' ').next().and_then(|word| word.parse().ok());
+        total += Duration::from_nanos(nanoseconds.unwrap_or(0));
+    }
+    Ok(total)
+}
+
+/// A port of loopback that nobody listens on now.
+pub(crate) fn free_port() -> Result<u16> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("no port is free")?;
+    Ok(listener.local_addr()?.port())
 }
 
 fn stats() -> Result<HashMap<u32, Stat>> {
@@ -124,6 +143,14 @@ mod tests {
         let lines = command_lines(&[std::process::id()]).unwrap();
         let own = std::env::args().collect::<Vec<_>>();
         assert!(lines.contains(&own), "{lines:?}");
+    }
+
+    #[test]
+    fn this_process_uses_a_processor() {
+        let before = on_processor(std::process::id()).unwrap();
+        let sum: u64 = (0..3_000_000).map(std::hint::black_box).sum();
+        assert!(sum > 0 && on_processor(std::process::id()).unwrap() > before);
+        assert!(on_processor(u32::MAX).is_err());
     }
 
     #[test]

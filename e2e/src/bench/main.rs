@@ -11,9 +11,12 @@ mod ladder;
 mod latency;
 mod machine;
 mod peer;
+mod redis_server;
+mod scale;
 mod soak;
 mod standalone;
 mod viewing;
+mod watching;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -41,6 +44,10 @@ enum Bench {
     Failover(FailoverArguments),
     /// What a stream that runs for long leaves on disk and in its playlist
     Soak(SoakArguments),
+    /// What LiveStreams cost the operator and the API server, however many there are
+    Scale(ScaleArguments),
+    /// What viewers cost Redis
+    Presence(PresenceArguments),
 }
 
 /// Arguments of `start`.
@@ -98,10 +105,33 @@ struct SoakArguments {
     minutes: u64,
 }
 
+/// Arguments of `scale`. It wants etcd, kube-apiserver, kubectl, openssl and redis-server where programs are looked for.
+#[derive(Args)]
+struct ScaleArguments {
+    #[command(flatten)]
+    common: Common,
+    /// The operator
+    #[arg(long, value_name = "PROGRAM")]
+    operator: PathBuf,
+    /// LiveStreams at the most; goals are for 10000
+    #[arg(long, default_value_t = 10_000)]
+    objects: usize,
+}
+
+/// Arguments of `presence`. It wants redis-server where programs are looked for.
+#[derive(Args)]
+struct PresenceArguments {
+    #[command(flatten)]
+    common: Common,
+    /// How often each is measured
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..))]
+    rounds: u8,
+}
+
 /// Arguments of every bench.
 #[derive(Args)]
 struct Common {
-    /// The product in one process; needed unless only a cluster is measured
+    /// The product in one process; needed by what is measured in one
     #[arg(long, value_name = "PROGRAM")]
     standalone: Option<PathBuf>,
     /// One JSON object per figure instead of a table
@@ -162,6 +192,14 @@ async fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
             let program = arguments.common.standalone()?;
             let time = Duration::from_secs(60 * arguments.minutes);
             (&arguments.common, soak::measure(program, time).await?)
+        }
+        Bench::Scale(arguments) => {
+            let figures = scale::measure(&arguments.operator, arguments.objects).await?;
+            (&arguments.common, figures)
+        }
+        Bench::Presence(arguments) => {
+            let figures = watching::measure(usize::from(arguments.rounds)).await?;
+            (&arguments.common, figures)
         }
     };
     if common.json {

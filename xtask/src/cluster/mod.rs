@@ -143,6 +143,13 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     }
 }
 
+/// Where programs are looked for, those of the cluster in front; they are built where they are missing.
+pub(crate) fn search_path() -> Result<OsString> {
+    let layout = Layout::new("headend", |name| std::env::var_os(name))?;
+    let folders = programs::ensure_go_programs(&layout)?;
+    inside::search_path(&folders, std::env::var_os("PATH"))
+}
+
 /// Says what happens; results go to standard output, this does not.
 fn progress(message: &str) {
     eprintln!("cluster: {message}");

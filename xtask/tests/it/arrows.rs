@@ -33,7 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("testkit", &["media"]),
     ("hostile", &["api", "iptv", "media"]),
-    ("e2e", &["api", "testkit"]),
+    ("e2e", &["api", "presence", "testkit"]),
     ("xtask", &[]),
 ];
 
