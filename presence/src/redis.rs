@@ -16,25 +16,30 @@
 //!
 //! A flush drops what has outlived its time from the sorted sets, so nothing stays for ever.
 
-mod connection;
 mod places;
 mod script;
-mod settings;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+pub use redis_support::RedisSettings;
+use redis_support::settings::checked_prefix;
+use redis_support::{Connection, Limits, SettingsError};
 
 use crate::notes::{NOTE_MAXIMUM, NOTE_TIME_TO_LIVE, Notes};
 use crate::{
     CloseStart, Fence, FlushOutcome, Presence, PresenceError, StoreTime, StreamPresence, Touch,
     milliseconds,
 };
-use connection::Connection;
 use places::PlaceScripts;
 use script::Scripts;
-pub use settings::{RedisSettings, RedisUrl, SettingsError};
+
+const LIMITS: Limits = Limits {
+    connect: Duration::from_secs(1),
+    response: Duration::from_secs(1),
+    operation: Duration::from_secs(3),
+};
 
 /// Presence in a Redis that all gateways and the operator of a release share.
 pub struct RedisPresence {
@@ -79,10 +84,10 @@ impl RedisPresence {
     /// When the settings or the prefix are wrong, or the password file cannot be read. An unreachable Redis is no error here.
     pub fn new(settings: &RedisSettings, prefix: &str) -> Result<Self, SettingsError> {
         Ok(Self {
-            connection: Connection::new(settings.connection_info()?)?,
+            connection: Connection::new(settings, LIMITS)?,
             scripts: Scripts::new(),
             place_scripts: PlaceScripts::new(),
-            keys: Keys::new(settings::checked_prefix(prefix)?),
+            keys: Keys::new(checked_prefix(prefix)?),
         })
     }
 

@@ -9,6 +9,5 @@ mod conformance;
 mod notes;
 mod outage;
 mod places;
-mod redis_server;
 mod walks;
 mod world;

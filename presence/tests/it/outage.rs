@@ -8,7 +8,7 @@ use presence::{CloseStart, Fence, Presence, StoreTime, Touch};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::redis_server::RedisServer;
+use redis_support::testing::RedisServer;
 
 const TIMEOUT: Duration = Duration::from_mins(5);
 /// Whatever the store takes for now.

@@ -10,7 +10,7 @@ use presence::places::Places;
 use presence::redis::RedisPresence;
 use presence::{Fence, FlushOutcome, Presence, StoreTime, Touch};
 
-use crate::redis_server::RedisServer;
+use redis_support::testing::RedisServer;
 
 /// Noon of some day, so that a clock can go back as well.
 const START: u64 = 1_800_000_000_000;

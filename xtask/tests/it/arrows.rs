@@ -9,10 +9,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("iptv", &[]),
     ("runtime", &[]),
-    ("presence", &[]),
+    ("redis-support", &[]),
+    ("presence", &["redis-support"]),
     ("media", &["api"]),
     ("upstream", &["api", "iptv"]),
-    ("catalog", &["api", "iptv", "upstream"]),
+    ("catalog", &["api", "iptv", "redis-support", "upstream"]),
     ("operator", &["api", "media", "presence", "runtime"]),
     (
         "gateway",

@@ -1,14 +1,20 @@
 //! A real redis-server as a child of the test, on a Unix socket or an ephemeral loopback port; ends with the test.
+#![expect(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a part of tests only"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use presence::redis::RedisSettings;
+use crate::settings::RedisSettings;
 
 const READY: Duration = Duration::from_secs(20);
 
-pub(crate) struct RedisServer {
+pub struct RedisServer {
     directory: tempfile::TempDir,
     port: u16,
     extra: Vec<String>,
@@ -16,12 +22,12 @@ pub(crate) struct RedisServer {
 }
 
 impl RedisServer {
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         Self::start_with(0, &[]).await
     }
 
     /// On a TCP port of loopback as well.
-    pub(crate) async fn start_on_tcp() -> Self {
+    pub async fn start_on_tcp() -> Self {
         // Nobody else takes an ephemeral port in the moment between; if so, the server fails and the test says it.
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
@@ -29,7 +35,7 @@ impl RedisServer {
         Self::start_with(port, &[]).await
     }
 
-    pub(crate) async fn start_with(port: u16, extra: &[&str]) -> Self {
+    pub async fn start_with(port: u16, extra: &[&str]) -> Self {
         let mut server = Self {
             directory: tempfile::tempdir().unwrap(),
             port,
@@ -40,7 +46,7 @@ impl RedisServer {
         server
     }
 
-    pub(crate) async fn restart(&mut self) {
+    pub async fn restart(&mut self) {
         let child = Command::new("redis-server")
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
             .arg("--unixsocket")
@@ -80,14 +86,14 @@ impl RedisServer {
         }
     }
 
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
             child.wait().unwrap();
         }
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    pub fn port(&self) -> u16 {
         self.port
     }
 
@@ -95,22 +101,22 @@ impl RedisServer {
         self.directory.path().join("redis.sock")
     }
 
-    pub(crate) fn directory(&self) -> &Path {
+    pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("unix://{}", self.socket().display())
     }
 
-    pub(crate) fn settings(&self) -> RedisSettings {
+    pub fn settings(&self) -> RedisSettings {
         RedisSettings {
             url: Some(self.url().parse().unwrap()),
             password_file: None,
         }
     }
 
-    pub(crate) async fn connect(&self) -> redis::aio::MultiplexedConnection {
+    pub async fn connect(&self) -> redis::aio::MultiplexedConnection {
         let client = redis::Client::open(self.url()).unwrap();
         client.get_multiplexed_async_connection().await.unwrap()
     }

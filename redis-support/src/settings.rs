@@ -90,7 +90,7 @@ pub enum SettingsError {
 }
 
 impl RedisSettings {
-    pub(super) fn connection_info(&self) -> Result<ConnectionInfo, SettingsError> {
+    pub(crate) fn connection_info(&self) -> Result<ConnectionInfo, SettingsError> {
         let url = self.url.as_ref().ok_or(SettingsError::NoUrl)?;
         let info = url.0.clone().into_connection_info();
         let info = info.map_err(|error| SettingsError::Url {
@@ -105,7 +105,10 @@ impl RedisSettings {
 }
 
 /// The prefix, if it can neither leave its place in a key nor grow without bound.
-pub(super) fn checked_prefix(prefix: &str) -> Result<&str, SettingsError> {
+///
+/// # Errors
+/// When it can.
+pub fn checked_prefix(prefix: &str) -> Result<&str, SettingsError> {
     let usable = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte);
     if (1..=PREFIX_MAXIMUM).contains(&prefix.len()) && prefix.bytes().all(usable) {
         return Ok(prefix);
