@@ -1,14 +1,12 @@
 //! A catalog in the making: rows come in with the place they stand at, and are checked before they count.
 //! What is wrong is collected and named by place; a draft with errors never becomes a snapshot.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
-use api::live_stream::SOURCE_SCHEMES;
-use api::names::is_slug;
-use url::Url;
-
-use crate::model::{Allowed, Channel, ChannelSource, User};
+use crate::check;
+use crate::model::{Allowed, Channel, Group, User};
+use crate::row::Row;
 use crate::snapshot::Snapshot;
 use crate::token::TokenHash;
 
@@ -16,15 +14,6 @@ use crate::token::TokenHash;
 const KEPT: usize = 50;
 /// Problems that a message shows.
 const SHOWN: usize = 5;
-
-const SOURCES_MAXIMUM: usize = 16;
-const URL_MAXIMUM: usize = 2048;
-const NAME_MAXIMUM: usize = 256;
-const USER_AGENT_MAXIMUM: usize = 512;
-const CLASS_MAXIMUM: usize = 63;
-const HEADERS_MAXIMUM: usize = 16;
-const HEADER_NAME_MAXIMUM: usize = 64;
-const HEADER_VALUE_MAXIMUM: usize = 1024;
 
 /// Where a row stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +79,13 @@ impl fmt::Display for Problems {
     }
 }
 
+/// What a user is allowed, by name.
+#[derive(Debug)]
+enum Mention {
+    Channel(String),
+    Group(String),
+}
+
 /// A catalog in the making.
 #[derive(Debug, Default)]
 pub struct Draft {
@@ -98,20 +94,32 @@ pub struct Draft {
     slugs: HashMap<String, Place>,
     names: HashMap<String, Place>,
     tokens: HashMap<TokenHash, Place>,
-    mentions: Vec<(Place, String)>,
+    groups: Vec<Group>,
+    group_ids: BTreeSet<String>,
+    mentions: Vec<(Place, Mention)>,
     errors: Problems,
     warnings: Problems,
 }
 
 impl Draft {
-    /// Takes a channel.
-    pub fn add_channel(&mut self, channel: Channel, place: &Place) {
-        if let Some(fault) = channel_fault(&channel) {
+    /// Takes a channel; it stands behind those before it, and so does a group that it is the first of.
+    pub fn add_channel(&mut self, mut channel: Channel, place: &Place) {
+        channel.order = ordinal(self.channels.len());
+        if let Some(fault) = check::channel(&channel) {
             return self.error(place, fault);
         }
         if let Some(first) = self.slugs.get(&channel.slug) {
             let fault = format!("the slug {:?} is that of {first} already", channel.slug);
             return self.error(place, fault);
+        }
+        if let Some(id) = &channel.group
+            && self.group_ids.insert(id.clone())
+        {
+            self.groups.push(Group {
+                id: id.clone(),
+                name: id.clone(),
+                order: ordinal(self.groups.len()),
+            });
         }
         self.slugs.insert(channel.slug.clone(), place.clone());
         self.channels.push(channel);
@@ -119,23 +127,29 @@ impl Draft {
 
     /// Takes a user.
     pub fn add_user(&mut self, user: User, place: &Place) {
-        if let Some(fault) = user_fault(&user) {
+        if let Some(fault) = check::user(&user) {
             return self.error(place, fault);
         }
+        // Users of files have their name for an id.
         if let Some(first) = self.names.get(&user.name) {
             let fault = format!("the user {:?} is at {first} already", user.name);
             return self.error(place, fault);
         }
-        if let Some(first) = self.tokens.get(&user.token_hash) {
-            let fault = format!("the token of {:?} is that of {first} already", user.name);
-            return self.error(place, fault);
+        for token in &user.tokens {
+            if let Some(first) = self.tokens.get(&token.hash) {
+                let fault = format!("the token of {:?} is that of {first} already", user.name);
+                return self.error(place, fault);
+            }
         }
-        if let Allowed::Only(slugs) = &user.channels {
-            let mentions = slugs.iter().map(|slug| (place.clone(), slug.clone()));
-            self.mentions.extend(mentions);
+        if let Allowed::Only { channels, groups } = &user.channels {
+            let channels = channels.iter().cloned().map(Mention::Channel);
+            let mentions = channels.chain(groups.iter().cloned().map(Mention::Group));
+            self.mentions
+                .extend(mentions.map(|mention| (place.clone(), mention)));
         }
         self.names.insert(user.name.clone(), place.clone());
-        self.tokens.insert(user.token_hash, place.clone());
+        let tokens = user.tokens.iter().map(|token| (token.hash, place.clone()));
+        self.tokens.extend(tokens);
         self.users.push(user);
     }
 
@@ -154,102 +168,36 @@ impl Draft {
     /// # Errors
     /// What makes it unusable.
     pub fn finish(mut self) -> Result<(Snapshot, Problems), Problems> {
-        for (place, slug) in std::mem::take(&mut self.mentions) {
-            if !self.slugs.contains_key(&slug) {
-                self.warning(&place, format!("there is no channel {slug:?}"));
+        for (place, mention) in std::mem::take(&mut self.mentions) {
+            match mention {
+                Mention::Channel(slug) if !self.slugs.contains_key(&slug) => {
+                    self.warning(&place, format!("there is no channel {slug:?}"));
+                }
+                Mention::Group(id) if !self.group_ids.contains(&id) => {
+                    self.warning(&place, format!("there is no channel of a group {id:?}"));
+                }
+                Mention::Channel(_) | Mention::Group(_) => {}
             }
         }
-        if self.errors.is_empty() {
-            Ok((Snapshot::new(self.channels, self.users), self.warnings))
-        } else {
-            Err(self.errors)
+        if !self.errors.is_empty() {
+            return Err(self.errors);
         }
+        let channels = self.channels.into_iter().map(Row::Channel);
+        let groups = self.groups.into_iter().map(Row::Group);
+        let users = self.users.into_iter().map(Row::User);
+        let snapshot = channels.chain(groups).chain(users).collect();
+        Ok((snapshot, self.warnings))
     }
 }
 
-fn channel_fault(channel: &Channel) -> Option<String> {
-    if !is_slug(&channel.slug) {
-        return Some(format!(
-            "the slug {:?} is not 1 to 44 letters a-z, digits and inner hyphens",
-            channel.slug
-        ));
-    }
-    if channel.name.is_empty() || channel.name.chars().count() > NAME_MAXIMUM {
-        return Some(format!("a name has 1 to {NAME_MAXIMUM} characters"));
-    }
-    if let Some(class) = &channel.class
-        && (class.is_empty() || class.len() > CLASS_MAXIMUM)
-    {
-        return Some(format!("a class has 1 to {CLASS_MAXIMUM} characters"));
-    }
-    if let Some(language) = &channel.audio_language
-        && (language.len() != 3 || !language.bytes().all(|byte| byte.is_ascii_lowercase()))
-    {
-        return Some(format!(
-            "the language {language:?} is not three letters of ISO 639-2, such as \"eng\""
-        ));
-    }
-    if !(1..=SOURCES_MAXIMUM).contains(&channel.sources.len()) {
-        return Some(format!("a channel has 1 to {SOURCES_MAXIMUM} sources"));
-    }
-    channel.sources.iter().find_map(source_fault)
-}
-
-/// Addresses carry logins, so no fault repeats one.
-fn source_fault(source: &ChannelSource) -> Option<String> {
-    let url = Url::parse(&source.url).ok();
-    let has_host = |url: &Url| url.host_str().is_some_and(|host| !host.is_empty());
-    let fits = url.is_some_and(|url| SOURCE_SCHEMES.contains(&url.scheme()) && has_host(&url));
-    if !fits || source.url.len() > URL_MAXIMUM {
-        return Some(format!(
-            "a source is an address of at most {URL_MAXIMUM} characters that begins with one of {}",
-            SOURCE_SCHEMES.join(", ")
-        ));
-    }
-    let user_agent = source.user_agent.as_deref().unwrap_or("x");
-    if user_agent.is_empty() || user_agent.len() > USER_AGENT_MAXIMUM {
-        return Some(format!(
-            "a user agent has 1 to {USER_AGENT_MAXIMUM} characters"
-        ));
-    }
-    if user_agent.chars().any(char::is_control) {
-        return Some("the user agent has a control character".to_owned());
-    }
-    if source.headers.len() > HEADERS_MAXIMUM {
-        return Some(format!("a source has at most {HEADERS_MAXIMUM} headers"));
-    }
-    source.headers.iter().find_map(header_fault)
-}
-
-/// Headers may be secret too: no fault repeats a value.
-fn header_fault((name, value): &(String, String)) -> Option<String> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    if !(1..=HEADER_NAME_MAXIMUM).contains(&name.len()) || !name.bytes().all(plain) {
-        return Some(format!("{name:?} is no name of a header"));
-    }
-    if !(1..=HEADER_VALUE_MAXIMUM).contains(&value.len()) || value.chars().any(char::is_control) {
-        return Some(format!(
-            "the header {name} is not one line of 1 to {HEADER_VALUE_MAXIMUM} characters"
-        ));
-    }
-    None
-}
-
-fn user_fault(user: &User) -> Option<String> {
-    if user.name.is_empty() || user.name.chars().count() > NAME_MAXIMUM {
-        return Some(format!("a user's name has 1 to {NAME_MAXIMUM} characters"));
-    }
-    if user.max_sessions == Some(0) {
-        return Some("maxSessions is at least 1; leave it out for no limit".to_owned());
-    }
-    None
+fn ordinal(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
+    use crate::model::{ChannelSource, UserToken};
 
     fn place(line: usize) -> Place {
         let file = "catalog.yaml".to_owned();
@@ -260,33 +208,19 @@ mod tests {
         Channel {
             slug: slug.to_owned(),
             name: "One".to_owned(),
-            sources: vec![source("http://source.example/1")],
+            sources: vec![ChannelSource::at("http://source.example/1")],
             ..Channel::default()
-        }
-    }
-
-    fn source(url: &str) -> ChannelSource {
-        ChannelSource {
-            url: url.to_owned(),
-            ..ChannelSource::default()
         }
     }
 
     fn user(name: &str, token: u8) -> User {
         User {
+            id: name.to_owned(),
             name: name.to_owned(),
-            token_hash: TokenHash::from_bytes([token; 32]),
+            tokens: vec![UserToken::of_hash(TokenHash::from_bytes([token; 32]))],
             channels: Allowed::All,
-            max_sessions: None,
-            disabled: false,
-            expires: None,
+            ..User::default()
         }
-    }
-
-    fn refusal(channel: Channel) -> String {
-        let mut draft = Draft::default();
-        draft.add_channel(channel, &place(7));
-        draft.finish().unwrap_err().to_string()
     }
 
     #[test]
@@ -306,63 +240,44 @@ mod tests {
     }
 
     #[test]
-    fn channels_that_no_stream_could_be_made_from_are_refused() {
-        assert!(
-            refusal(channel("Not A Slug")).starts_with("catalog.yaml:7: the slug \"Not A Slug\"")
-        );
-        let nothing = Channel {
-            sources: vec![],
-            ..channel("one")
-        };
-        assert_eq!(
-            refusal(nothing),
-            "catalog.yaml:7: a channel has 1 to 16 sources"
-        );
-        for url in [
-            "mms://x/1",
-            "file:///etc/passwd",
-            "http://",
-            "rtmp://",
-            "one.ts",
-        ] {
-            let bad = Channel {
-                sources: vec![source(url)],
-                ..channel("one")
+    fn channels_and_their_groups_stand_in_the_order_they_came_in() {
+        let mut draft = Draft::default();
+        for (line, (slug, group)) in [("two", "Sport"), ("one", "News"), ("three", "Sport")]
+            .into_iter()
+            .enumerate()
+        {
+            let group = Some(group.to_owned());
+            let one = Channel {
+                group,
+                ..channel(slug)
             };
-            let message = refusal(bad);
-            assert!(
-                message.contains("begins with one of http") && !message.contains(url),
-                "{message}"
-            );
+            draft.add_channel(one, &place(line));
         }
-        let language = Channel {
-            audio_language: Some("english".to_owned()),
-            ..channel("one")
-        };
-        assert!(refusal(language).contains("ISO 639-2"));
-        let mut header = channel("one");
-        header.sources[0].headers = vec![("A".to_owned(), "b\r\nc: d".to_owned())];
-        assert!(refusal(header).contains("the header A is not one line"));
+        let (snapshot, _) = draft.finish().unwrap();
+        let slugs: Vec<_> = snapshot.channels().map(|one| one.slug.as_str()).collect();
+        let groups: Vec<_> = snapshot.groups().map(|one| one.name.as_str()).collect();
+        assert_eq!(slugs, ["two", "one", "three"]);
+        assert_eq!(groups, ["Sport", "News"]);
     }
 
     #[test]
     fn a_user_of_a_channel_that_is_not_there_is_a_doubt_and_no_error() {
         let mut draft = Draft::default();
-        let slugs = BTreeSet::from(["one".to_owned(), "gone".to_owned()]);
-        let channels = Allowed::Only(slugs);
-        draft.add_user(
-            User {
-                channels,
-                ..user("alice", 1)
-            },
-            &place(2),
-        );
+        let channels = Allowed::Only {
+            channels: ["one", "gone"].map(str::to_owned).into(),
+            groups: ["Gone".to_owned()].into(),
+        };
+        let user = User {
+            channels,
+            ..user("alice", 1)
+        };
+        draft.add_user(user, &place(2));
         draft.add_channel(channel("one"), &place(3));
         let (snapshot, warnings) = draft.finish().unwrap();
         assert_eq!(snapshot.user_count(), 1);
         assert_eq!(
             warnings.to_string(),
-            "catalog.yaml:2: there is no channel \"gone\""
+            "catalog.yaml:2: there is no channel \"gone\"; catalog.yaml:2: there is no channel of a group \"Gone\""
         );
     }
 

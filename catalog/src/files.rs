@@ -161,7 +161,7 @@ fn draft_of(own_users: &[User]) -> Draft {
 }
 
 fn report(snapshot: &Snapshot, warnings: &Problems) {
-    let (channels, users) = (snapshot.channels().len(), snapshot.user_count());
+    let (channels, users) = (snapshot.channel_count(), snapshot.user_count());
     tracing::info!(channels, users, "catalog loaded");
     if !warnings.is_empty() {
         tracing::warn!(%warnings, "rows of the catalog are left out or doubtful");

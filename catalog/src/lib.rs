@@ -1,10 +1,12 @@
-//! Channels and users behind one port. Readers hold an immutable [`Snapshot`], so that no request ever waits for a store;
+//! Channels, groups and users behind one port. Readers hold an immutable [`Snapshot`], so that no request ever waits for a store;
 //! adapters replace it as a whole. What is here never knows who watches, and never holds a token, only its keyed hash.
 
+mod check;
 pub mod draft;
 pub mod fetch;
 pub mod files;
 pub mod model;
+pub mod row;
 pub mod slug;
 pub mod snapshot;
 pub mod token;
@@ -13,7 +15,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-pub use model::{Allowed, Channel, ChannelSource, User};
+pub use model::{Allowed, Channel, ChannelSource, Group, SourceAddress, User, UserToken};
+pub use row::{Row, RowKey};
 pub use snapshot::Snapshot;
 pub use token::{TokenHash, TokenKey};
 

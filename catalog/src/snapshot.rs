@@ -1,130 +1,369 @@
-//! What a catalog says at one moment: immutable, indexed, shared by every request. Only [`crate::draft`] makes one.
+//! What a catalog says at one moment: immutable, indexed, shared by every request. The next one shares all rows and nearly all of the
+//! indexes with the one before: what a change costs does not depend on how many rows there are. Never asks a store.
 
-use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
-use crate::model::{Channel, User};
+use jiff::Timestamp;
+use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
+
+use crate::model::{Channel, Group, User};
+use crate::row::{Row, RowKey};
 use crate::token::{TOKEN_MAXIMUM, TokenHash, TokenKey};
 
-/// Channels by slug, users by token.
-#[derive(Debug, Clone, Default)]
+/// Channels, groups and users, each found by what names it and listed in order.
+#[derive(Clone, Default)]
 pub struct Snapshot {
-    channels: Vec<Arc<Channel>>,
-    by_slug: HashMap<String, Arc<Channel>>,
-    by_token: HashMap<TokenHash, Arc<User>>,
-    by_name: HashMap<String, Arc<User>>,
+    channels: HashTrieMapSync<String, Entry<Channel>>,
+    channel_list: RedBlackTreeMapSync<(u32, String), Arc<Channel>>,
+    groups: HashTrieMapSync<String, Entry<Group>>,
+    group_list: RedBlackTreeMapSync<(u32, String), Arc<Group>>,
+    users: HashTrieMapSync<String, Entry<User>>,
+    user_list: RedBlackTreeMapSync<String, Arc<User>>,
+    tokens: HashTrieMapSync<TokenHash, Arc<User>>,
+}
+
+/// A row, and the version of the store that it is of; 0 where there are none.
+#[derive(Clone)]
+struct Entry<T> {
+    row: Arc<T>,
+    revision: u64,
 }
 
 impl Snapshot {
-    pub(crate) fn new(channels: Vec<Channel>, users: Vec<User>) -> Self {
-        let channels: Vec<_> = channels.into_iter().map(Arc::new).collect();
-        let by_slug = channels
-            .iter()
-            .map(|channel| (channel.slug.clone(), channel.clone()))
-            .collect();
-        let users: Vec<_> = users.into_iter().map(Arc::new).collect();
-        let by_name = users
-            .iter()
-            .map(|user| (user.name.clone(), user.clone()))
-            .collect();
-        let by_token = users
-            .into_iter()
-            .map(|user| (user.token_hash, user))
-            .collect();
-        Self {
-            channels,
-            by_slug,
-            by_token,
-            by_name,
-        }
+    /// Every channel, switched off or not, in the catalog's order.
+    pub fn channels(&self) -> impl Iterator<Item = &Arc<Channel>> {
+        self.channel_list.values()
     }
 
-    /// Every channel, in the catalog's order.
+    /// How many channels there are.
     #[must_use]
-    pub fn channels(&self) -> &[Arc<Channel>] {
-        &self.channels
+    pub fn channel_count(&self) -> usize {
+        self.channels.size()
     }
 
-    /// The channel of that slug.
+    /// The channel of that slug, switched off or not.
     #[must_use]
     pub fn channel(&self, slug: &str) -> Option<&Arc<Channel>> {
-        self.by_slug.get(slug)
+        self.channels.get(slug).map(|entry| &entry.row)
     }
 
-    /// The user whose token this is, active or not. What it takes tells nothing about tokens that exist:
-    /// they are looked up by keyed hash, and the hash is compared as a whole.
-    #[must_use]
-    pub fn authenticate(&self, key: &TokenKey, token: &str) -> Option<&Arc<User>> {
-        if token.is_empty() || token.len() > TOKEN_MAXIMUM {
-            return None;
-        }
-        let hash = key.hash(token.as_bytes());
-        let user = self.by_token.get(&hash)?;
-        user.token_hash.matches(&hash).then_some(user)
+    /// Every group that has a row, in the catalog's order.
+    pub fn groups(&self) -> impl Iterator<Item = &Arc<Group>> {
+        self.group_list.values()
     }
 
-    /// The user of that name, active or not: for those who proved it before.
+    /// The group of that id.
     #[must_use]
-    pub fn user(&self, name: &str) -> Option<&Arc<User>> {
-        self.by_name.get(name)
+    pub fn group(&self, id: &str) -> Option<&Arc<Group>> {
+        self.groups.get(id).map(|entry| &entry.row)
+    }
+
+    /// Every user, active or not, by name.
+    pub fn users(&self) -> impl Iterator<Item = &Arc<User>> {
+        self.user_list.values()
     }
 
     /// How many users there are.
     #[must_use]
     pub fn user_count(&self) -> usize {
-        self.by_token.len()
+        self.users.size()
+    }
+
+    /// The user of that id, active or not: for those who proved it before.
+    #[must_use]
+    pub fn user(&self, id: &str) -> Option<&Arc<User>> {
+        self.users.get(id).map(|entry| &entry.row)
+    }
+
+    /// The user whose token this is, active or not, if the token is still valid. What it takes tells nothing about tokens that exist:
+    /// they are looked up by keyed hash, and the hash is compared as a whole.
+    #[must_use]
+    pub fn authenticate(&self, key: &TokenKey, token: &str, now: Timestamp) -> Option<&Arc<User>> {
+        if token.is_empty() || token.len() > TOKEN_MAXIMUM {
+            return None;
+        }
+        let hash = key.hash(token.as_bytes());
+        let user = self.tokens.get(&hash)?;
+        let mut tokens = user.tokens.iter();
+        let token = tokens.find(|token| token.hash.matches(&hash))?;
+        token.is_valid(now).then_some(user)
+    }
+
+    /// The user of that name, active or not, if this is the password. A name that nobody has takes as long as a wrong password.
+    #[must_use]
+    pub fn login(&self, key: &TokenKey, name: &str, password: &str) -> Option<&Arc<User>> {
+        if password.is_empty() || password.len() > TOKEN_MAXIMUM {
+            return None;
+        }
+        let user = self.user_list.get(name);
+        let id = user.map_or(name, |user| &user.id);
+        let hash = key.hash_password(id, password.as_bytes());
+        user.filter(|user| user.password.is_some_and(|known| known.matches(&hash)))
+    }
+
+    /// The version of the store in which the row was written last; 0 in a catalog that has no versions, nothing where there is no such row.
+    #[must_use]
+    pub fn revision(&self, key: &RowKey) -> Option<u64> {
+        match key {
+            RowKey::Channel(slug) => self.channels.get(slug).map(|entry| entry.revision),
+            RowKey::Group(id) => self.groups.get(id).map(|entry| entry.revision),
+            RowKey::User(id) => self.users.get(id).map(|entry| entry.revision),
+        }
+    }
+
+    /// Takes a row in, in place of the one of that key. Only rows that were checked come here.
+    pub(crate) fn put(&mut self, row: Row, revision: u64) {
+        self.remove(&row.key());
+        match row {
+            Row::Channel(channel) => self.put_channel(Arc::new(channel), revision),
+            Row::Group(group) => self.put_group(Arc::new(group), revision),
+            Row::User(user) => self.put_user(Arc::new(user), revision),
+        }
+    }
+
+    fn put_channel(&mut self, row: Arc<Channel>, revision: u64) {
+        let place = (row.order, row.slug.clone());
+        self.channel_list.insert_mut(place, row.clone());
+        let slug = row.slug.clone();
+        self.channels.insert_mut(slug, Entry { row, revision });
+    }
+
+    fn put_group(&mut self, row: Arc<Group>, revision: u64) {
+        let place = (row.order, row.id.clone());
+        self.group_list.insert_mut(place, row.clone());
+        let id = row.id.clone();
+        self.groups.insert_mut(id, Entry { row, revision });
+    }
+
+    fn put_user(&mut self, row: Arc<User>, revision: u64) {
+        for token in &row.tokens {
+            self.tokens.insert_mut(token.hash, row.clone());
+        }
+        self.user_list.insert_mut(row.name.clone(), row.clone());
+        let id = row.id.clone();
+        self.users.insert_mut(id, Entry { row, revision });
+    }
+
+    /// Takes a row out, if it is there.
+    pub(crate) fn remove(&mut self, key: &RowKey) {
+        match key {
+            RowKey::Channel(slug) => self.remove_channel(slug),
+            RowKey::Group(id) => self.remove_group(id),
+            RowKey::User(id) => self.remove_user(id),
+        }
+    }
+
+    fn remove_channel(&mut self, slug: &str) {
+        if let Some(channel) = self.channel(slug).cloned() {
+            self.channel_list
+                .remove_mut(&(channel.order, channel.slug.clone()));
+            self.channels.remove_mut(slug);
+        }
+    }
+
+    fn remove_group(&mut self, id: &str) {
+        if let Some(group) = self.group(id).cloned() {
+            self.group_list.remove_mut(&(group.order, group.id.clone()));
+            self.groups.remove_mut(id);
+        }
+    }
+
+    /// A name or a token that another user of the same change has by now stays with that one.
+    fn remove_user(&mut self, id: &str) {
+        let Some(user) = self.user(id).cloned() else {
+            return;
+        };
+        let is_its = |found: Option<&Arc<User>>| found.is_some_and(|found| found.id == user.id);
+        for token in &user.tokens {
+            if is_its(self.tokens.get(&token.hash)) {
+                self.tokens.remove_mut(&token.hash);
+            }
+        }
+        if is_its(self.user_list.get(&user.name)) {
+            self.user_list.remove_mut(&user.name);
+        }
+        self.users.remove_mut(id);
+    }
+}
+
+impl FromIterator<Row> for Snapshot {
+    /// Rows that were checked, of no version.
+    fn from_iter<T: IntoIterator<Item = Row>>(rows: T) -> Self {
+        let mut snapshot = Self::default();
+        rows.into_iter().for_each(|row| snapshot.put(row, 0));
+        snapshot
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Snapshot")
+            .field("channels", &self.channel_count())
+            .field("groups", &self.groups.size())
+            .field("users", &self.user_count())
+            .finish()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Allowed;
+    use crate::model::UserToken;
 
-    #[test]
-    fn a_user_is_found_by_the_token_and_by_nothing_else() {
-        let key = TokenKey::new(&[1; 32]).unwrap();
-        let alice = User {
-            name: "alice".to_owned(),
-            token_hash: key.hash(b"right"),
-            channels: Allowed::All,
-            max_sessions: None,
-            disabled: false,
-            expires: None,
-        };
-        let snapshot = Snapshot::new(vec![], vec![alice.clone()]);
-        assert_eq!(
-            snapshot.authenticate(&key, "right").unwrap().as_ref(),
-            &alice
-        );
-        assert!(snapshot.authenticate(&key, "wrong").is_none());
-        assert!(snapshot.authenticate(&key, "").is_none());
-        assert!(snapshot.authenticate(&key, &"x".repeat(513)).is_none());
-        assert!(
-            snapshot
-                .authenticate(&key, &alice.token_hash.to_string())
-                .is_none()
-        );
-        let other = TokenKey::new(&[2; 32]).unwrap();
-        assert!(snapshot.authenticate(&other, "right").is_none());
-        assert_eq!(snapshot.user("alice").unwrap().as_ref(), &alice);
-        assert!(snapshot.user("right").is_none());
+    fn key() -> TokenKey {
+        TokenKey::new(&[1; 32]).unwrap()
+    }
+
+    fn now() -> Timestamp {
+        "2026-06-01T12:00:00Z".parse().unwrap()
+    }
+
+    fn user(id: &str, name: &str, tokens: &[&str]) -> User {
+        let token = |token: &&str| UserToken::of_hash(key().hash(token.as_bytes()));
+        User {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            tokens: tokens.iter().map(token).collect(),
+            ..User::default()
+        }
+    }
+
+    fn channel(slug: &str, order: u32) -> Channel {
+        Channel {
+            slug: slug.to_owned(),
+            order,
+            ..Channel::default()
+        }
+    }
+
+    fn users(users: &[User]) -> Snapshot {
+        users.iter().cloned().map(Row::User).collect()
+    }
+
+    fn whose<'a>(snapshot: &'a Snapshot, token: &str) -> Option<&'a str> {
+        let user = snapshot.authenticate(&key(), token, now());
+        user.map(|user| user.id.as_str())
     }
 
     #[test]
-    fn channels_keep_their_order_and_are_found_by_slug() {
-        let channel = |slug: &str| Channel {
-            slug: slug.to_owned(),
-            ..Channel::default()
+    fn a_user_is_found_by_each_token_and_by_nothing_else() {
+        let alice = user("1", "alice", &["right", "second"]);
+        let snapshot = users(std::slice::from_ref(&alice));
+        for token in ["right", "second"] {
+            assert_eq!(whose(&snapshot, token), Some("1"));
+        }
+        let hash = alice.tokens[0].hash.to_string();
+        for token in ["wrong", "", &"x".repeat(513), &hash] {
+            assert_eq!(whose(&snapshot, token), None);
+        }
+        let other = TokenKey::new(&[2; 32]).unwrap();
+        assert!(snapshot.authenticate(&other, "right", now()).is_none());
+        assert_eq!(snapshot.user("1").unwrap().as_ref(), &alice);
+        assert!(snapshot.user("alice").is_none() && snapshot.user("right").is_none());
+    }
+
+    #[test]
+    fn an_expired_token_proves_nothing_while_the_others_do() {
+        let mut alice = user("1", "alice", &["old", "new"]);
+        alice.tokens[0].expires = Some(now());
+        let snapshot = users(&[alice]);
+        assert_eq!(whose(&snapshot, "old"), None);
+        assert_eq!(whose(&snapshot, "new"), Some("1"));
+    }
+
+    #[test]
+    fn a_password_opens_its_own_user_only() {
+        let mut alice = user("1", "alice", &[]);
+        alice.password = Some(key().hash_password("1", b"hunter2"));
+        let snapshot = users(&[alice, user("2", "bob", &[])]);
+        let login = |name: &str, password: &str| {
+            let user = snapshot.login(&key(), name, password);
+            user.map(|user| user.id.as_str())
         };
-        let snapshot = Snapshot::new(vec![channel("two"), channel("one")], vec![]);
-        let slugs: Vec<_> = snapshot
-            .channels()
-            .iter()
-            .map(|one| one.slug.as_str())
-            .collect();
-        assert_eq!(slugs, ["two", "one"]);
+        assert_eq!(login("alice", "hunter2"), Some("1"));
+        for (name, password) in [
+            ("alice", "hunter3"),
+            ("alice", ""),
+            ("bob", "hunter2"),
+            ("bob", ""),
+            ("1", "hunter2"),
+            ("carol", "hunter2"),
+        ] {
+            assert_eq!(login(name, password), None, "{name} {password}");
+        }
+    }
+
+    #[test]
+    fn channels_and_groups_stand_in_order_and_are_found_by_what_names_them() {
+        let group = |id: &str, order| Group {
+            id: id.to_owned(),
+            order,
+            ..Group::default()
+        };
+        let mut snapshot: Snapshot = [
+            Row::Channel(channel("two", 1)),
+            Row::Channel(channel("three", 7)),
+            Row::Channel(channel("one", 1)),
+            Row::Group(group("News", 2)),
+            Row::Group(group("Sport", 1)),
+        ]
+        .into_iter()
+        .collect();
+        let slugs = |snapshot: &Snapshot| {
+            let slugs = snapshot.channels().map(|one| one.slug.clone());
+            slugs.collect::<Vec<_>>()
+        };
+        assert_eq!(slugs(&snapshot), ["one", "two", "three"]);
         assert_eq!(snapshot.channel("one").unwrap().slug, "one");
-        assert!(snapshot.channel("three").is_none());
+        assert!(snapshot.channel("four").is_none());
+        snapshot.put(Row::Channel(channel("three", 0)), 9);
+        assert_eq!(slugs(&snapshot), ["three", "one", "two"]);
+        let revision = |slug: &str| snapshot.revision(&RowKey::Channel(slug.to_owned()));
+        assert_eq!(
+            (revision("three"), revision("one"), revision("four")),
+            (Some(9), Some(0), None)
+        );
+        let groups: Vec<_> = snapshot.groups().map(|one| one.id.as_str()).collect();
+        assert_eq!(groups, ["Sport", "News"]);
+        assert!(snapshot.group("News").is_some());
+    }
+
+    #[test]
+    fn users_may_swap_their_names_and_tokens_and_lose_nothing() {
+        let mut snapshot = users(&[user("1", "alice", &["a"]), user("2", "bob", &["b"])]);
+        snapshot.put(Row::User(user("1", "bob", &["b", "c"])), 1);
+        snapshot.put(Row::User(user("2", "alice", &["a"])), 1);
+        assert_eq!(
+            ["a", "b", "c"].map(|token| whose(&snapshot, token)),
+            [Some("2"), Some("1"), Some("1")]
+        );
+        let names: Vec<_> = snapshot
+            .users()
+            .map(|user| (user.name.as_str(), user.id.as_str()))
+            .collect();
+        assert_eq!(names, [("alice", "2"), ("bob", "1")]);
+        snapshot.put(Row::User(user("1", "bob", &["c"])), 2);
+        assert_eq!(whose(&snapshot, "b"), None);
+        snapshot.remove(&RowKey::User("2".to_owned()));
+        assert_eq!((whose(&snapshot, "a"), snapshot.user_count()), (None, 1));
+    }
+
+    #[test]
+    fn a_changed_copy_leaves_the_one_before_as_it_was_and_shares_the_other_rows() {
+        let before: Snapshot = (0..1000)
+            .map(|number| Row::Channel(channel(&format!("c{number}"), number)))
+            .collect();
+        let mut after = before.clone();
+        after.put(Row::Channel(channel("c7", 2000)), 1);
+        after.remove(&RowKey::Channel("c8".to_owned()));
+        assert_eq!((before.channel_count(), after.channel_count()), (1000, 999));
+        assert_eq!(before.channel("c7").unwrap().order, 7);
+        let shared = before.channels().filter(|row| {
+            let other = after.channel(&row.slug);
+            other.is_some_and(|other| Arc::ptr_eq(row, other))
+        });
+        assert_eq!(shared.count(), 998);
     }
 }

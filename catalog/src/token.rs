@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
@@ -17,8 +18,11 @@ pub const KEY_MINIMUM: usize = 32;
 /// Bytes of a token at most.
 pub const TOKEN_MAXIMUM: usize = 512;
 
+/// Begins what is hashed of a password, so that no token's hash is ever that of a password.
+const PASSWORD_DOMAIN: &[u8] = b"headend password\0";
+
 /// The keyed hash of a token, written as `hmac-sha256:<64 hexadecimal digits>`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash([u8; 32]);
 
 impl TokenHash {
@@ -38,6 +42,26 @@ impl TokenHash {
 impl fmt::Display for TokenHash {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{SCHEME}{}", hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for TokenHash {
+    /// Enough to tell one from another.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{SCHEME}{}…", hex::encode(&self.0[..4]))
+    }
+}
+
+impl Serialize for TokenHash {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for TokenHash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -124,6 +148,17 @@ impl TokenKey {
         mac.update(token);
         TokenHash(mac.finalize().into_bytes().into())
     }
+
+    /// The keyed hash of a user's password. It is bound to the user's id: equal passwords are not seen to be equal.
+    #[must_use]
+    pub fn hash_password(&self, user_id: &str, password: &[u8]) -> TokenHash {
+        let mut mac = self.0.clone();
+        mac.update(PASSWORD_DOMAIN);
+        mac.update(&(user_id.len() as u64).to_be_bytes());
+        mac.update(user_id.as_bytes());
+        mac.update(password);
+        TokenHash(mac.finalize().into_bytes().into())
+    }
 }
 
 impl fmt::Debug for TokenKey {
@@ -155,6 +190,32 @@ mod tests {
         assert!(key.hash(b"token").matches(&key.hash(b"token")));
         assert!(!key.hash(b"token").matches(&key.hash(b"tokeN")));
         assert!(!key.hash(b"token").matches(&other.hash(b"token")));
+    }
+
+    #[test]
+    fn a_password_s_hash_is_the_user_s_own_and_no_token_s() {
+        let key = TokenKey::new(&[1; 32]).unwrap();
+        let hash = key.hash_password("alice", b"hunter2");
+        assert!(hash.matches(&key.hash_password("alice", b"hunter2")));
+        for other in [
+            key.hash_password("bob", b"hunter2"),
+            key.hash_password("aliceh", b"unter2"),
+            key.hash_password("alice", b"hunter3"),
+            key.hash(b"hunter2"),
+        ] {
+            assert!(!hash.matches(&other));
+        }
+    }
+
+    #[test]
+    fn a_hash_is_printed_in_part_and_written_in_full() {
+        let hash = TokenHash::from_bytes([0xab; 32]);
+        assert_eq!(format!("{hash:?}"), "hmac-sha256:abababab…");
+        let text = serde_json::to_string(&hash).unwrap();
+        assert_eq!(text, format!("\"{hash}\""));
+        assert_eq!(serde_json::from_str::<TokenHash>(&text).unwrap(), hash);
+        let error = serde_json::from_str::<TokenHash>("\"secret\"").unwrap_err();
+        assert!(!error.to_string().contains("secret"), "{error}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use catalog::{Allowed, Catalog, TokenKey, User};
+use catalog::{Allowed, Catalog, Snapshot, TokenKey, User};
 use jiff::Timestamp;
 
 use crate::directory::{Channel, StreamDirectory};
@@ -25,10 +25,27 @@ pub struct Listed {
     pub name: String,
     /// Its number on a remote control.
     pub number: Option<String>,
-    /// The group it is listed in.
+    /// The name of the group it is listed in.
     pub group: Option<String>,
     /// The address of a picture.
     pub logo: Option<String>,
+}
+
+impl Listed {
+    fn of(snapshot: &Snapshot, channel: &catalog::Channel) -> Self {
+        let group = channel.group.as_ref();
+        let named = |id: &String| {
+            let group = snapshot.group(id);
+            group.map_or_else(|| id.clone(), |group| group.name.clone())
+        };
+        Self {
+            slug: channel.slug.clone(),
+            name: channel.name.clone(),
+            number: channel.number.clone(),
+            group: group.map(named),
+            logo: channel.logo.clone(),
+        }
+    }
 }
 
 impl Access {
@@ -49,24 +66,24 @@ impl Access {
     /// The user whose token it is.
     ///
     /// # Errors
-    /// When there is no token, it is nobody's, or its user is switched off or expired.
+    /// When there is no token, it is nobody's any more, or its user is switched off or expired.
     pub fn by_token(&self, token: Option<&str>, now: Timestamp) -> Result<Arc<User>, Error> {
         let token = token.ok_or(Error::NoToken)?;
         let snapshot = self.catalog.snapshot();
-        let user = snapshot.authenticate(&self.token_key, token);
+        let user = snapshot.authenticate(&self.token_key, token, now);
         let user = user.ok_or(Error::WrongToken)?;
         user.is_active(now)
             .then(|| user.clone())
             .ok_or(Error::WrongToken)
     }
 
-    /// The user of a session, if still allowed to come in and watch the channel. One look-up, on the way of every playlist.
+    /// The user of a session, by id, if still allowed to come in and watch the channel. One look-up, on the way of every playlist.
     ///
     /// # Errors
     /// When the user or the channel is gone, or the one is no longer allowed the other.
-    pub fn still(&self, user: &str, slug: &str, now: Timestamp) -> Result<Arc<User>, Error> {
+    pub fn still(&self, user_id: &str, slug: &str, now: Timestamp) -> Result<Arc<User>, Error> {
         let snapshot = self.catalog.snapshot();
-        let user = snapshot.user(user).ok_or(Error::WrongToken)?;
+        let user = snapshot.user(user_id).ok_or(Error::WrongToken)?;
         if !user.is_active(now) {
             return Err(Error::WrongToken);
         }
@@ -74,27 +91,34 @@ impl Access {
         Ok(user.clone())
     }
 
-    /// Whether the user may watch the channel.
+    /// Whether the user may watch the channel, as HLS.
     ///
     /// # Errors
-    /// When there is no such channel, or the user is not allowed it.
+    /// When there is no such channel, or the user is not allowed it, or not in that form.
     pub fn permit(&self, user: &User, slug: &str) -> Result<(), Error> {
-        if self.catalog.snapshot().channel(slug).is_some() {
-            let allowed = user.channels.includes(slug);
-            return allowed.then_some(()).ok_or(Error::NotAllowed);
-        }
-        // What was made by hand is nobody's business but theirs who are allowed everything.
-        let own = user.channels == Allowed::All && self.directory.own_channel(slug).is_some();
-        own.then_some(()).ok_or(Error::NoChannel)
+        let snapshot = self.catalog.snapshot();
+        let allowed = match snapshot.channel(slug) {
+            Some(channel) if channel.disabled => return Err(Error::NoChannel),
+            Some(channel) => user.channels.includes(channel),
+            // What was made by hand is nobody's business but theirs who are allowed everything.
+            None if user.channels != Allowed::All => return Err(Error::NoChannel),
+            None if self.directory.own_channel(slug).is_none() => return Err(Error::NoChannel),
+            None => true,
+        };
+        (allowed && user.formats.hls)
+            .then_some(())
+            .ok_or(Error::NotAllowed)
     }
 
     /// The channel of that slug, as the directory needs it.
     #[must_use]
     pub fn channel(&self, slug: &str) -> Option<Channel> {
         let snapshot = self.catalog.snapshot();
-        let entry = snapshot
-            .channel(slug)
-            .map(|channel| Arc::new(entry::of(channel)));
+        let channel = snapshot.channel(slug);
+        if channel.is_some_and(|channel| channel.disabled) {
+            return None;
+        }
+        let entry = channel.map(|channel| Arc::new(entry::of(channel)));
         if entry.is_none() && self.directory.own_channel(slug).is_none() {
             return None;
         }
@@ -108,18 +132,10 @@ impl Access {
     #[must_use]
     pub fn list(&self, user: &User) -> Vec<Listed> {
         let snapshot = self.catalog.snapshot();
-        let allowed = |channel: &&Arc<catalog::Channel>| user.channels.includes(&channel.slug);
-        let listed = snapshot
-            .channels()
-            .iter()
-            .filter(allowed)
-            .map(|channel| Listed {
-                slug: channel.slug.clone(),
-                name: channel.name.clone(),
-                number: channel.number.clone(),
-                group: channel.group.clone(),
-                logo: channel.logo.clone(),
-            });
+        let allowed =
+            |channel: &&Arc<catalog::Channel>| !channel.disabled && user.channels.includes(channel);
+        let listed = snapshot.channels().filter(allowed);
+        let listed = listed.map(|channel| Listed::of(&snapshot, channel));
         let mut channels: Vec<Listed> = listed.collect();
         if user.channels == Allowed::All {
             let own = self.directory.own_channels().into_iter();

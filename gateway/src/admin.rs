@@ -110,7 +110,7 @@ fn check_catalog(files: &[PathBuf], output: &mut impl Write) -> Result<(), Proce
     if warnings.left_out > 0 {
         writeln!(output, "warning: and {} more", warnings.left_out)?;
     }
-    let (channels, users) = (snapshot.channels().len(), snapshot.user_count());
+    let (channels, users) = (snapshot.channel_count(), snapshot.user_count());
     writeln!(output, "{channels} channels, {users} users")?;
     Ok(())
 }

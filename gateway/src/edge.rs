@@ -95,7 +95,7 @@ impl Gateway {
             self.wrong_token(client, token, moment);
         }
         let user = user?;
-        self.meter_user(surface, client, &user.name)?;
+        self.meter_user(surface, client, &user.id)?;
         Ok(user)
     }
 

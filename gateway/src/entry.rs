@@ -3,7 +3,7 @@
 use api::LiveStreamSpec;
 use api::live_stream::{RequestHeader, Source, WhenIdle};
 use api::stream_class::DEFAULT_CLASS;
-use catalog::{Channel, ChannelSource};
+use catalog::{Channel, ChannelSource, SourceAddress};
 use sha2::{Digest, Sha256};
 
 use crate::directory::Entry;
@@ -36,8 +36,13 @@ pub fn of(channel: &Channel) -> Entry {
 }
 
 fn source(source: &ChannelSource) -> Source {
+    let (url, provider) = match &source.address {
+        SourceAddress::Url(url) => (Some(url.clone()), None),
+        SourceAddress::Provider(channel) => (None, Some(channel.clone())),
+    };
     Source {
-        url: Some(source.url.clone()),
+        url,
+        provider,
         user_agent: source.user_agent.clone(),
         headers: source.headers.iter().map(header).collect(),
         ..Source::default()
@@ -53,6 +58,8 @@ fn header((name, value): &(String, String)) -> RequestHeader {
 
 #[cfg(test)]
 mod tests {
+    use api::live_stream::ProviderChannel;
+
     use super::*;
 
     fn channel() -> Channel {
@@ -60,9 +67,9 @@ mod tests {
             slug: "news-one".to_owned(),
             name: "News One".to_owned(),
             sources: vec![ChannelSource {
-                url: "http://source.example/one.ts".to_owned(),
                 user_agent: Some("VLC".to_owned()),
                 headers: vec![("Referer".to_owned(), "http://portal.example/".to_owned())],
+                ..ChannelSource::at("http://source.example/one.ts")
             }],
             ..Channel::default()
         }
@@ -78,6 +85,22 @@ mod tests {
                 "sources": [{ "url": "http://source.example/one.ts", "userAgent": "VLC", "headers": [{ "name": "Referer", "value": "http://portal.example/" }] }]
             })
         );
+    }
+
+    #[test]
+    fn a_channel_of_a_provider_becomes_a_source_of_it() {
+        let provider = ProviderChannel {
+            name: "panel".to_owned(),
+            channel: "1234".to_owned(),
+        };
+        let mut channel = channel();
+        channel.sources[0].address = SourceAddress::Provider(provider);
+        let sources = serde_json::to_value(of(&channel).spec.sources).unwrap();
+        assert_eq!(
+            sources[0]["provider"],
+            serde_json::json!({ "name": "panel", "channel": "1234" })
+        );
+        assert_eq!(sources[0].get("url"), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use catalog::{Allowed, TokenKey, User};
+use catalog::{Allowed, TokenKey, User, UserToken};
 
 /// Random bytes of a generated token.
 const TOKEN_BYTES: usize = 18;
@@ -21,12 +21,11 @@ impl Guest {
             None => generate()?,
         };
         let user = User {
+            id: "guest".to_owned(),
             name: "guest".to_owned(),
-            token_hash: key.hash(token.as_bytes()),
+            tokens: vec![UserToken::of_hash(key.hash(token.as_bytes()))],
             channels: Allowed::All,
-            max_sessions: None,
-            disabled: false,
-            expires: None,
+            ..User::default()
         };
         Ok(Self { user, token })
     }
@@ -48,7 +47,7 @@ mod tests {
         let guests = [(); 2].map(|()| Guest::new(&key, None).unwrap());
         assert_ne!(guests[0].token, guests[1].token);
         for Guest { user, token } in guests {
-            assert_eq!(user.token_hash, key.hash(token.as_bytes()));
+            assert_eq!(user.tokens[0].hash, key.hash(token.as_bytes()));
             assert_eq!(token.len(), 24);
             assert!(
                 token

@@ -268,9 +268,8 @@ fn token_key(settings: &ChannelSettings) -> Result<TokenKey, ProcessError> {
 /// Says what there is to watch, and where.
 fn introduce(channels: &Channels, address: SocketAddr) {
     let snapshot = channels.catalog.snapshot();
-    let listed = snapshot.channels();
     let version = runtime::build::version();
-    let count = listed.len();
+    let count = snapshot.channel_count();
     say(&format!(
         "Headend {version} has {count} channels and listens on http://{address}/"
     ));
@@ -280,7 +279,7 @@ fn introduce(channels: &Channels, address: SocketAddr) {
     say(&format!(
         "The page there lists and plays them; the token is {token}"
     ));
-    for channel in listed.iter().take(LISTED) {
+    for channel in snapshot.channels().take(LISTED) {
         let slug = &channel.slug;
         say(&format!(
             "  {}: http://{address}/live/{slug}/master.m3u8?token={token}",

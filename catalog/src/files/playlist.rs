@@ -4,6 +4,7 @@
 use api::live_stream::SOURCE_SCHEMES;
 use iptv::m3u::{self, Entry, Limits};
 
+use crate::check::{NAME_MAXIMUM, NUMBER_MAXIMUM, URL_MAXIMUM, fits};
 use crate::draft::{Draft, Place};
 use crate::model::{Channel, ChannelSource};
 use crate::slug;
@@ -29,7 +30,9 @@ pub(super) fn add(draft: &mut Draft, file: &str, text: &[u8]) {
     for entry in playlist.entries {
         let place = place(entry.line);
         if has_known_scheme(&entry.url) {
-            draft.add_channel(channel(entry), &place);
+            let mut channel = channel(entry);
+            leave_out_what_does_not_fit(draft, &mut channel, &place);
+            draft.add_channel(channel, &place);
         } else {
             let schemes = SOURCE_SCHEMES.join(", ");
             let fault = format!(
@@ -49,6 +52,23 @@ fn has_known_scheme(url: &str) -> bool {
             .any(|one| one.eq_ignore_ascii_case(scheme))
     };
     scheme.is_some_and(is_one)
+}
+
+/// Lists have pictures written out as addresses, for one: a channel is a channel without.
+fn leave_out_what_does_not_fit(draft: &mut Draft, channel: &mut Channel, place: &Place) {
+    for (what, text, maximum) in [
+        ("number", &mut channel.number, NUMBER_MAXIMUM),
+        ("logo", &mut channel.logo, URL_MAXIMUM),
+        ("guide id", &mut channel.guide_id, NAME_MAXIMUM),
+    ] {
+        if text
+            .take_if(|text| !fits(text, maximum))
+            .is_some_and(|text| !text.is_empty())
+        {
+            let fault = format!("the {what} is left out: it has more than {maximum} characters");
+            draft.warning(place, fault);
+        }
+    }
 }
 
 fn channel(entry: Entry) -> Channel {
@@ -77,13 +97,12 @@ fn channel(entry: Entry) -> Channel {
         logo,
         guide_id,
         class: attributes.remove(CLASS),
-        preset: None,
-        audio_language: None,
         sources: vec![ChannelSource {
-            url,
             user_agent,
             headers,
+            ..ChannelSource::at(url)
         }],
         radio,
+        ..Channel::default()
     }
 }

@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use api::live_stream::ProviderChannel;
 use api::stream_class::Preset;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_saphyr::{Options, Spanned};
 
 use crate::draft::{Draft, Place};
-use crate::model::{Allowed, Channel, ChannelSource, User};
+use crate::model::{
+    Allowed, Channel, ChannelSource, Formats, SourceAddress, Status, User, UserToken,
+};
 use crate::slug;
 
 #[derive(Deserialize)]
@@ -34,13 +37,16 @@ struct ChannelRow {
     audio_language: Option<String>,
     #[serde(default)]
     radio: bool,
+    #[serde(default)]
+    disabled: bool,
     sources: Vec<SourceRow>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SourceRow {
-    url: String,
+    url: Option<String>,
+    provider: Option<ProviderRow>,
     user_agent: Option<String>,
     #[serde(default)]
     headers: BTreeMap<String, String>,
@@ -48,14 +54,41 @@ struct SourceRow {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ProviderRow {
+    name: String,
+    channel: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct UserRow {
     name: String,
-    token_hash: String,
-    channels: AllowedRow,
+    token_hash: Option<String>,
+    #[serde(default)]
+    tokens: Vec<TokenRow>,
+    channels: Option<AllowedRow>,
+    #[serde(default)]
+    groups: BTreeSet<String>,
+    formats: Option<BTreeSet<FormatRow>>,
     max_sessions: Option<u32>,
     #[serde(default)]
     disabled: bool,
     expires: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct TokenRow {
+    name: String,
+    hash: String,
+    expires: Option<String>,
+}
+
+#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "camelCase")]
+enum FormatRow {
+    Hls,
+    Ts,
 }
 
 #[derive(Deserialize)]
@@ -86,7 +119,10 @@ pub(super) fn add(draft: &mut Draft, file: &str, text: &[u8]) {
     };
     for row in channels.into_iter().flatten() {
         let place = place(row.referenced.line());
-        draft.add_channel(channel(row.value), &place);
+        match channel(row.value) {
+            Ok(channel) => draft.add_channel(channel, &place),
+            Err(fault) => draft.error(&place, fault),
+        }
     }
     for row in users.into_iter().flatten() {
         let place = place(row.referenced.line());
@@ -114,52 +150,117 @@ fn one_line(error: &serde_saphyr::Error) -> String {
         .to_owned()
 }
 
-fn channel(row: ChannelRow) -> Channel {
+fn channel(row: ChannelRow) -> Result<Channel, String> {
     let slug = row
         .slug
         .unwrap_or_else(|| slug::derive(&row.name, row.guide_id.as_deref()));
-    let source = |row: SourceRow| ChannelSource {
-        url: row.url,
-        user_agent: row.user_agent,
-        headers: row.headers.into_iter().collect(),
-    };
-    Channel {
+    let sources: Result<Vec<_>, _> = row.sources.into_iter().map(source).collect();
+    Ok(Channel {
         slug,
         name: row.name,
-        number: row.number,
-        group: row.group,
-        logo: row.logo,
-        guide_id: row.guide_id,
+        number: unless_empty(row.number),
+        group: unless_empty(row.group),
+        logo: unless_empty(row.logo),
+        guide_id: unless_empty(row.guide_id),
+        order: 0,
         class: row.class,
         preset: row.preset,
         audio_language: row.audio_language,
-        sources: row.sources.into_iter().map(source).collect(),
+        sources: sources?,
         radio: row.radio,
-    }
-}
-
-fn user(row: UserRow) -> Result<User, String> {
-    let channels = match row.channels {
-        AllowedRow::Word(word) if word == "all" => Allowed::All,
-        AllowedRow::Word(word) => {
-            return Err(format!(
-                "the channels of a user are `all` or a list of slugs, not {word:?}"
-            ));
-        }
-        AllowedRow::Slugs(slugs) => Allowed::Only(slugs),
-    };
-    let expires = row.expires.map(|text| expiry(&text)).transpose()?;
-    Ok(User {
-        token_hash: row.token_hash.parse().map_err(|error| format!("{error}"))?,
-        name: row.name,
-        channels,
-        max_sessions: row.max_sessions,
         disabled: row.disabled,
-        expires,
     })
 }
 
-fn expiry(text: &str) -> Result<Timestamp, String> {
-    text.parse()
-        .map_err(|_| format!("{text:?} is no moment such as 2030-01-31T00:00:00Z"))
+fn unless_empty(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
+
+fn source(row: SourceRow) -> Result<ChannelSource, String> {
+    let address = match (row.url, row.provider) {
+        (Some(url), None) => SourceAddress::Url(url),
+        (None, Some(ProviderRow { name, channel })) => {
+            SourceAddress::Provider(ProviderChannel { name, channel })
+        }
+        _ => return Err("a source has either a url or a provider".to_owned()),
+    };
+    Ok(ChannelSource {
+        address,
+        quality: None,
+        user_agent: row.user_agent,
+        headers: row.headers.into_iter().collect(),
+    })
+}
+
+fn user(row: UserRow) -> Result<User, String> {
+    let channels = allowed(row.channels, row.groups)?;
+    let status = if row.disabled {
+        Status::Disabled
+    } else {
+        Status::Active
+    };
+    Ok(User {
+        id: row.name.clone(),
+        name: row.name,
+        tokens: tokens(row.token_hash, row.tokens)?,
+        channels,
+        formats: row
+            .formats
+            .map_or_else(Formats::default, |formats| Formats {
+                hls: formats.contains(&FormatRow::Hls),
+                ts: formats.contains(&FormatRow::Ts),
+            }),
+        max_sessions: row.max_sessions,
+        status,
+        expires: expiry(row.expires)?,
+        ..User::default()
+    })
+}
+
+fn tokens(hash: Option<String>, rows: Vec<TokenRow>) -> Result<Vec<UserToken>, String> {
+    let parse = |text: String| text.parse().map_err(|error| format!("{error}"));
+    let mut tokens = Vec::with_capacity(rows.len() + 1);
+    if let Some(hash) = hash {
+        tokens.push(UserToken::of_hash(parse(hash)?));
+    }
+    for TokenRow {
+        name,
+        hash,
+        expires,
+    } in rows
+    {
+        tokens.push(UserToken {
+            name,
+            hash: parse(hash)?,
+            created: None,
+            expires: expiry(expires)?,
+        });
+    }
+    if tokens.is_empty() {
+        return Err("a user has a tokenHash, or tokens".to_owned());
+    }
+    Ok(tokens)
+}
+
+fn allowed(channels: Option<AllowedRow>, groups: BTreeSet<String>) -> Result<Allowed, String> {
+    match channels {
+        Some(AllowedRow::Word(word)) if word == "all" => Ok(Allowed::All),
+        Some(AllowedRow::Word(word)) => Err(format!(
+            "the channels of a user are `all` or a list of slugs, not {word:?}"
+        )),
+        Some(AllowedRow::Slugs(channels)) => Ok(Allowed::Only { channels, groups }),
+        None if groups.is_empty() => Err("a user has channels, or groups".to_owned()),
+        None => Ok(Allowed::Only {
+            channels: BTreeSet::new(),
+            groups,
+        }),
+    }
+}
+
+fn expiry(text: Option<String>) -> Result<Option<Timestamp>, String> {
+    let moment = |text: String| {
+        text.parse()
+            .map_err(|_| format!("{text:?} is no moment such as 2030-01-31T00:00:00Z"))
+    };
+    text.map(moment).transpose()
 }

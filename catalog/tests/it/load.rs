@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use api::live_stream::ProviderChannel;
 use api::stream_class::Preset;
 use catalog::files::{LoadError, load};
-use catalog::{Allowed, Channel, ChannelSource, User};
+use catalog::model::{Formats, Status};
+use catalog::{Allowed, Channel, ChannelSource, SourceAddress, User, UserToken};
 use tempfile::TempDir;
 
 use crate::{key, one_channel, write};
@@ -30,13 +32,6 @@ fn refusal(directory: &Path) -> String {
         .replace(&format!("{}/", directory.display()), "")
 }
 
-fn source(url: &str) -> ChannelSource {
-    ChannelSource {
-        url: url.to_owned(),
-        ..ChannelSource::default()
-    }
-}
-
 #[test]
 fn the_example_of_the_readme_is_a_catalog() {
     let readme = include_str!("../../README.md");
@@ -45,18 +40,12 @@ fn the_example_of_the_readme_is_a_catalog() {
     let directory = directory(&[("example.yaml", example)]);
     let (snapshot, warnings) = load(&[directory.path().to_owned()]).unwrap();
     assert!(warnings.is_empty(), "{warnings}");
-    let slugs: Vec<_> = snapshot
-        .channels()
-        .iter()
-        .map(|one| one.slug.as_str())
-        .collect();
+    let slugs: Vec<_> = snapshot.channels().map(|one| one.slug.as_str()).collect();
     assert_eq!(slugs, ["news-one", "radio-two"]);
     assert_eq!(snapshot.user_count(), 2);
 }
 
-#[test]
-fn channels_in_yaml_are_read_in_full() {
-    let channels = "channels:
+const CHANNELS: &str = "channels:
   - slug: news-one
     name: News 1
     number: '7'
@@ -70,12 +59,17 @@ fn channels_in_yaml_are_read_in_full() {
       - url: http://source.example/1
         userAgent: Player/1.0
         headers: { Referer: 'http://portal.example/' }
-      - url: https://other.example/1
+      - provider: { name: panel, channel: '1234' }
   - name: Radio Two
     radio: true
+    disabled: true
+    logo: ''
     sources: [{ url: 'http://source.example/2' }]
 ";
-    let directory = directory(&[("channels.yaml", channels)]);
+
+#[test]
+fn channels_in_yaml_are_read_in_full() {
+    let directory = directory(&[("channels.yaml", CHANNELS)]);
     let (snapshot, warnings) = load(&[directory.path().to_owned()]).unwrap();
     assert!(warnings.is_empty(), "{warnings}");
     let news = Channel {
@@ -92,25 +86,66 @@ fn channels_in_yaml_are_read_in_full() {
             ChannelSource {
                 user_agent: text("Player/1.0"),
                 headers: vec![("Referer".to_owned(), "http://portal.example/".to_owned())],
-                ..source("http://source.example/1")
+                ..ChannelSource::at("http://source.example/1")
             },
-            source("https://other.example/1"),
+            ChannelSource {
+                address: SourceAddress::Provider(ProviderChannel {
+                    name: "panel".to_owned(),
+                    channel: "1234".to_owned(),
+                }),
+                ..ChannelSource::at("")
+            },
         ],
-        radio: false,
+        ..Channel::default()
     };
     let radio = Channel {
         slug: "radio-two".to_owned(),
         name: "Radio Two".to_owned(),
-        sources: vec![source("http://source.example/2")],
+        sources: vec![ChannelSource::at("http://source.example/2")],
         radio: true,
+        disabled: true,
+        order: 1,
         ..Channel::default()
     };
     let read: Vec<_> = snapshot
         .channels()
-        .iter()
         .map(|one| one.as_ref().clone())
         .collect();
     assert_eq!(read, [news, radio]);
+}
+
+fn users_of_the_file() -> (User, User) {
+    let alice = User {
+        id: "alice".to_owned(),
+        name: "alice".to_owned(),
+        tokens: vec![UserToken::of_hash(key().hash(b"alice's token"))],
+        channels: Allowed::All,
+        ..User::default()
+    };
+    let phone = UserToken {
+        name: "phone".to_owned(),
+        hash: key().hash(b"bob's phone"),
+        created: None,
+        expires: Some("2029-01-31T00:00:00Z".parse().unwrap()),
+    };
+    let bob = User {
+        id: "bob".to_owned(),
+        name: "bob".to_owned(),
+        tokens: vec![UserToken::of_hash(key().hash(b"bob's token")), phone],
+        channels: Allowed::Only {
+            channels: BTreeSet::from(["news-one".to_owned()]),
+            groups: BTreeSet::from(["News".to_owned()]),
+        },
+        formats: Formats {
+            hls: false,
+            ts: true,
+        },
+        max_sessions: Some(2),
+        status: Status::Disabled,
+        expires: Some("2030-01-31T00:00:00Z".parse().unwrap()),
+        ..User::default()
+    };
+    (alice, bob)
 }
 
 #[test]
@@ -120,13 +155,17 @@ fn users_in_yaml_are_read_in_full() {
   - {{ name: alice, tokenHash: '{}', channels: all }}
   - name: bob
     tokenHash: {}
+    tokens: [{{ name: phone, hash: '{}', expires: 2029-01-31T00:00:00Z }}]
     channels: [news-one]
+    groups: [News]
+    formats: [ts]
     maxSessions: 2
     disabled: true
     expires: 2030-01-31T00:00:00Z
 ",
         key().hash(b"alice's token"),
         key().hash(b"bob's token"),
+        key().hash(b"bob's phone"),
     );
     let directory = directory(&[
         ("users.yml", &users),
@@ -135,31 +174,20 @@ fn users_in_yaml_are_read_in_full() {
         (".hidden.yaml", "?"),
     ]);
     let (snapshot, warnings) = load(&[directory.path().to_owned()]).unwrap();
-    assert!(warnings.is_empty(), "{warnings}");
-    let alice = User {
-        name: "alice".to_owned(),
-        token_hash: key().hash(b"alice's token"),
-        channels: Allowed::All,
-        max_sessions: None,
-        disabled: false,
-        expires: None,
-    };
-    let bob = User {
-        name: "bob".to_owned(),
-        token_hash: key().hash(b"bob's token"),
-        channels: Allowed::Only(BTreeSet::from(["news-one".to_owned()])),
-        max_sessions: Some(2),
-        disabled: true,
-        expires: Some("2030-01-31T00:00:00Z".parse().unwrap()),
-    };
-    let found = |token: &str| {
-        snapshot
-            .authenticate(&key(), token)
-            .unwrap()
-            .as_ref()
-            .clone()
-    };
-    assert_eq!((found("alice's token"), found("bob's token")), (alice, bob));
+    assert_eq!(
+        warnings.to_string().split(": ").last(),
+        Some("there is no channel of a group \"News\"")
+    );
+    let (alice, bob) = users_of_the_file();
+    let now = "2028-01-31T00:00:00Z".parse().unwrap();
+    for (token, user) in [
+        ("alice's token", &alice),
+        ("bob's token", &bob),
+        ("bob's phone", &bob),
+    ] {
+        let found = snapshot.authenticate(&key(), token, now).unwrap();
+        assert_eq!(found.as_ref(), user);
+    }
 }
 
 #[test]
@@ -187,16 +215,17 @@ mms://source.example/3
         logo: text("http://logos.example/1.png"),
         guide_id: text("news.one"),
         sources: vec![ChannelSource {
-            url: "http://source.example/1".to_owned(),
             user_agent: text("Player/1.0"),
             headers: vec![("Referer".to_owned(), "http://portal.example/".to_owned())],
+            ..ChannelSource::at("http://source.example/1")
         }],
         ..Channel::default()
     };
-    assert_eq!(snapshot.channels().len(), 3);
-    assert_eq!(snapshot.channels()[0].as_ref(), &news);
+    assert_eq!(snapshot.channel_count(), 3);
+    assert_eq!(snapshot.channels().next().unwrap().as_ref(), &news);
     let multicast = snapshot.channel("multicast").unwrap();
-    assert_eq!(multicast.sources[0].url, "udp://@239.0.0.1:1234");
+    let address = ChannelSource::at("udp://@239.0.0.1:1234");
+    assert_eq!(multicast.sources, [address]);
     let two = snapshot.channel("two").unwrap();
     assert_eq!((two.class.as_deref(), two.radio), (Some("sport"), true));
     let file = file.display();
@@ -205,6 +234,26 @@ mms://source.example/3
         format!(
             "{file}:7: the channel \"Nowhere\" has no address; {file}:10: the address of \"Camera\" begins with none of http, https, rtmp, rtmps, rtsp, rtsps, srt, udp, rtp"
         )
+    );
+}
+
+#[test]
+fn what_a_list_has_too_much_of_is_left_out_and_the_channel_stays() {
+    let picture = "x".repeat(3000);
+    let list = format!(
+        "#EXTM3U\n#EXTINF:-1 tvg-logo=\"data:image/png;base64,{picture}\" tvg-chno=\"7\",One\nhttp://source.example/1\n"
+    );
+    let directory = directory(&[("list.m3u", &list)]);
+    let (snapshot, warnings) = load(&[directory.path().to_owned()]).unwrap();
+    let one = snapshot.channel("one").unwrap();
+    assert_eq!(
+        (one.logo.as_deref(), one.number.as_deref()),
+        (None, Some("7"))
+    );
+    let warnings = warnings.to_string();
+    assert!(
+        warnings.ends_with("list.m3u:2: the logo is left out: it has more than 2048 characters"),
+        "{warnings}"
     );
 }
 
@@ -226,6 +275,18 @@ fn mistakes_in_yaml_are_named_by_file_and_line() {
         (
             "channels:\n  - name: One\n    sources: [{ url: 'ftp://x' }]\n",
             "bad.yaml:2: a source is an address of at most",
+        ),
+        (
+            "channels:\n  - name: One\n    sources: [{ userAgent: x }]\n",
+            "bad.yaml:2: a source has either a url or a provider",
+        ),
+        (
+            "users:\n  - { name: alice, channels: all }\n",
+            "bad.yaml:2: a user has a tokenHash, or tokens",
+        ),
+        (
+            "users:\n  - { name: alice, tokenHash: 'hmac-sha256:0000000000000000000000000000000000000000000000000000000000000001' }\n",
+            "bad.yaml:2: a user has channels, or groups",
         ),
         (
             "channels:\n  - name: One\n    preset: huge\n    sources: []\n",
@@ -275,7 +336,7 @@ fn an_empty_catalog_is_one_and_a_missing_or_strange_file_is_named() {
     let (snapshot, warnings) = load(&[directory.path().to_owned()]).unwrap();
     assert_eq!(
         (
-            snapshot.channels().len(),
+            snapshot.channel_count(),
             snapshot.user_count(),
             warnings.is_empty()
         ),

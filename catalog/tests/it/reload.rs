@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::files::FilesCatalog;
-use catalog::{Allowed, Catalog, User};
+use catalog::{Allowed, Catalog, User, UserToken};
+use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -51,11 +52,8 @@ impl Followed {
 
     fn slugs(&self) -> Vec<String> {
         let snapshot = self.catalog.snapshot();
-        snapshot
-            .channels()
-            .iter()
-            .map(|channel| channel.slug.clone())
-            .collect()
+        let slugs = snapshot.channels().map(|channel| channel.slug.clone());
+        slugs.collect()
     }
 
     async fn end(self) {
@@ -73,7 +71,7 @@ async fn a_changed_file_replaces_the_snapshot_and_readers_keep_theirs() {
     write(directory.path(), "more.yaml", &one_channel("Two"));
     followed.next().await;
     assert_eq!(followed.slugs(), ["one", "two"]);
-    assert_eq!(before.channels().len(), 1);
+    assert_eq!(before.channel_count(), 1);
     std::fs::remove_file(directory.path().join("channels.yaml")).unwrap();
     followed.next().await;
     assert_eq!(followed.slugs(), ["two"]);
@@ -129,12 +127,11 @@ async fn users_of_the_process_itself_survive_every_reload() {
     let directory = tempfile::tempdir().unwrap();
     write(directory.path(), "channels.yaml", &one_channel("One"));
     let guest = User {
+        id: "guest".to_owned(),
         name: "guest".to_owned(),
-        token_hash: key().hash(b"generated"),
+        tokens: vec![UserToken::of_hash(key().hash(b"generated"))],
         channels: Allowed::All,
-        max_sessions: None,
-        disabled: false,
-        expires: None,
+        ..User::default()
     };
     let paths = vec![directory.path().to_owned()];
     let mut followed = start(FilesCatalog::open_with(paths, vec![guest.clone()]).unwrap());
@@ -142,7 +139,7 @@ async fn users_of_the_process_itself_survive_every_reload() {
         let user = followed
             .catalog
             .snapshot()
-            .authenticate(&key(), "generated")
+            .authenticate(&key(), "generated", Timestamp::now())
             .cloned();
         assert_eq!(user.as_deref(), Some(&guest));
         write(directory.path(), "channels.yaml", &one_channel(name));

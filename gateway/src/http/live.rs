@@ -53,28 +53,28 @@ async fn start(
     gateway.access.permit(&user, slug)?;
     let agent = viewer::user_agent(parts);
     let client = session::client_key(&gateway.keys.session, client.address, agent);
-    gateway.zaps(&user.name, slug, client);
+    gateway.zaps(&user.id, slug, client);
     let video = viewer::video(parts);
     let ready = gateway.window(slug, &Need::Renditions(video)).await?;
-    let session = gateway.session(&user.name, slug, client);
+    let session = gateway.session(&user.id, slug, client);
     let headers = [(CONTENT_TYPE, PLAYLIST_TYPE), (CACHE_CONTROL, CACHING)];
     Ok((headers, ready.window.master(&session, video)).into_response())
 }
 
 impl Gateway {
     /// What the viewer watched before is left for this channel, before it is even there: its source may have only one connection.
-    fn zaps(&self, user: &str, slug: &str, client: ClientKey) {
+    fn zaps(&self, user_id: &str, slug: &str, client: ClientKey) {
         let followed = self.directory.follow(slug);
         let stream = followed.borrow().identity.clone();
         let to = stream.as_ref().map(|identity| identity.uid.as_str());
-        self.viewers.zaps(viewers::viewer(user, client), to);
+        self.viewers.zaps(viewers::viewer(user_id, client), to);
     }
 
     /// A new session of the user at the channel.
-    fn session(&self, user: &str, slug: &str, client: ClientKey) -> String {
+    fn session(&self, user_id: &str, slug: &str, client: ClientKey) -> String {
         let (_, unix_seconds) = self.now();
         let place = Place {
-            user: user.to_owned(),
+            user: user_id.to_owned(),
             client,
             channel: slug.to_owned(),
         };

@@ -26,6 +26,10 @@ async fn a_token_lists_what_it_may_watch() {
         list(&world, "bob-token").await,
         (200, json!({ "channels": [sport] }))
     );
+    assert_eq!(
+        list(&world, "dora-token").await,
+        (200, json!({ "channels": [news] }))
+    );
     // Made by hand: one is a channel of its own, the other is the catalog's already.
     world
         .by_hand("own-stream", |object| {

@@ -2,53 +2,76 @@
 
 use crate::support::world::World;
 
+/// What is asked for, and the answer.
+const TURNED_AWAY: &[(&str, u16, &str)] = &[
+    ("/live/news-one/master.m3u8", 401, "NoToken"),
+    ("/live/news-one/master.m3u8?token=", 401, "WrongToken"),
+    ("/live/news-one/master.m3u8?token=wrong", 401, "WrongToken"),
+    (
+        "/live/news-one/master.m3u8?token=carol-token",
+        401,
+        "WrongToken",
+    ),
+    ("/live/unknown/master.m3u8?token=wrong", 401, "WrongToken"),
+    (
+        "/live/unknown/master.m3u8?token=alice-token",
+        404,
+        "NoChannel",
+    ),
+    (
+        "/live/..%2F..%2Fsecrets/master.m3u8?token=alice-token",
+        404,
+        "NoChannel",
+    ),
+    (
+        "/live/news-one/master.m3u8?token=bob-token",
+        403,
+        "NotAllowed",
+    ),
+    (
+        "/live/own-stream/master.m3u8?token=bob-token",
+        404,
+        "NoChannel",
+    ),
+    (
+        "/live/sport-two/master.m3u8?token=dora-token",
+        403,
+        "NotAllowed",
+    ),
+    (
+        "/live/own-stream/master.m3u8?token=dora-token",
+        404,
+        "NoChannel",
+    ),
+    (
+        "/live/closed-three/master.m3u8?token=alice-token",
+        404,
+        "NoChannel",
+    ),
+    (
+        "/live/news-one/master.m3u8?token=erik-token",
+        403,
+        "NotAllowed",
+    ),
+    ("/hls/forged/source/index.m3u8", 401, "SessionInvalid"),
+    ("/seg/uid/key/source/1-1.ts", 403, "WrongKey"),
+    ("/seg/uid/key/source/..", 404, "NotFound"),
+    ("/seg/uid/key/..%2F../1-1.ts", 404, "NotFound"),
+];
+
 #[tokio::test]
 async fn those_who_are_turned_away_cause_no_call_to_the_api_server() {
     let world = World::start().await;
     world.by_hand("own-stream", |_| {}).await;
-    for (uri, status, reason) in [
-        ("/live/news-one/master.m3u8", 401, "NoToken"),
-        ("/live/news-one/master.m3u8?token=", 401, "WrongToken"),
-        ("/live/news-one/master.m3u8?token=wrong", 401, "WrongToken"),
-        (
-            "/live/news-one/master.m3u8?token=carol-token",
-            401,
-            "WrongToken",
-        ),
-        ("/live/unknown/master.m3u8?token=wrong", 401, "WrongToken"),
-        (
-            "/live/unknown/master.m3u8?token=alice-token",
-            404,
-            "NoChannel",
-        ),
-        (
-            "/live/..%2F..%2Fsecrets/master.m3u8?token=alice-token",
-            404,
-            "NoChannel",
-        ),
-        (
-            "/live/news-one/master.m3u8?token=bob-token",
-            403,
-            "NotAllowed",
-        ),
-        (
-            "/live/own-stream/master.m3u8?token=bob-token",
-            404,
-            "NoChannel",
-        ),
-        ("/hls/forged/source/index.m3u8", 401, "SessionInvalid"),
-        ("/seg/uid/key/source/1-1.ts", 403, "WrongKey"),
-        ("/seg/uid/key/source/..", 404, "NotFound"),
-        ("/seg/uid/key/..%2F../1-1.ts", 404, "NotFound"),
-    ] {
+    for (uri, status, reason) in TURNED_AWAY {
         let answer = world.get(uri).await;
         assert_eq!(
             (answer.status, answer.header("headend-reason")),
-            (status, reason),
+            (*status, *reason),
             "{uri}"
         );
         assert_eq!(answer.header("cache-control"), "no-store", "{uri}");
-        assert!(answer.body.starts_with(reason), "{uri}: {}", answer.body);
+        assert!(answer.body.starts_with(*reason), "{uri}: {}", answer.body);
     }
     assert_eq!(world.server.calls(), []);
 }

@@ -36,6 +36,7 @@ const CHANNELS: &str = "
 channels:
   - { slug: news-one, name: News One, number: '1', group: News, sources: [{ url: 'http://source.example/one.ts' }] }
   - { slug: sport-two, name: Sport Two, sources: [{ url: 'http://source.example/two.ts' }] }
+  - { slug: closed-three, name: Closed Three, group: News, disabled: true, sources: [{ url: 'http://source.example/three.ts' }] }
 ";
 
 /// An answer, read to its end.
@@ -102,7 +103,8 @@ impl Drop for World {
 }
 
 impl World {
-    /// alice may watch everything, bob only sport-two, carol nothing any more, dave everything in one place. The token of each is `<name>-token`.
+    /// alice may watch everything, bob only sport-two, carol nothing any more, dave everything in one place, dora the news and erik everything,
+    /// but not as HLS. The token of each is `<name>-token`.
     pub(crate) async fn start() -> Self {
         Self::holding(Duration::from_secs(8)).await
     }
@@ -317,11 +319,13 @@ fn scrape(registry: &Registry) -> String {
 fn catalog(folder: &Path, key: &TokenKey) -> Arc<FilesCatalog> {
     let hash = |name: &str| key.hash(format!("{name}-token").as_bytes());
     let users = format!(
-        "users:\n  - {{ name: alice, tokenHash: '{}', channels: all }}\n  - {{ name: bob, tokenHash: '{}', channels: [sport-two] }}\n  - {{ name: carol, tokenHash: '{}', channels: all, disabled: true }}\n  - {{ name: dave, tokenHash: '{}', channels: all, maxSessions: 1 }}\n",
+        "users:\n  - {{ name: alice, tokenHash: '{}', channels: all }}\n  - {{ name: bob, tokenHash: '{}', channels: [sport-two] }}\n  - {{ name: carol, tokenHash: '{}', channels: all, disabled: true }}\n  - {{ name: dave, tokenHash: '{}', channels: all, maxSessions: 1 }}\n  - {{ name: dora, tokenHash: '{}', groups: [News] }}\n  - {{ name: erik, tokenHash: '{}', channels: all, formats: [ts] }}\n",
         hash("alice"),
         hash("bob"),
         hash("carol"),
-        hash("dave")
+        hash("dave"),
+        hash("dora"),
+        hash("erik"),
     );
     let files = [
         ("channels.yaml", CHANNELS.to_owned()),
