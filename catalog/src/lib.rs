@@ -3,12 +3,15 @@
 
 mod check;
 pub mod draft;
+pub mod embedded;
 pub mod fetch;
 pub mod files;
 pub mod model;
+pub mod redis;
 pub mod row;
 pub mod slug;
 pub mod snapshot;
+pub mod store;
 pub mod token;
 
 use std::sync::Arc;

@@ -1,12 +1,14 @@
-//! The catalog in real files: what is read, what is refused and how it is said, and what happens when files change.
+//! The catalog in real files and stores: what is read, what is refused and how it is said, and what happens when they change.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "helpers of a test file are outside of #[test] functions"
 )]
 
 mod fetch;
 mod load;
 mod reload;
+mod store;
 
 use std::path::Path;
 
