@@ -56,7 +56,6 @@ impl Protocols {
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
-            .header_read_timeout(limits.head_timeout)
             .max_headers(limits.headers)
             .max_buf_size(limits.head_bytes.max(8 * 1024))
             .half_close(false);
@@ -74,9 +73,14 @@ impl Protocols {
         self.tls.clone()
     }
 
-    /// A connection in clear, to its end.
-    pub(crate) async fn clear<S: Stream>(self: Arc<Self>, stream: S, peer: SocketAddr) {
-        if let Err(error) = self.http1(stream, peer).await {
+    /// A connection in clear, to its end; `time` is what it may take for the head of a request.
+    pub(crate) async fn clear<S: Stream>(
+        self: Arc<Self>,
+        stream: S,
+        peer: SocketAddr,
+        time: Duration,
+    ) {
+        if let Err(error) = self.http1(stream, peer, time).await {
             tracing::debug!(%peer, %error, "connection ended");
         }
     }
@@ -87,8 +91,9 @@ impl Protocols {
         tls: TlsAcceptor,
         stream: S,
         peer: SocketAddr,
+        time: Duration,
     ) {
-        let shaking_hands = tokio::time::timeout(self.limits.head_timeout, tls.accept(stream));
+        let shaking_hands = tokio::time::timeout(time, tls.accept(stream));
         let stream = match shaking_hands.await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
@@ -102,18 +107,25 @@ impl Protocols {
         };
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
         let outcome = if is_http2 {
-            self.http2(stream, peer).await
+            self.http2(stream, peer, time).await
         } else {
-            self.http1(stream, peer).await
+            self.http1(stream, peer, time).await
         };
         if let Err(error) = outcome {
             tracing::debug!(%peer, %error, "connection ended");
         }
     }
 
-    async fn http1<S: Stream>(&self, stream: S, peer: SocketAddr) -> hyper::Result<()> {
+    async fn http1<S: Stream>(
+        &self,
+        stream: S,
+        peer: SocketAddr,
+        time: Duration,
+    ) -> hyper::Result<()> {
         let service = service_fn(|request| self.answer(request, peer));
-        let connection = self.http1.serve_connection(TokioIo::new(stream), service);
+        let mut builder = self.http1.clone();
+        builder.header_read_timeout(time);
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
         tokio::select! {
             // The shutdown first, so that an answer that comes with it already says `connection: close`.
@@ -127,7 +139,12 @@ impl Protocols {
     }
 
     /// hyper bounds neither how long a connection of HTTP/2 may say nothing nor how slowly it may read: this does.
-    async fn http2<S: Stream>(self: Arc<Self>, stream: S, peer: SocketAddr) -> hyper::Result<()> {
+    async fn http2<S: Stream>(
+        self: Arc<Self>,
+        stream: S,
+        peer: SocketAddr,
+        time: Duration,
+    ) -> hyper::Result<()> {
         let requests = CancellationToken::new();
         let _ended = requests.clone().drop_guard();
         let activity = Arc::new(AtomicU64::new(0));
@@ -159,11 +176,11 @@ impl Protocols {
                 connection.as_mut().graceful_shutdown();
                 return connection.await;
             }
-            () = silence(&activity, self.limits.head_timeout) => {}
+            () = silence(&activity, time) => {}
             outcome = connection.as_mut() => return outcome,
         }
         connection.as_mut().graceful_shutdown();
-        let rest = tokio::time::timeout(self.limits.head_timeout, connection).await;
+        let rest = tokio::time::timeout(time, connection).await;
         rest.unwrap_or(Ok(()))
     }
 

@@ -3,7 +3,7 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -11,6 +11,7 @@ use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +21,12 @@ use crate::write_deadline::WriteDeadline;
 /// How long accepting rests when the process has run out of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// A line of the log says at most this often that no connection is free.
+const TOLD_EVERY: Duration = Duration::from_mins(1);
+
+/// While fewer than one in this many connections are free, those that come are given less time.
+const SCARCE: usize = 8;
+
 /// What one server gives its clients at most.
 #[derive(Debug, Clone)]
 pub struct ServeLimits {
@@ -27,6 +34,8 @@ pub struct ServeLimits {
     pub connections: usize,
     /// From the end of one answer (or the connect) to the complete head of the next request; so also how long an idle connection lives.
     pub head_timeout: Duration,
+    /// The same for connections that come while hardly any is free.
+    pub scarce_head_timeout: Duration,
     /// How long a client may take less than `write_minimum` of an answer that it is offered.
     pub write_timeout: Duration,
     /// Bytes of an answer that a client takes in that time at least, unless there are fewer.
@@ -48,6 +57,7 @@ impl Default for ServeLimits {
         Self {
             connections: 10_000,
             head_timeout: Duration::from_secs(30),
+            scarce_head_timeout: Duration::from_secs(6),
             write_timeout: Duration::from_secs(20),
             write_minimum: 32 * 1024,
             send_buffer: Some(256 * 1024),
@@ -109,6 +119,7 @@ pub async fn serve_through(
     let protocols = Protocols::new(router, entrance.tls, limits.clone(), shutdown.clone());
     let server = Server {
         slots: Arc::new(Semaphore::new(limits.connections)),
+        told: Mutex::new(None),
         door: entrance.door,
         protocols: Arc::new(protocols),
         limits,
@@ -127,6 +138,8 @@ pub async fn serve_through(
 
 struct Server {
     slots: Arc<Semaphore>,
+    /// When the log was told last that none is free.
+    told: Mutex<Option<Instant>>,
     door: Option<Arc<dyn Door>>,
     protocols: Arc<Protocols>,
     limits: ServeLimits,
@@ -149,9 +162,33 @@ impl Server {
     }
 
     async fn slot(&self) -> Option<OwnedSemaphorePermit> {
+        if self.slots.available_permits() == 0 {
+            self.tell_that_none_is_free();
+        }
         tokio::select! {
             () = self.shutdown.cancelled() => None,
             slot = self.slots.clone().acquire_owned() => slot.ok(),
+        }
+    }
+
+    fn tell_that_none_is_free(&self) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
+            *told = Some(Instant::now());
+            let connections = self.limits.connections;
+            tracing::warn!(
+                connections,
+                "all connections are in use, further ones wait: more replicas have more"
+            );
+        }
+    }
+
+    /// How long a connection that comes now may take for the head of a request.
+    fn head_timeout(&self) -> Duration {
+        if self.slots.available_permits() < self.limits.connections / SCARCE {
+            self.limits.scarce_head_timeout
+        } else {
+            self.limits.head_timeout
         }
     }
 
@@ -193,15 +230,15 @@ impl Server {
         let (timeout, minimum) = (self.limits.write_timeout, self.limits.write_minimum);
         let stream = WriteDeadline::new(stream, timeout, minimum);
         let held = (slot, guest);
-        let protocols = self.protocols.clone();
+        let (protocols, time) = (self.protocols.clone(), self.head_timeout());
         // Two kinds of tasks, so that a connection in clear takes no memory for TLS.
         match self.protocols.tls() {
             None => connections.spawn(async move {
-                protocols.clear(stream, peer).await;
+                protocols.clear(stream, peer, time).await;
                 drop(held);
             }),
             Some(tls) => connections.spawn(async move {
-                protocols.secure(tls, stream, peer).await;
+                protocols.secure(tls, stream, peer, time).await;
                 drop(held);
             }),
         };

@@ -136,6 +136,35 @@ async fn an_oversized_head_is_refused() {
 }
 
 #[tokio::test]
+async fn a_connection_that_comes_while_hardly_any_is_free_has_less_time() {
+    let limits = ServeLimits {
+        connections: 16,
+        scarce_head_timeout: Duration::from_millis(50),
+        ..ServeLimits::default()
+    };
+    let running = start(hello(), limits).await;
+    let mut early = Vec::new();
+    for _ in 0..14 {
+        let mut stream = running.connect().await;
+        stream.write_all(GET).await.unwrap();
+        until(&mut stream, "hello").await;
+        early.push(stream);
+    }
+    // One of sixteen is free besides its own.
+    let mut late = running.connect().await;
+    late.write_all(GET).await.unwrap();
+    assert!(
+        rest(&mut late).await.contains("hello"),
+        "and is closed then"
+    );
+    for stream in &mut early {
+        stream.write_all(GET).await.unwrap();
+        until(stream, "hello").await;
+    }
+    running.end().await;
+}
+
+#[tokio::test]
 async fn a_target_that_is_too_long_is_refused() {
     let limits = ServeLimits {
         target_bytes: 20,
