@@ -49,10 +49,15 @@ pub enum DecodeError {
 /// stream with open groups, cut at each of its keys, shows it at one in sixteen), and every picture is whole.
 const AT_RECOVERY_POINT: &str = "mmco: unref short failure";
 
+/// Pictures have the times that they have: FFmpeg would round them to a rate that it guesses, and find two at once where one comes a
+/// part of its length late.
+const TIMES: [&str; 2] = ["-enc_time_base:v", "1/90000"];
+
 /// Decodes a file and throws the result away; returns the complaints.
 pub(crate) async fn complaints(file: &Path) -> Result<String, DecodeError> {
     let mut command = ffmpeg(file);
-    command.args(["-map", "0", "-f", "null", "-"]);
+    command.args(["-map", "0"]).args(TIMES);
+    command.args(["-f", "null", "-"]);
     run(command, FirstPicture::Independent).await
 }
 
@@ -77,9 +82,8 @@ pub(crate) async fn measure(
         sounds.display()
     );
     let mut command = ffmpeg(file);
-    command.args([
-        "-map", "0:v?", "-map", "0:a?", "-vf", &video, "-af", &audio, "-f", "null", "-",
-    ]);
+    command.args(["-map", "0:v?", "-map", "0:a?", "-vf", &video, "-af", &audio]);
+    command.args(TIMES).args(["-f", "null", "-"]);
     let complaints = run(command, first).await?;
     let read = |path| async move { tokio::fs::read_to_string(path).await.unwrap_or_default() };
     Ok(Decoded {
