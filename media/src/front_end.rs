@@ -82,6 +82,7 @@ pub struct FrontEnd {
     gate: Gate,
     feed: Feed,
     scrambled_run: u32,
+    has_rounds: bool,
     counters: FrontCounters,
     events: Vec<FrontEvent>,
 }
@@ -105,6 +106,7 @@ impl FrontEnd {
             gate: Gate::default(),
             feed: Feed::new(config.feed),
             scrambled_run: 0,
+            has_rounds: false,
             counters: FrontCounters::default(),
             events: Vec::new(),
         }
@@ -166,6 +168,12 @@ impl FrontEnd {
     /// The times of the new connection begin with it, so nothing of it is what came before.
     pub fn expect_own_times(&mut self) {
         self.timeline.expect_own_times();
+    }
+
+    /// What the source brings is made of rounds that follow each other on one time line: where the sound of one ends after that of the
+    /// next has begun, the first of the next is left out.
+    pub fn expect_rounds(&mut self) {
+        self.has_rounds = true;
     }
 
     /// Switches the encoder's input on, to begin at the next random access point, or off.

@@ -16,6 +16,9 @@ const LONGEST_STEP_WITHIN: Duration = Duration::from_secs(2);
 /// A source that sends by its own clock is spread over this at most.
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
+/// What is read at will comes in pieces of so much at the most; a piece is held back for as long.
+const LONGEST_PIECE: Duration = Duration::from_secs(60);
+
 /// How the media of a source come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pacing {
@@ -23,6 +26,8 @@ pub struct Pacing {
     longest_delay: Duration,
     /// The most that passes at once at the start.
     burst: Option<Duration>,
+    /// The pace is no further ahead of real time than the burst was.
+    is_even: bool,
     /// How fast the pace follows a source that is ahead of it, as a part of the time passed.
     drift_divisor: i64,
     longest_step: Duration,
@@ -35,6 +40,7 @@ impl Pacing {
         Self {
             longest_delay: LONGEST_DELAY,
             burst: None,
+            is_even: false,
             drift_divisor: 200,
             longest_step: LONGEST_STEP,
         }
@@ -47,8 +53,22 @@ impl Pacing {
         Self {
             longest_delay: longest_segment.max(LONGEST_DELAY),
             burst: Some(burst),
+            is_even: false,
             drift_divisor: 5000,
             longest_step: LONGEST_STEP_WITHIN,
+        }
+    }
+
+    /// A source that is there as soon as it is read, such as a file. After so much at once it is as fast as real time, for however long:
+    /// nothing but its pace says when its media are due.
+    #[must_use]
+    pub fn at_will(burst: Duration) -> Self {
+        Self {
+            longest_delay: LONGEST_PIECE,
+            burst: Some(burst),
+            is_even: true,
+            drift_divisor: 200,
+            longest_step: LONGEST_STEP,
         }
     }
 
@@ -162,6 +182,10 @@ impl Start {
             Some(pace) => {
                 // Downwards at once, so that nothing is asked for before it can be there; upwards with the drift only.
                 let risen = pace + self.drift(passed, pacing.drift_divisor);
+                let risen = match pacing.burst.filter(|_| pacing.is_even) {
+                    Some(burst) => risen.min(Ticks::from_duration(burst)),
+                    None => risen,
+                };
                 let longest_delay = Ticks::from_duration(pacing.longest_delay);
                 self.pace = Some(risen.min(lead).max(lead - longest_delay));
             }
@@ -366,6 +390,28 @@ mod tests {
             let (half, end) = (passed[passed.len() / 2], passed[passed.len() - 1]);
             let rate = (end.0 - half.0) as f64 / (end.1 - half.1) as f64;
             assert!((0.999..=1.001).contains(&rate), "{rate}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_at_will_is_as_fast_as_real_time_for_however_long() {
+        let mut pacer = Pacer::new(Pacing::at_will(milliseconds(6000)));
+        let mut now = 0;
+        // In pieces of eight seconds, of which nothing more is read while anything is held back; once they come ten seconds late.
+        for piece in 0..10_000_i64 {
+            if piece == 5000 {
+                now += 10_000;
+            }
+            for step in 0..80 {
+                let media = piece * 8000 + step * 100;
+                let at = pacer.release_at(Ticks::from_milliseconds(media), milliseconds(now));
+                now = u64::try_from(at.as_millis()).unwrap();
+                let ahead = media - now.cast_signed();
+                assert!(ahead <= 6100, "{media}: {ahead}");
+                // What was lost is made up for in time.
+                let is_late = (5000..5300).contains(&piece);
+                assert!(ahead >= 5800 || is_late || media < 6000, "{media}: {ahead}");
+            }
         }
     }
 

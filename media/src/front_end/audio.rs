@@ -41,6 +41,13 @@ impl FrontEnd {
 
     fn begin_audio(&mut self, run: &Bytes, header: &PesHeader) {
         let placed = self.timeline.place(Track::Audio, header, &self.clock);
+        let has_rounds = self.has_rounds;
+        if let (Some(track), Some(placed)) = (&mut self.audio, placed) {
+            track.is_covered = has_rounds && track.covers(placed.pts);
+            if track.is_covered {
+                return track.feeding.leave_out();
+            }
+        }
         let leads = self.leader() == Track::Audio;
         if let Some(placed) = placed.filter(|_| leads) {
             self.follow_leader(run, &placed);
@@ -59,10 +66,14 @@ impl FrontEnd {
         let Some(track) = &mut self.audio else {
             return;
         };
+        if std::mem::take(&mut track.is_covered) {
+            return;
+        }
         let pts = track.current.take().map(|placed| placed.pts);
         let Some(frames) = track.framer.push(pes.payload, pts) else {
             return;
         };
+        track.heard = Some((frames.pts, frames.duration));
         if !self.timeline.admits_audio(frames.pts) {
             self.counters.stray_audio_units += 1;
             return;

@@ -45,6 +45,10 @@ pub(super) struct AudioTrack {
     /// The times of the PES packet in progress.
     pub(super) current: Option<Placed>,
     pub(super) feeding: Feeding,
+    /// What sounded last: its time, and how long.
+    pub(super) heard: Option<(Ticks, Ticks)>,
+    /// What comes begins before that has ended, and is left out.
+    pub(super) is_covered: bool,
 }
 
 /// Which PES packets of a track the encoder has been given.
@@ -68,6 +72,11 @@ impl Feeding {
 
     pub(super) fn is_wanted(&self) -> bool {
         !self.repeats
+    }
+
+    /// A PES packet starts that nobody is to have.
+    pub(super) fn leave_out(&mut self) {
+        self.repeats = true;
     }
 
     /// The connection broke; the next one may repeat what was given.
@@ -129,6 +138,14 @@ impl VideoTrack {
 }
 
 impl AudioTrack {
+    /// Whether a PES packet of this time begins clearly before what sounded last has ended; times are rounded. One that goes back further
+    /// is another matter.
+    pub(super) fn covers(&self, pts: Ticks) -> bool {
+        self.heard.is_some_and(|(start, duration)| {
+            (start..start + Ticks(duration.0 * 3 / 4)).contains(&pts)
+        })
+    }
+
     pub(super) fn select(selection: &Selection) -> Option<Self> {
         let (codec, stream) = selection.audio.as_ref()?;
         Some(Self {
@@ -143,6 +160,8 @@ impl AudioTrack {
             framer: AudioFramer::new(*codec),
             current: None,
             feeding: Feeding::default(),
+            heard: None,
+            is_covered: false,
         })
     }
 
@@ -150,6 +169,8 @@ impl AudioTrack {
         self.assembler.break_off();
         self.framer.reset();
         self.current = None;
+        self.heard = None;
+        self.is_covered = false;
         self.feeding.break_off();
     }
 }

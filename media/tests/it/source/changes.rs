@@ -1,14 +1,14 @@
 //! Sources that change under way, and sources whose clock, audio or tables are odd.
 
 use media::codec::video::Dimensions;
-use media::front_end::{FrontEvent, SourceFacts};
+use media::front_end::{FrontEnd, FrontEndConfig, FrontEvent, SourceFacts};
 use media::time::Ticks;
 use media::ts::section::Section;
 use media::ts::tables::Pmt;
 use media::unit::{AccessUnit, Track, VideoCodec};
 
 use crate::source::stream::{
-    PACKET, each_packet, events_of, pid, television, units, usual, usual_with,
+    PACKET, each_packet, events_of, pid, push_all, television, units, usual, usual_with,
 };
 
 const VIDEO: u16 = 0x100;
@@ -218,4 +218,29 @@ fn rare_pictures_are_not_taken_for_breaks() {
     let facts = all_facts(&events).pop().unwrap();
     assert!(facts.complete);
     assert_eq!(facts.video.unwrap().frame_rate, None);
+}
+
+#[test]
+fn where_a_round_begins_before_the_sound_of_the_last_has_ended_nothing_sounds_twice() {
+    let round = |offset: f64| {
+        let times = format!("-muxdelay 0 -muxpreload 0 -output_ts_offset {offset}");
+        usual_with(1.0, &times)
+    };
+    let first = round(10.0);
+    let sounds = units(&events_of(&first, 4000), Track::Audio);
+    // A frame takes 1920 ticks. The first one came before the first key.
+    let (start, last) = (sounds[0].pts - Ticks(1920), sounds[sounds.len() - 1].pts);
+    for (overlap, expected) in [(1919, 1), (500, 1), (400, 0), (0, 0), (-5000, 0)] {
+        let offset = last.0 + 1920 - overlap - start.0;
+        let both = [first.clone(), round(10.0 + offset as f64 / 90_000.0)].concat();
+        let mut front = FrontEnd::new(FrontEndConfig {
+            audio_language: None,
+            feed: false,
+        });
+        front.expect_rounds();
+        let mut events = push_all(&mut front, &both, 4000);
+        events.extend(front.finish());
+        let count = units(&events, Track::Audio).len();
+        assert_eq!(count, 2 * sounds.len() + 1 - expected, "{overlap}");
+    }
 }
