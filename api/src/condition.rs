@@ -79,7 +79,7 @@ pub enum Reason {
     Connecting,
     /// SourceHealthy: address lookup or connection failed.
     ConnectFailed,
-    /// SourceHealthy: the egress policy refuses the address.
+    /// SourceHealthy: the class does not allow the source: its egress policy refuses the address, or it has no `files`.
     EgressRefused,
     /// SourceHealthy: the source answered with an HTTP error; the message has the status.
     HttpError,
@@ -87,6 +87,8 @@ pub enum Reason {
     AccountRefused,
     /// SourceHealthy: all connections that the provider allows the account are in use, ours or others'.
     NoFreeConnection,
+    /// SourceHealthy: the file of the source is missing, empty or cannot be read; the message has its path.
+    FileUnavailable,
     /// SourceHealthy: the source closed the stream.
     EndOfStream,
     /// SourceHealthy: no bytes, or no new segment in its playlist, for longer than allowed.

@@ -8,6 +8,7 @@ use crate::connection::{
     JobProxy, LIMIT_MAXIMUM_SECONDS, SourceTimeouts, StalkerChannel, XtreamChannel,
 };
 use crate::live_stream::LiveStreamSpec;
+use crate::names::FILES_MOUNT;
 use crate::stream_class::{
     EgressPolicy, EncodedRenditions, Preset, Rung, StreamClassSpec, TranscodeMode,
 };
@@ -171,6 +172,9 @@ pub struct JobClass {
     /// Which addresses may be connected to.
     #[serde(default)]
     pub egress: EgressPolicy,
+    /// The directory beneath which sources may name files; none may where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files_directory: Option<String>,
     /// A slate is shown while there are no media.
     #[serde(default)]
     pub slate: bool,
@@ -198,6 +202,7 @@ impl JobClass {
             start_deadline_seconds: class.start_deadline_seconds,
             audio_language: language.or(class.audio_language.as_ref()).cloned(),
             egress: class.egress,
+            files_directory: class.files.as_ref().map(|_| FILES_MOUNT.to_owned()),
             slate: class.slate,
         }
     }

@@ -14,6 +14,7 @@ pub mod assignment;
 pub mod condition;
 pub mod connection;
 pub mod control;
+pub mod files;
 pub mod job;
 pub mod live_stream;
 pub mod names;

@@ -13,9 +13,9 @@ use crate::stream_class::{DEFAULT_CLASS, Preset};
 /// Longest name of a LiveStream: it is the channel's slug, and the pod's name is built from it (63 characters at most).
 pub const NAME_MAXIMUM: usize = 44;
 
-/// Schemes of the addresses that a source may have.
-pub const SOURCE_SCHEMES: [&str; 9] = [
-    "http", "https", "rtmp", "rtmps", "rtsp", "rtsps", "srt", "udp", "rtp",
+/// Schemes of the addresses that a source may have. All but the last one have a host; of that one [`crate::files`] knows more.
+pub const SOURCE_SCHEMES: [&str; 10] = [
+    "http", "https", "rtmp", "rtmps", "rtsp", "rtsps", "srt", "udp", "rtp", "file",
 ];
 
 /// One stream that should run: its class, its sources in order, and what to do when nobody watches.
@@ -97,10 +97,11 @@ fn default_class() -> String {
 )]
 pub struct Source {
     /// Address of an MPEG transport stream or an HLS playlist over HTTP; or of an RTMP, RTSP, SRT, UDP or RTP stream, in classes
-    /// whose `egress.allowUnpinned` is true. What is secret in it belongs in `urlSecretRef` instead.
+    /// whose `egress.allowUnpinned` is true; or `file:///` and the path of a file in the claim of the class (`files`), which is played
+    /// again from its beginning when it ends. What is secret in it belongs in `urlSecretRef` instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
-    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https', 'rtmp', 'rtmps', 'rtsp', 'rtsps', 'srt', 'udp', 'rtp'] && url(self).getHost() != ''").message("must be an http, https, rtmp, rtmps, rtsp, rtsps, srt, udp or rtp URL with a host"))]
+    #[x_kube(validation = Rule::new("self.matches('^(?i)file:') ? self.matches('^(?i)file:///[^/?#]+(/[^/?#]+)*$') && !self.matches('/[.][.]?(/|$)') : isURL(self) && url(self).getScheme() in ['http', 'https', 'rtmp', 'rtmps', 'rtsp', 'rtsps', 'srt', 'udp', 'rtp'] && url(self).getHost() != ''").message("must be an http, https, rtmp, rtmps, rtsp, rtsps, srt, udp or rtp URL with a host, or a file URL without one and without dots for directories, such as file:///loops/barker.ts"))]
     pub url: Option<String>,
     /// The Secret whose key holds the address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -350,6 +351,7 @@ pub struct MediaSummary {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::FILE_SCHEME;
 
     fn stream(name: &str, spec: LiveStreamSpec) -> LiveStream {
         LiveStream::new(name, spec)
@@ -403,8 +405,13 @@ mod tests {
     #[test]
     fn an_address_of_each_scheme_is_taken() {
         for scheme in SOURCE_SCHEMES {
+            let host = if scheme == FILE_SCHEME {
+                ""
+            } else {
+                "source.example:9000"
+            };
             let good = LiveStreamSpec {
-                sources: vec![url_source(&format!("{scheme}://source.example:9000/one"))],
+                sources: vec![url_source(&format!("{scheme}://{host}/one/..two/t.s"))],
                 ..spec()
             };
             let checked = stream("news-one", good).validate_cel();
@@ -415,11 +422,29 @@ mod tests {
             ..spec()
         };
         stream("news-one", multicast).validate_cel().unwrap();
+        let loops = LiveStreamSpec {
+            sources: vec![url_source("FILE:///loops/my%20barker.ts")],
+            ..spec()
+        };
+        stream("news-one", loops).validate_cel().unwrap();
     }
 
     #[test]
     fn only_addresses_of_sources_are_taken() {
-        for url in ["file:///etc/passwd", "ftp://x/y", "not a url", "http://"] {
+        for url in [
+            "ftp://x/y",
+            "not a url",
+            "http://",
+            "file:",
+            "file:///",
+            "file://host/one.ts",
+            "file:one.ts",
+            "file:///one.ts?x=1",
+            "file:////one.ts",
+            "file:///loops/../one.ts",
+            "file:///loops/..",
+            "file:///./one.ts",
+        ] {
             let bad = LiveStreamSpec {
                 sources: vec![url_source(url)],
                 ..spec()

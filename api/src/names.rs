@@ -54,6 +54,8 @@ pub const OUTPUT_MOUNT: &str = "/output";
 pub const ANNOTATION_PROVIDER: &str = "headend.dev/provider";
 /// Where a transcoder pod's Secrets are mounted: `<mount>/<source index>/{url,headers}` and `<mount>/providers/<name>/<key>`.
 pub const SOURCES_MOUNT: &str = "/etc/headend/sources";
+/// Where the claim with the files that sources may name is mounted in a transcoder pod (`files` of the class).
+pub const FILES_MOUNT: &str = "/files";
 /// The directory of the volume that has one directory per pod.
 pub const PODS_DIRECTORY: &str = "pods";
 /// The file in a pod's directory with its last playlists and numbers.

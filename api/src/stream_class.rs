@@ -92,6 +92,9 @@ pub struct StreamClassSpec {
     /// Which addresses sources of this class may have.
     #[serde(default)]
     pub egress: EgressPolicy,
+    /// Files that sources of this class may be: loops, such as a barker channel. Without it they are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<FileSources>,
     /// Viewers see a still picture, with silence, while there are no media: from 6 seconds after the start, or after the source was
     /// lost, until the next keyframe. It is H.264 and AAC in the renditions that viewers know, so there is none for radio and for what
     /// is passed through in other codecs. Before anything is known of the source it stands in for what the class makes of usual
@@ -172,6 +175,7 @@ impl Default for StreamClassSpec {
             idle_timeout_seconds: default_idle_timeout(),
             audio_language: None,
             egress: EgressPolicy::default(),
+            files: None,
             slate: false,
             output: OutputMode::default(),
             output_limit_mebibytes: default_output_limit(),
@@ -254,6 +258,18 @@ pub struct EgressPolicy {
     /// elsewhere, are not caught. FFmpeg has the network then, though still no files to write.
     #[serde(default)]
     pub allow_unpinned: bool,
+}
+
+/// Where the files are that sources may name, as `file:///loops/barker.ts`. They are read by an FFmpeg that has no network and can
+/// open nothing besides, so this is allowed apart from `egress`.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct FileSources {
+    /// Name of a PersistentVolumeClaim in the namespace of the streams. It is mounted in every pod of the class, read-only, so it must be
+    /// possible to mount it wherever these run: ReadOnlyMany or ReadWriteMany for more than one node. Its files must be readable by user
+    /// or group 65532, or by everybody. In standalone `--files-directory` says where the files are instead.
+    #[schemars(length(min = 1, max = 253))]
+    pub claim_name: String,
 }
 
 /// The parts of a transcoder pod that a class may set.

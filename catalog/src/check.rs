@@ -1,6 +1,7 @@
 //! Whether a row can be part of a catalog, wherever it comes from: what is too long, too much, or nothing that a stream could be made of.
 //! A fault names what is wrong and never repeats what may be secret. Other rows are not looked at.
 
+use api::files;
 use api::live_stream::{ProviderChannel, SOURCE_SCHEMES};
 use api::names::is_slug;
 use url::Url;
@@ -115,9 +116,13 @@ fn source(source: &ChannelSource) -> Option<String> {
 
 /// Addresses carry logins, so no fault repeats one.
 fn url_fault(text: &str) -> Option<String> {
-    let url = Url::parse(text).ok();
     let has_host = |url: &Url| url.host_str().is_some_and(|host| !host.is_empty());
-    let is_one = url.is_some_and(|url| SOURCE_SCHEMES.contains(&url.scheme()) && has_host(&url));
+    let is_of_network = |url: Url| SOURCE_SCHEMES.contains(&url.scheme()) && has_host(&url);
+    let is_one = match files::path_of(text) {
+        Some(Err(invalid)) => return Some(format!("the address of a file {invalid}")),
+        Some(Ok(_)) => true,
+        None => Url::parse(text).is_ok_and(is_of_network),
+    };
     (!is_one || text.len() > URL_MAXIMUM).then(|| {
         format!(
             "a source is an address of at most {URL_MAXIMUM} characters that begins with one of {}",
@@ -220,19 +225,19 @@ mod tests {
         assert!(slug.unwrap().starts_with("the slug \"Not A Slug\""));
         let sources = with(|channel| channel.sources.clear());
         assert_eq!(sources.unwrap(), "a channel has 1 to 16 sources");
-        for url in [
-            "mms://x/1",
-            "file:///etc/passwd",
-            "http://",
-            "rtmp://",
-            "one.ts",
+        let at = |url| with(|channel| channel.sources = vec![ChannelSource::at(url)]);
+        for (url, told) in [
+            ("mms://x/1", "begins with one of http"),
+            ("http://", "begins with one of http"),
+            ("rtmp://", "begins with one of http"),
+            ("one.ts", "begins with one of http"),
+            ("file://host/one.ts", "is not file:/// and a path"),
+            ("file:///../one.ts", "has dots for directories"),
         ] {
-            let fault = with(|channel| channel.sources = vec![ChannelSource::at(url)]).unwrap();
-            assert!(
-                fault.contains("begins with one of http") && !fault.contains(url),
-                "{fault}"
-            );
+            let fault = at(url).unwrap();
+            assert!(fault.contains(told) && !fault.contains(url), "{fault}");
         }
+        assert_eq!(at("file:///loops/barker.ts"), None);
         let language = with(|channel| channel.audio_language = Some("english".to_owned()));
         assert!(language.unwrap().contains("ISO 639-2"));
         let header = with(|channel| {

@@ -118,13 +118,14 @@ impl Refusal {
     /// stream can be played; anything else may pass within a hold.
     #[must_use]
     pub fn told(reason: &str, message: &str) -> Self {
-        const LASTING: [Reason; 11] = [
+        const LASTING: [Reason; 12] = [
             Reason::ClassNotFound,
             Reason::ReferenceNotFound,
             Reason::InvalidSpec,
             Reason::ImageUnavailable,
             Reason::ProviderSlotsExhausted,
             Reason::EgressRefused,
+            Reason::FileUnavailable,
             Reason::AccountRefused,
             Reason::HttpError,
             Reason::NotTransportStream,

@@ -33,6 +33,8 @@ pub(crate) struct Effective {
     pub(crate) sources: Vec<JobSource>,
     /// Secrets that the sources need, as files below [`SOURCES_MOUNT`].
     pub(crate) files: Vec<SecretFile>,
+    /// The claim with the files that sources may be.
+    pub(crate) files_claim: Option<String>,
     pub(crate) output: OutputMode,
     pub(crate) byte_limit: u64,
     pub(crate) pod: PodSettings,
@@ -157,6 +159,7 @@ fn made(
         class: JobClass::resolve(spec, class),
         sources,
         files,
+        files_claim: class.files.as_ref().map(|files| files.claim_name.clone()),
         output: class.output,
         byte_limit: u64::try_from(class.output_limit_mebibytes).unwrap_or(0) << 20,
         revision: revision::revision(spec, class),

@@ -237,7 +237,7 @@ fn of_condition(
 }
 
 /// Reasons that somebody may want to know of.
-const WARNINGS: [Reason; 24] = [
+const WARNINGS: [Reason; 25] = [
     Reason::OutputStalled,
     Reason::EncoderTooSlow,
     Reason::TranscoderFailed,
@@ -251,6 +251,7 @@ const WARNINGS: [Reason; 24] = [
     Reason::ProviderSlotsExhausted,
     Reason::ConnectFailed,
     Reason::EgressRefused,
+    Reason::FileUnavailable,
     Reason::AccountRefused,
     Reason::NoFreeConnection,
     Reason::HttpError,

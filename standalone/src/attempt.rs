@@ -20,6 +20,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) resume: ResumeFloor,
     /// Where all streams write.
     pub(crate) output: &'a Path,
+    /// Where the files are that sources may name; none may where there is none.
+    pub(crate) files: Option<&'a Path>,
     /// The trace of the start that the attempt belongs to.
     pub(crate) trace: Option<TraceContext>,
 }
@@ -40,7 +42,10 @@ impl Plan<'_> {
             stream: self.identity.clone(),
             attempt: self.attempt,
             sources: sources.filter_map(source).collect(),
-            class: JobClass::resolve(self.spec, self.class),
+            class: JobClass {
+                files_directory: self.files.map(|path| path.to_string_lossy().into_owned()),
+                ..JobClass::resolve(self.spec, self.class)
+            },
             resume: self.resume,
             output: JobOutput {
                 directory: self.directory().to_string_lossy().into_owned(),
@@ -104,11 +109,13 @@ mod tests {
                 discontinuity_sequence: 1,
             },
             output: Path::new("/data"),
+            files: Some(Path::new("/srv/loops")),
             trace: None,
         };
         let job = plan.job();
         assert_eq!(job.output.directory, "/data/pods/news-one-0f9c2a41-3");
         assert_eq!(job.output.byte_limit, 512 << 20);
+        assert_eq!(job.class.files_directory.as_deref(), Some("/srv/loops"));
         let document = serde_json::to_string(&job).unwrap();
         assert_eq!(TranscodeJob::from_json(&document).unwrap(), job);
         assert_eq!(job.sources[0].user_agent.as_deref(), Some("Player/1.0"));

@@ -74,6 +74,7 @@ pub async fn start(settings: Settings, shutdown: CancellationToken) -> Result<()
     let streams = LocalStreams::new(Context {
         classes,
         output: output.path(),
+        files: settings.streams.files_directory.clone(),
         options: job_options(&settings, &mut registry),
         presence: presence.clone(),
         narrator: narrator.clone(),

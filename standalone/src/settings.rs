@@ -67,6 +67,9 @@ pub struct StreamSettings {
     /// Where segments are written; a temporary directory when not given.
     #[arg(long, env = "HEADEND_OUTPUT_DIRECTORY")]
     pub directory: Option<PathBuf>,
+    /// Where the files are that channels may be, as `file:///loops/barker.ts`, whichever class they have; none may when not given.
+    #[arg(long, env = "HEADEND_FILES_DIRECTORY")]
+    pub files_directory: Option<PathBuf>,
     /// YAML file with StreamClass objects, as in a cluster.
     #[arg(long, env = "HEADEND_CLASSES")]
     pub classes: Option<PathBuf>,

@@ -36,6 +36,8 @@ pub(crate) struct Context {
     pub(crate) classes: Classes,
     /// Where segments are written.
     pub(crate) output: PathBuf,
+    /// Where the files are that sources may name.
+    pub(crate) files: Option<PathBuf>,
     pub(crate) options: JobOptions,
     pub(crate) presence: Arc<dyn Presence>,
     pub(crate) narrator: Narrator,

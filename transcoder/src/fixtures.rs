@@ -32,6 +32,7 @@ pub(crate) fn job(directory: &str) -> TranscodeJob {
             start_deadline_seconds: 20,
             audio_language: None,
             egress: EgressPolicy::default(),
+            files_directory: None,
             slate: false,
         },
         resume: ResumeFloor::default(),

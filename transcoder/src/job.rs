@@ -43,7 +43,7 @@ use crate::packager::queue::{Limits, Queue};
 use crate::packager::standby::{Reserve, ReserveLimits};
 use crate::pipeline::{self, Pipeline};
 use crate::sandbox::Launcher;
-use crate::source::{Means, Source, wish};
+use crate::source::{Files, Means, Source, wish};
 use crate::status::{StatusBoard, unix_milliseconds};
 
 pub use crate::pipeline::Outcome;
@@ -209,6 +209,7 @@ impl Attempt {
             opener: Opener::new(policy, patience)?,
             launcher: self.options.launcher.clone(),
             allow_unpinned: self.job.class.egress.allow_unpinned,
+            files: Files::new(self.job.class.files_directory.as_deref()),
             wish: wish(&self.job.class),
             metrics: self.metrics.clone(),
         });

@@ -191,11 +191,16 @@ impl Pipeline {
 
     async fn follow(&mut self, event: SourceEvent) -> Option<Outcome> {
         match event {
-            SourceEvent::Opened { own_times } => {
-                if own_times {
-                    self.flow.expect_own_times();
-                }
+            SourceEvent::Opened => {
                 self.opened();
+                None
+            }
+            SourceEvent::OwnTimes => {
+                self.flow.expect_own_times();
+                None
+            }
+            SourceEvent::AtWill => {
+                self.flow.pace_at_will();
                 None
             }
             SourceEvent::Paced(pace) => {

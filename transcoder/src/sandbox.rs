@@ -23,6 +23,11 @@ use crate::metrics::Metrics;
 const ENTRY: &str = "become-encoder";
 /// First argument of a program that is to become the way to a source: as an encoder, with the network.
 const NETWORK_ENTRY: &str = "become-adapter";
+/// First argument of a program that is to become the reader of a file: as an encoder, with one file besides.
+const FILE_ENTRY: &str = "become-reader";
+/// The descriptor of that file in it, and the path by which it opens it for itself, to be read from its start again.
+pub(crate) const FILE_DESCRIPTOR: i32 = 3;
+pub(crate) const FILE_PATH: &str = "/proc/self/fd/3";
 /// The exit code when FFmpeg was not reached, as `env` and container runtimes have it.
 const NOT_REACHED: u8 = 125;
 /// This very program, also after its file was replaced.
@@ -92,6 +97,8 @@ enum Reach {
     /// The network, and the files that say how names are looked up and whose certificates are trusted. It does not outlive us: no pipe
     /// that ends would tell it.
     Network,
+    /// Its pipes, and the file that it was given open.
+    File,
 }
 
 /// The `main` of every program that runs attempts: becomes an encoder when started as one, else hides its memory from others of
@@ -99,15 +106,20 @@ enum Reach {
 pub fn main(program: impl FnOnce() -> ExitCode) -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     let first = arguments.next();
-    let outcome = if first.as_ref().is_some_and(|first| first == ENTRY) {
-        become_ffmpeg(arguments, Reach::Nowhere)
-    } else if first.is_some_and(|first| first == NETWORK_ENTRY) {
-        become_ffmpeg(arguments, Reach::Network)
-    } else {
-        match set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+    let entries = [
+        (ENTRY, Reach::Nowhere),
+        (NETWORK_ENTRY, Reach::Network),
+        (FILE_ENTRY, Reach::File),
+    ];
+    let entered = entries
+        .into_iter()
+        .find(|(entry, _)| first.as_ref().is_some_and(|first| first == entry));
+    let outcome = match entered {
+        Some((_, reach)) => become_ffmpeg(arguments, reach),
+        None => match set_dumpable_behavior(DumpableBehavior::NotDumpable) {
             Ok(()) => return program(),
             Err(error) => Err(format!("failed to hide the process's memory: {error}")),
-        }
+        },
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -203,6 +215,11 @@ impl Launcher {
         self.through_entry(NETWORK_ENTRY, arguments)
     }
 
+    /// What to run for an FFmpeg with these arguments that reads the file that it is given as [`FILE_DESCRIPTOR`], at [`FILE_PATH`].
+    pub(crate) fn file_command(&self, arguments: Vec<OsString>) -> (PathBuf, Vec<OsString>) {
+        self.through_entry(FILE_ENTRY, arguments)
+    }
+
     fn through_entry(&self, entry: &str, arguments: Vec<OsString>) -> (PathBuf, Vec<OsString>) {
         let entry = [entry.into(), self.ffmpeg.clone().into_os_string()];
         (
@@ -294,6 +311,8 @@ mod tests {
         assert_eq!(arguments, ["become-encoder", "ffmpeg", "-i", "pipe:0"]);
         let (_, arguments) = launcher.network_command(Vec::new());
         assert_eq!(arguments, ["become-adapter", "ffmpeg"]);
+        let (_, arguments) = launcher.file_command(Vec::new());
+        assert_eq!(arguments, ["become-reader", "ffmpeg"]);
     }
 
     #[tokio::test]

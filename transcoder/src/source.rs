@@ -3,6 +3,7 @@
 
 mod adapter;
 mod child;
+mod file;
 mod remux;
 mod request;
 mod wish;
@@ -26,7 +27,9 @@ use crate::metrics::StreamMetrics;
 use crate::sandbox::Launcher;
 use adapter::Adapter;
 use remux::Remux;
+use request::Wanted;
 
+pub(crate) use file::Files;
 pub(crate) use wish::wish;
 
 /// Sockets are ours to close, so they are gone at once, and a process is killed after a second; this only bounds what should not be.
@@ -36,10 +39,11 @@ const CLOSING: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(crate) enum SourceEvent {
     /// It answered and its stream follows.
-    Opened {
-        /// The stream's times begin with the connection.
-        own_times: bool,
-    },
+    Opened,
+    /// The times of what follows begin with the connection.
+    OwnTimes,
+    /// What follows is there as soon as it is read.
+    AtWill,
     /// What follows comes in segments.
     Paced(Pace),
     /// The next bytes.
@@ -61,7 +65,7 @@ enum State {
 enum Open {
     /// Over HTTP, read by us.
     Playing(Box<Remux>),
-    /// Over anything else, read by FFmpeg.
+    /// Over anything else, or a file: read by FFmpeg.
     Adapter(Box<Adapter>),
 }
 
@@ -69,7 +73,7 @@ impl Open {
     async fn next(&mut self) -> Result<SourceEvent, SourceFailure> {
         match self {
             Self::Playing(playing) => playing.next().await,
-            Self::Adapter(adapter) => adapter.next().await.map(SourceEvent::Bytes),
+            Self::Adapter(adapter) => adapter.next().await,
         }
     }
 }
@@ -83,6 +87,8 @@ pub(crate) struct Means {
     pub(crate) launcher: Launcher,
     /// Sources may be opened by FFmpeg, unless they say themselves whether.
     pub(crate) allow_unpinned: bool,
+    /// The files that sources may be.
+    pub(crate) files: Files,
     /// What is wanted of what sources may offer: of several qualities none that has more lines than are shown.
     pub(crate) wish: Wish,
     /// The stream's figures.
@@ -100,8 +106,18 @@ impl Means {
         self.opener.sockets().allow();
         self.opener.milestones().begin();
         // Read each time: a mounted Secret may have been changed since.
-        let target = request::of(source).await?;
+        let wanted = request::of(source).await?;
         let terms = request::terms(source, self.opener.terms()).await?;
+        let target = match wanted {
+            Wanted::Target(target) => *target,
+            Wanted::File(path) => {
+                let (launcher, milestones) = (&self.launcher, self.opener.milestones());
+                let opening =
+                    self.files
+                        .open(&path, launcher, terms.patience, milestones, processes);
+                return Ok(Open::Adapter(Box::new(opening.await?)));
+            }
+        };
         if let Target::Address(request) = &target
             && let Some(protocol) = Protocol::of(&request.url)
         {
@@ -110,9 +126,8 @@ impl Means {
             let patience = terms.patience;
             let (url, milestones) = (&request.url, self.opener.milestones());
             foreign::admit(terms, allowed, protocol, url, milestones).await?;
-            let launcher = &self.launcher;
-            let adapter =
-                Adapter::open(launcher, processes, protocol, url, patience, milestones).await?;
+            let start = adapter::connecting(&self.launcher, protocol, url, milestones);
+            let adapter = Adapter::open(start, foreign::origin(url), patience, processes).await?;
             return Ok(Open::Adapter(Box::new(adapter)));
         }
         let opener = self.opener.under(terms)?;
@@ -190,10 +205,8 @@ impl Source {
             State::Opening(opening) => match opening.await {
                 Ok(Ok(open)) => {
                     self.means.metrics.source_resolved(true);
-                    // FFmpeg counts from its own start.
-                    let own_times = matches!(open, Open::Adapter(_));
                     self.state = State::Open(open);
-                    Ok(SourceEvent::Opened { own_times })
+                    Ok(SourceEvent::Opened)
                 }
                 Ok(Err(failure)) => {
                     self.means.metrics.source_resolved(false);

@@ -36,6 +36,22 @@ pub enum SourceFailure {
         /// Scheme, host and port.
         origin: String,
     },
+    /// The source is a file, and the class has none.
+    #[error(
+        "failed to open {file}: the stream's class has no files; name a claim with them in files.claimName of the class (in standalone --files-directory)"
+    )]
+    FilesRefused {
+        /// Its address, which holds no secret.
+        file: String,
+    },
+    /// A file cannot be read.
+    #[error("failed to open {file}: {detail}")]
+    FileUnavailable {
+        /// Its address.
+        file: String,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// Lookup, connection or TLS failed.
     #[error("failed to connect to {origin}: {detail}")]
     ConnectFailed {
@@ -122,7 +138,10 @@ impl SourceFailure {
     pub fn reason(&self) -> Reason {
         match self {
             Self::InvalidRequest { .. } | Self::ConnectFailed { .. } => Reason::ConnectFailed,
-            Self::EgressRefused { .. } | Self::EgressUnpinned { .. } => Reason::EgressRefused,
+            Self::EgressRefused { .. }
+            | Self::EgressUnpinned { .. }
+            | Self::FilesRefused { .. } => Reason::EgressRefused,
+            Self::FileUnavailable { .. } => Reason::FileUnavailable,
             Self::HttpStatus { .. } | Self::BadAnswer { .. } => Reason::HttpError,
             Self::AccountRefused { .. } => Reason::AccountRefused,
             Self::NoFreeConnection { .. } => Reason::NoFreeConnection,
@@ -139,7 +158,9 @@ impl SourceFailure {
             Track::Audio => "audio",
         };
         match &mut self {
-            Self::InvalidRequest { .. } => {}
+            Self::InvalidRequest { .. }
+            | Self::FilesRefused { .. }
+            | Self::FileUnavailable { .. } => {}
             Self::EgressRefused { origin, .. }
             | Self::EgressUnpinned { origin }
             | Self::ConnectFailed { origin, .. }

@@ -1,6 +1,7 @@
 //! Catalog files in M3U: each entry a channel. A row that cannot be one is left out and named; two with one slug are an error,
 //! because nobody could say which of them a URL means.
 
+use api::files;
 use api::live_stream::SOURCE_SCHEMES;
 use iptv::m3u::{self, Entry, Limits};
 
@@ -29,19 +30,26 @@ pub(super) fn add(draft: &mut Draft, file: &str, text: &[u8]) {
     }
     for entry in playlist.entries {
         let place = place(entry.line);
-        if has_known_scheme(&entry.url) {
-            let mut channel = channel(entry);
-            leave_out_what_does_not_fit(draft, &mut channel, &place);
-            draft.add_channel(channel, &place);
-        } else {
-            let schemes = SOURCE_SCHEMES.join(", ");
-            let fault = format!(
-                "the address of {:?} begins with none of {schemes}",
-                entry.name
-            );
-            draft.warning(&place, fault);
+        match scheme_fault(&entry.url) {
+            None => {
+                let mut channel = channel(entry);
+                leave_out_what_does_not_fit(draft, &mut channel, &place);
+                draft.add_channel(channel, &place);
+            }
+            Some(fault) => {
+                draft.warning(&place, format!("the address of {:?} {fault}", entry.name));
+            }
         }
     }
+}
+
+/// Lists name players' own protocols, and files of their users' machines.
+fn scheme_fault(url: &str) -> Option<String> {
+    if let Some(file) = files::path_of(url) {
+        return file.err().map(|invalid| invalid.to_string());
+    }
+    let schemes = || format!("begins with none of {}", SOURCE_SCHEMES.join(", "));
+    (!has_known_scheme(url)).then(schemes)
 }
 
 fn has_known_scheme(url: &str) -> bool {

@@ -203,6 +203,10 @@ udp://@239.0.0.1:1234
 https://source.example/2
 #EXTINF:-1,Camera
 mms://source.example/3
+#EXTINF:-1,Share
+file://server/share/4.ts
+#EXTINF:-1,Barker
+file:///loops/barker.ts
 ";
     let directory = directory(&[("list.m3u", list)]);
     let file = directory.path().join("list.m3u");
@@ -221,8 +225,11 @@ mms://source.example/3
         }],
         ..Channel::default()
     };
-    assert_eq!(snapshot.channel_count(), 3);
+    assert_eq!(snapshot.channel_count(), 4);
     assert_eq!(snapshot.channels().next().unwrap().as_ref(), &news);
+    let barker = snapshot.channel("barker").unwrap();
+    let address = ChannelSource::at("file:///loops/barker.ts");
+    assert_eq!(barker.sources, [address]);
     let multicast = snapshot.channel("multicast").unwrap();
     let address = ChannelSource::at("udp://@239.0.0.1:1234");
     assert_eq!(multicast.sources, [address]);
@@ -232,7 +239,7 @@ mms://source.example/3
     assert_eq!(
         warnings.to_string(),
         format!(
-            "{file}:7: the channel \"Nowhere\" has no address; {file}:10: the address of \"Camera\" begins with none of http, https, rtmp, rtmps, rtsp, rtsps, srt, udp, rtp"
+            "{file}:7: the channel \"Nowhere\" has no address; {file}:10: the address of \"Camera\" begins with none of http, https, rtmp, rtmps, rtsp, rtsps, srt, udp, rtp, file; {file}:12: the address of \"Share\" is not file:/// and a path"
         )
     );
 }

@@ -14,6 +14,7 @@ const WORDS = new Map([
   ["NoFreeConnection", "All connections to this channel's provider are in use"],
   ["ConnectFailed", "The channel's source cannot be reached"],
   ["EgressRefused", "The channel's source is not allowed here"],
+  ["FileUnavailable", "The channel's file is not there"],
   ["EndOfStream", "The channel's source stopped"],
   ["Silent", "The channel's source is silent"],
   ["NoKeyframe", "The channel's source sends no picture to start from"],

@@ -22,6 +22,9 @@ pub(super) fn revision(spec: &LiveStreamSpec, class: &StreamClassSpec) -> String
     if class.output != OutputMode::default() {
         document["output"] = json!(class.output);
     }
+    if let Some(files) = &class.files {
+        document["filesClaim"] = json!(files.claim_name);
+    }
     hex::encode(&Sha256::digest(document.to_string())[..8])
 }
 
@@ -38,7 +41,7 @@ fn written<T: Serialize>(value: &T, untouched: &T) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use api::stream_class::Preset;
+    use api::stream_class::{FileSources, Preset};
 
     use super::*;
     use crate::live_stream::fixtures;
@@ -66,6 +69,16 @@ mod tests {
         assert!(!of_class(&|class| class.preset = Preset::Low));
         assert!(!of_class(&|class| class.segment_duration_seconds += 1));
         assert!(!of_class(&|class| class.output = OutputMode::PodLocal));
+        let of_claim = |claim_name: &str| {
+            let claim_name = claim_name.to_owned();
+            let files = Some(FileSources { claim_name });
+            let class = StreamClassSpec {
+                files,
+                ..class.clone()
+            };
+            revision(&spec, &class)
+        };
+        assert!(of_claim("loops") != before && of_claim("loops") != of_claim("others"));
         assert!(!of_class(
             &|class| class.pod.priority_class_name = Some("tv".to_owned())
         ));

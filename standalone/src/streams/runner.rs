@@ -125,6 +125,7 @@ impl Runner {
             attempt: self.attempt,
             resume: self.resume,
             output: &context.output,
+            files: context.files.as_deref(),
             trace: self.stream.trace.filter(|_| self.attempt == 1),
         };
         let seconds = class.playlist_duration_seconds + 2 * class.target_duration_seconds;

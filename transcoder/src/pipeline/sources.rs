@@ -99,9 +99,11 @@ pub(super) fn named(failure: &SourceFailure) -> Lost {
         SourceFailure::InvalidRequest { .. } | SourceFailure::ConnectFailed { .. } => {
             Failure::Connect
         }
-        SourceFailure::EgressRefused { .. } | SourceFailure::EgressUnpinned { .. } => {
-            Failure::EgressRefused
-        }
+        SourceFailure::EgressRefused { .. }
+        | SourceFailure::EgressUnpinned { .. }
+        | SourceFailure::FilesRefused { .. } => Failure::EgressRefused,
+        // Like the answer of a server that has no such thing.
+        SourceFailure::FileUnavailable { .. } => Failure::Http(404),
         SourceFailure::HttpStatus { status, .. } => Failure::Http(*status),
         SourceFailure::AccountRefused { .. } => Failure::AccountRefused,
         SourceFailure::NoFreeConnection { .. } => Failure::NoFreeConnection,

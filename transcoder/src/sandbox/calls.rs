@@ -41,7 +41,7 @@ fn is_missing(error: &io::Error) -> bool {
 fn filter(reach: Reach, arch: TargetArch) -> Result<BpfProgram, BackendError> {
     let sockets = match reach {
         // Any.
-        Reach::Nowhere => Vec::new(),
+        Reach::Nowhere | Reach::File => Vec::new(),
         Reach::Network => vec![other_than(&FAMILIES)?],
     };
     // By the queues of io_uring calls are made that no filter sees.

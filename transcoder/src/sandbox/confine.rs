@@ -16,7 +16,7 @@ use rustix::process::{
 };
 use rustix::thread::{sched_getaffinity, set_no_new_privs};
 
-use super::{Level, Reach, calls, policy};
+use super::{FILE_PATH, Level, Reach, calls, policy};
 
 /// The newest version of Landlock's interface that is asked for: of those that follow, none was tested.
 const NEWEST: ABI = ABI::V6;
@@ -77,17 +77,22 @@ fn limit(resource: Resource, wanted: u64) -> Result<(), rustix::io::Errno> {
     setrlimit(resource, new)
 }
 
-/// Nothing is written, nothing but system files is read, no TCP unless it reaches the network, no signals and abstract sockets to
-/// the outside. Answers which version of Landlock's interface sees to it, if any does.
+/// Nothing is written, nothing but system files and a file that it was given is read, no TCP unless it reaches the network, no signals
+/// and abstract sockets to the outside. Answers which version of Landlock's interface sees to it, if any does.
 fn landlock(program: Option<&Path>, reach: Reach) -> Result<Option<u8>, RulesetError> {
     let run: BitFlags<AccessFs> = AccessFs::from_read(NEWEST);
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))?;
-    let (ruleset, names): (_, &[&str]) = match reach {
-        Reach::Nowhere => (ruleset.handle_access(AccessNet::from_all(NEWEST))?, &[]),
-        Reach::Network => (ruleset, &policy::NAMES),
+    let ruleset = match reach {
+        Reach::Nowhere | Reach::File => ruleset.handle_access(AccessNet::from_all(NEWEST))?,
+        Reach::Network => ruleset,
+    };
+    let besides: &[&str] = match reach {
+        Reach::Nowhere => &[],
+        Reach::Network => &policy::NAMES,
+        Reach::File => &[FILE_PATH],
     };
     let status = ruleset
         .scope(Scope::from_all(NEWEST))?
@@ -95,7 +100,7 @@ fn landlock(program: Option<&Path>, reach: Reach) -> Result<Option<u8>, RulesetE
         .add_rules(path_beneath_rules(policy::SYSTEM, run))?
         .add_rules(path_beneath_rules(program, run))?
         .add_rules(path_beneath_rules(policy::FACTS, read))?
-        .add_rules(path_beneath_rules(names, read))?
+        .add_rules(path_beneath_rules(besides, read))?
         .restrict_self()?;
     Ok(match (status.ruleset, status.landlock) {
         (RulesetStatus::NotEnforced, _) => None,

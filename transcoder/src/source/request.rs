@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use api::connection::{JobProxy, StalkerChannel, XtreamOutput};
+use api::files;
 use api::job::{JobSource, SourceAddress};
 use tokio::io::AsyncReadExt;
 use upstream::egress::EgressPolicy;
@@ -21,26 +22,29 @@ use url::Url;
 const FILE_MAXIMUM: u64 = 64 << 10;
 
 /// What is opened for a source.
-pub(super) async fn of(source: &JobSource) -> Result<Target, SourceFailure> {
+pub(super) enum Wanted {
+    /// A file, by its path beneath those of the class.
+    File(String),
+    /// What is asked over the network.
+    Target(Box<Target>),
+}
+
+/// What is opened for a source.
+pub(super) async fn of(source: &JobSource) -> Result<Wanted, SourceFailure> {
     let mut headers = source.headers.clone();
     if let Some(path) = &source.headers_file {
         headers.extend(parse_headers(&read(Path::new(path), "headers").await?)?);
     }
     let user_agent = source.user_agent.clone();
     match &source.address {
-        SourceAddress::Url(address) => Ok(Target::Address(SourceRequest {
-            url: url(address)?,
-            user_agent,
-            headers,
-        })),
-        SourceAddress::UrlFile(path) => Ok(Target::Address(SourceRequest {
-            url: url(&read(Path::new(path), "address").await?)?,
-            user_agent,
-            headers,
-        })),
+        SourceAddress::Url(address) => at(address, user_agent, headers),
+        SourceAddress::UrlFile(path) => {
+            let address = read(Path::new(path), "address").await?;
+            at(&address, user_agent, headers)
+        }
         SourceAddress::Xtream(channel) => {
             granted(source)?;
-            Ok(Target::Xtream(xtream::Channel {
+            Ok(network(Target::Xtream(xtream::Channel {
                 base: url(&channel.url)?,
                 stream_id: channel.stream_id.clone(),
                 login: login(Path::new(&channel.login_directory)).await?,
@@ -50,19 +54,40 @@ pub(super) async fn of(source: &JobSource) -> Result<Target, SourceFailure> {
                 },
                 user_agent,
                 headers,
-            }))
+            })))
         }
         SourceAddress::Stalker(channel) => {
             granted(source)?;
-            Ok(Target::Stalker(stalker::Channel {
+            Ok(network(Target::Stalker(stalker::Channel {
                 base: url(&channel.url)?,
                 command: channel.command.clone(),
                 identity: identity(channel).await?,
                 user_agent,
                 headers,
-            }))
+            })))
         }
     }
+}
+
+fn network(target: Target) -> Wanted {
+    Wanted::Target(Box::new(target))
+}
+
+/// What stands at an address. A file is told by it as it was written: what a parser makes of its dots is not what it says.
+fn at(
+    address: &str,
+    user_agent: Option<String>,
+    headers: Vec<(String, String)>,
+) -> Result<Wanted, SourceFailure> {
+    if let Some(path) = files::path_of(address.trim()) {
+        let path = path.map_err(|wrong| invalid(format!("the address of a file {wrong}")));
+        return path.map(Wanted::File);
+    }
+    Ok(network(Target::Address(SourceRequest {
+        url: url(address)?,
+        user_agent,
+        headers,
+    })))
 }
 
 /// Without a grant a provider's connections would be more than its account allows.
@@ -224,6 +249,13 @@ mod tests {
     use super::*;
     use crate::fixtures;
 
+    async fn target(source: &JobSource) -> Option<Target> {
+        match of(source).await {
+            Ok(Wanted::Target(target)) => Some(*target),
+            _ => None,
+        }
+    }
+
     #[tokio::test]
     async fn a_source_is_waited_for_as_it_says_and_else_like_all_others() {
         let of_class = Terms {
@@ -272,7 +304,7 @@ mod tests {
             user_agent: Some("Box/1".to_owned()),
             ..fixtures::source(0, "")
         };
-        let Ok(Target::Address(request)) = of(&source).await else {
+        let Some(Target::Address(request)) = target(&source).await else {
             panic!("it is an address");
         };
         assert_eq!(request.url.as_str(), "http://a.example/live?key=1");
@@ -318,7 +350,7 @@ mod tests {
         assert!(message.contains("the key password"), "{message}");
         assert!(!message.contains("sec\nret"), "{message}");
         write("password", "secret\r\n");
-        let Ok(Target::Xtream(channel)) = of(&source).await else {
+        let Some(Target::Xtream(channel)) = target(&source).await else {
             panic!("it is a channel of a panel");
         };
         let login = (channel.login.username, channel.login.password);
@@ -392,7 +424,7 @@ mod tests {
         );
         write("mac", "00:1a:79:aa:bb:cc\n");
         write("device-id", "D1");
-        let Ok(Target::Stalker(channel)) = of(&source).await else {
+        let Some(Target::Stalker(channel)) = target(&source).await else {
             panic!("it is a channel of a portal");
         };
         let identity = channel.identity;
@@ -401,6 +433,25 @@ mod tests {
         assert!(identity.serial.is_none() && identity.login.is_none());
         write("username", "user");
         assert!(of(&source).await.is_err(), "a login has two parts");
+    }
+
+    #[tokio::test]
+    async fn a_file_is_told_by_its_address_and_is_nowhere_else() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "file:///loops/one.ts\n").unwrap();
+        let mounted = JobSource {
+            address: SourceAddress::UrlFile(file.path().to_string_lossy().into_owned()),
+            ..fixtures::source(0, "")
+        };
+        for source in [fixtures::source(0, "file:///loops/one.ts"), mounted] {
+            let Ok(Wanted::File(path)) = of(&source).await else {
+                panic!("it is a file");
+            };
+            assert_eq!(path, "loops/one.ts");
+        }
+        let out = of(&fixtures::source(0, "file:///loops/../../one.ts")).await;
+        let message = out.err().unwrap().to_string();
+        assert!(message.contains("has dots for directories"), "{message}");
     }
 
     #[tokio::test]

@@ -289,6 +289,7 @@ fn job() -> TranscodeJob {
             start_deadline_seconds: 10,
             audio_language: None,
             egress: EgressPolicy::default(),
+            files_directory: None,
             slate: false,
         },
         resume: ResumeFloor::default(),

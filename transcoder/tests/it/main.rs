@@ -13,6 +13,7 @@ mod demand;
 mod encode;
 mod ends;
 mod faults;
+mod files;
 mod foreign;
 mod full;
 mod handover;

@@ -1,11 +1,13 @@
 //! What a program can still do that was started as an encoder is. What the kernel here cannot refuse is printed, not passed over.
 
+use std::fs::File;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
+use command_fds::{CommandFdExt, FdMapping};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use rustix::process::{Signal, getuid};
@@ -132,6 +134,51 @@ async fn the_way_to_a_source_connects_by_tcp_and_still_writes_and_reads_no_file(
         let (succeeded, words) = said(adapter).await;
         assert!(!succeeded && words.contains("Permission denied"), "{words}");
         assert!(!words.contains("/etc/hosts"), "{words}");
+    }
+}
+
+/// A program as the reader of a file.
+fn reader(program: &str, file: &Path) -> Command {
+    let mut command = Command::new(HOST);
+    let mapping = FdMapping {
+        parent_fd: File::open(file).unwrap().into(),
+        child_fd: 3,
+    };
+    command.args(["become-reader", program]);
+    command.fd_mappings(vec![mapping]).unwrap();
+    command
+}
+
+#[tokio::test]
+async fn the_reader_of_a_file_opens_that_one_and_no_other_and_has_no_sockets() {
+    if !has_landlock(1, "reading one file").await {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let [own, other] = ["own", "other"].map(|name| place.path().join(name));
+    std::fs::write(&own, "own\n").unwrap();
+    std::fs::write(&other, "other\n").unwrap();
+    let output = run(reader("cat", &own).arg("/proc/self/fd/3")).await;
+    assert_eq!(output.stdout, b"own\n");
+    for (program, argument) in [
+        ("cat", other.to_str().unwrap()),
+        ("ls", place.path().to_str().unwrap()),
+        ("cat", "/proc/self/environ"),
+    ] {
+        let (succeeded, words) = said(reader(program, &own).arg(argument)).await;
+        assert!(!succeeded && words.contains("Permission denied"), "{words}");
+    }
+    let write = ["-c", "echo free > /proc/self/fd/3"];
+    let (succeeded, words) = said(reader("sh", &own).args(write)).await;
+    assert!(!succeeded && words.contains("Permission denied"), "{words}");
+    if !matches!(level().await, Level::Confined { seccomp: true, .. }) {
+        eprintln!("NOT TESTED: the sockets of the reader of a file");
+        return;
+    }
+    for (url, _) in SOCKETS {
+        let reading = ["-nostdin", "-f", "data", "-i", url];
+        let (_, words) = said(reader("ffmpeg", &own).args(reading)).await;
+        assert!(words.contains("Permission denied"), "{url}: {words}");
     }
 }
 

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::{env, fs};
 
-use api::StreamClassSpec;
 use api::job::TranscodeJob;
 use api::live_stream::{SecretKeyReference, Source};
+use api::stream_class::FileSources;
+use api::{LiveStreamSpec, StreamClassSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::*;
@@ -36,7 +37,7 @@ fn order(effective: &Effective) -> Order<'_> {
     }
 }
 
-fn with_secrets() -> Effective {
+fn secrets() -> LiveStreamSpec {
     let key = |name: &str, key: &str| SecretKeyReference {
         name: name.to_owned(),
         key: key.to_owned(),
@@ -47,7 +48,21 @@ fn with_secrets() -> Effective {
         headers_secret_ref: Some(key("headend-source-headers", "lines")),
         ..Source::default()
     });
-    effective(&spec, &ClassState::Found(Box::default()), &Providers::new()).unwrap()
+    spec
+}
+
+/// A class whose streams may play files.
+fn files() -> StreamClassSpec {
+    let claim_name = "loops".to_owned();
+    StreamClassSpec {
+        files: Some(FileSources { claim_name }),
+        ..StreamClassSpec::default()
+    }
+}
+
+fn with_secrets_and_files() -> Effective {
+    let class = ClassState::Found(Box::new(files()));
+    effective(&secrets(), &class, &Providers::new()).unwrap()
 }
 
 #[test]
@@ -76,7 +91,7 @@ fn the_pod_is_the_golden_one() {
     let mut fleet = fixtures::fleet();
     fleet.transcoder.output_affinity = true;
     fleet.transcoder.image_pull_secrets = vec!["registry".to_owned()];
-    let effective = with_secrets();
+    let effective = with_secrets_and_files();
     let pod = build(&fleet, &order(&effective));
     let fresh = serde_saphyr::to_string(&pod).unwrap();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/live_stream/pod/golden.yaml");
@@ -89,7 +104,7 @@ fn the_pod_is_the_golden_one() {
 
 #[test]
 fn the_transcoder_can_read_the_job_it_is_given() {
-    let effective = with_secrets();
+    let effective = with_secrets_and_files();
     let pod = build(&fixtures::fleet(), &order(&effective));
     let container = &pod.spec.unwrap().containers[0];
     let variables = container.env.as_ref().unwrap();
@@ -100,7 +115,7 @@ fn the_transcoder_can_read_the_job_it_is_given() {
 }
 
 #[test]
-fn a_pod_without_secrets_has_no_volume_for_them() {
+fn a_pod_without_secrets_and_files_has_no_volume_for_them() {
     let spec = fixtures::spec();
     let effective = effective(&spec, &ClassState::Missing, &Providers::new()).unwrap();
     let spec = build(&fixtures::fleet(), &order(&effective)).spec.unwrap();
@@ -161,15 +176,16 @@ fn dollars_in_an_address_survive_the_kubelet() {
 fn a_pod_that_waits_is_what_the_streams_own_would_be_but_for_its_job() {
     let mut fleet = fixtures::fleet();
     fleet.job_key = Some("ab".repeat(32));
-    let class = api::StreamClassSpec::default();
+    // Files are the class's, so pods that wait have them like any other.
+    let class = files();
     let pool = Pool {
         class: "sport".to_owned(),
         namespace: fixtures::NAMESPACE.to_owned(),
-        owner: order(&with_secrets()).owner,
+        owner: order(&with_secrets_and_files()).owner,
         effective: crate::class::pooled(&class, None, &Providers::new()).unwrap(),
     };
     let found = ClassState::Found(Box::new(class));
-    let of = |spec: &api::LiveStreamSpec| effective(spec, &found, &Providers::new()).unwrap();
+    let of = |spec: &LiveStreamSpec| effective(spec, &found, &Providers::new()).unwrap();
     let plain = of(&fixtures::spec());
     let mut waits = waiting(&fleet, &pool, "news-one-0f9c2a41-3").unwrap();
     let own = build(&fleet, &order(&plain));
@@ -196,13 +212,13 @@ fn a_pod_that_waits_is_what_the_streams_own_would_be_but_for_its_job() {
     assert_eq!(claimed["annotations"], own["annotations"]);
     assert_eq!(claimed["ownerReferences"], own["ownerReferences"]);
     // What a stream has of its own makes another pod.
-    let preset = api::LiveStreamSpec {
+    let preset = LiveStreamSpec {
         preset: Some(api::stream_class::Preset::High),
         ..fixtures::spec()
     };
     let of_pool = template(&fleet, &pool.effective);
     assert_eq!(template(&fleet, &plain), of_pool);
     assert_ne!(template(&fleet, &of(&preset)), of_pool);
-    assert_ne!(template(&fleet, &with_secrets()), of_pool);
+    assert_ne!(template(&fleet, &of(&secrets())), of_pool);
     assert_eq!(template(&fixtures::fleet(), &plain), None, "without a key");
 }

@@ -1,7 +1,8 @@
-//! The volumes of a transcoder pod: its own directory of the output volume, or memory instead, its sources' Secrets, room for scratch files.
+//! The volumes of a transcoder pod: its own directory of the output volume, or memory instead, its sources' Secrets, the files that sources
+//! may be, room for scratch files.
 //! A pod never sees the directory of another: that is isolation and fence in one.
 
-use api::names::{OUTPUT_MOUNT, PODS_DIRECTORY, SOURCES_MOUNT};
+use api::names::{FILES_MOUNT, OUTPUT_MOUNT, PODS_DIRECTORY, SOURCES_MOUNT};
 use api::stream_class::OutputMode;
 use k8s_openapi::api::core::v1::{
     EmptyDirVolumeSource, KeyToPath, PersistentVolumeClaimVolumeSource, ProjectedVolumeSource,
@@ -14,6 +15,7 @@ use crate::class::{Effective, SecretFile};
 
 const OUTPUT: &str = "output";
 const SCRATCH: &str = "scratch";
+const FILES: &str = "files";
 /// Its name is what the kubelet says when a Secret of a source is not there.
 pub(crate) const SOURCES: &str = "sources";
 
@@ -26,6 +28,7 @@ pub(super) fn volumes(fleet: &Fleet, effective: &Effective) -> Vec<Volume> {
     if !effective.files.is_empty() {
         volumes.push(sources(&effective.files));
     }
+    volumes.extend(effective.files_claim.as_deref().map(files));
     volumes
 }
 
@@ -46,11 +49,15 @@ pub(super) fn mounts(effective: &Effective, pod_name: &str) -> Vec<VolumeMount> 
         },
         mount(SCRATCH, "/tmp"),
     ];
+    let read = |name: &str, path: &str| VolumeMount {
+        read_only: Some(true),
+        ..mount(name, path)
+    };
     if !effective.files.is_empty() {
-        mounts.push(VolumeMount {
-            read_only: Some(true),
-            ..mount(SOURCES, SOURCES_MOUNT)
-        });
+        mounts.push(read(SOURCES, SOURCES_MOUNT));
+    }
+    if effective.files_claim.is_some() {
+        mounts.push(read(FILES, FILES_MOUNT));
     }
     mounts
 }
@@ -84,6 +91,18 @@ fn scratch() -> Volume {
         empty_dir: Some(EmptyDirVolumeSource {
             size_limit: Some(Quantity(SCRATCH_LIMIT.to_owned())),
             ..EmptyDirVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
+}
+
+/// The platform team's own: read-only as a volume too, so that the kubelet gives none of it to the pod's group.
+fn files(claim: &str) -> Volume {
+    Volume {
+        name: FILES.to_owned(),
+        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+            claim_name: claim.to_owned(),
+            read_only: Some(true),
         }),
         ..Volume::default()
     }

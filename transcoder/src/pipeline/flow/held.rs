@@ -10,6 +10,9 @@ use upstream::input::Pace;
 
 use super::Flow;
 
+/// Of what is there as soon as it is read so much passes at once, as of a long playlist: what is encoded has to catch up with it.
+const BURST: Duration = Duration::from_secs(4);
+
 /// The pacer of a connection and what it holds back.
 #[derive(Debug)]
 pub(super) struct Held {
@@ -61,6 +64,11 @@ impl Held {
         self.repeats = true;
     }
 
+    /// What comes from now on is there as soon as it is read.
+    fn pace_at_will(&mut self) {
+        self.pacer = Pacer::new(Pacing::at_will(BURST));
+    }
+
     /// Takes everything: the connection is gone, and the next one has a pace of its own.
     pub(super) fn all(&mut self) -> Vec<FrontEvent> {
         let events = std::mem::take(self).events;
@@ -85,6 +93,12 @@ impl Flow {
         if pace.is_live {
             self.front.expect_repetition();
         }
+    }
+
+    /// What comes from now on over this connection is there as soon as it is read, and begins again when it ends.
+    pub(crate) fn pace_at_will(&mut self) {
+        self.held.pace_at_will();
+        self.front.expect_rounds();
     }
 }
 
