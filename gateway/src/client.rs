@@ -188,6 +188,10 @@ fn parse_hop(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum;
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, RngSeed};
+
     use super::*;
 
     fn told(header: ProxyHeader, peer: &str, forwarded: &[&str], trusted: &[&str]) -> Client {
@@ -304,6 +308,33 @@ mod tests {
         assert!(is_proxy("10.1.2.3", &[]) && is_proxy("10.1.2.3", &["10.9.9.9"]));
         assert!(is_proxy("10.1.2.3", &["203.0.113.9, unknown"]));
         assert!(!is_proxy("10.1.2.3", &["203.0.113.9"]) && !is_proxy("203.0.113.9", &["10.1.2.3"]));
+    }
+
+    proptest! {
+        #![proptest_config(Config {
+            failure_persistence: None,
+            rng_seed: match Config::default().rng_seed {
+                RngSeed::Random => RngSeed::Fixed(1),
+                fixed @ RngSeed::Fixed(_) => fixed,
+            },
+            ..Config::default()
+        })]
+
+        /// Whatever a viewer writes before what the proxy appends, the proxy's word counts.
+        #[test]
+        fn properties(written in "[ -~]{0,60}", header in prop::sample::select(ProxyHeader::value_variants())) {
+            let appended = match header {
+                ProxyHeader::XForwardedFor => "203.0.113.9",
+                ProxyHeader::Forwarded => "for=203.0.113.9;proto=https",
+            };
+            let expected = Client { address: "203.0.113.9".parse().unwrap(), is_proxy: false };
+            let one = format!("{written}, {appended}");
+            for values in [&[one.as_str()][..], &[&written, appended]] {
+                prop_assert_eq!(told(header, "10.1.2.3", values, &["10.0.0.0/8"]), expected);
+            }
+            let peer = told(header, "192.0.2.7", &[&written], &["10.0.0.0/8"]);
+            prop_assert_eq!(peer.address.to_string(), "192.0.2.7");
+        }
     }
 
     #[test]

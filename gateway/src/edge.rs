@@ -131,7 +131,7 @@ impl Gateway {
             tracing::warn!(
                 client.address = %address,
                 ?surface,
-                ?limit,
+                ?who,
                 "requests are refused because too many come from one address or user; if many viewers share it, raise the limit, \
                  and if it is a proxy, name it among the trusted ones"
             );

@@ -151,6 +151,9 @@ fn extent(range: &str, length: usize) -> Extent {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, RngSeed};
+
     use super::*;
 
     #[test]
@@ -180,6 +183,26 @@ mod tests {
         }
         assert_eq!(extent("bytes=0-", 0), Extent::Nothing);
         assert_eq!(extent("bytes=-5", 0), Extent::Nothing);
+    }
+
+    proptest! {
+        #![proptest_config(Config {
+            failure_persistence: None,
+            rng_seed: match Config::default().rng_seed {
+                RngSeed::Random => RngSeed::Fixed(1),
+                fixed @ RngSeed::Fixed(_) => fixed,
+            },
+            ..Config::default()
+        })]
+
+        #[test]
+        fn properties(range in "bytes=[ 0-9,+-]{0,12}|\\PC{0,20}", length in 0_usize..1000) {
+            match extent(&range, length) {
+                Extent::Part(part) => prop_assert!(part.start < part.end && part.end <= length),
+                Extent::Nothing => prop_assert!(asked(&range).is_some()),
+                Extent::Whole => prop_assert!(asked(&range).is_none()),
+            }
+        }
     }
 
     #[test]

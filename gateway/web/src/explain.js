@@ -6,6 +6,8 @@ export const PATIENCE = 5;
 const WORDS = new Map([
   ["NotAllowed", "Your token does not include this channel"],
   ["NoChannel", "There is no such channel any more"],
+  ["TooManyRequests", "Too many requests come from your network or with your token"],
+  ["TooManyWrongTokens", "Too many wrong tokens came from your network"],
   ["Suspended", "This channel is switched off"],
   ["Overload", "Too many people are waiting for channels to start"],
   ["ProviderSlotsExhausted", "All connections to this channel's provider are in use"],
@@ -24,7 +26,7 @@ const WORDS = new Map([
 ]);
 
 /** Reasons that pass by themselves within moments. */
-const PASSING = new Set(["Starting", "SegmentUnavailable", "DirectoryUnavailable", "PodPending", "Overload"]);
+const PASSING = new Set(["Starting", "SegmentUnavailable", "DirectoryUnavailable", "PodPending", "Overload", "TooManyRequests"]);
 
 /** The reason and the sentence in a refusal's plain text: `Reason: sentence`. */
 export function readRefusal(text) {
@@ -48,5 +50,5 @@ export function explain(status, reason, message) {
     return { title: WORDS.get(reason) ?? "The channel is starting", detail: "This can take a few seconds.", action: "wait" };
   }
   const title = WORDS.get(reason) ?? (status === 404 ? "The channel is not there any more" : "The channel cannot be played now");
-  return { title, detail: WORDS.has(reason) && status < 500 ? "" : message, action: "ask" };
+  return { title, detail: WORDS.has(reason) && status < 429 ? "" : message, action: "ask" };
 }

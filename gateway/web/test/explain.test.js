@@ -25,6 +25,15 @@ test("what passes by itself is waited for, and what does not is not", () => {
   assert.equal(explain(404, "NoChannel", "").action, "ask");
 });
 
+test("whoever asks too often learns how long to wait", () => {
+  assert.equal(explain(429, "TooManyRequests", "").action, "wait");
+  assert.deepEqual(explain(429, "TooManyWrongTokens", "ask again in 64 s"), {
+    title: "Too many wrong tokens came from your network",
+    detail: "ask again in 64 s",
+    action: "ask",
+  });
+});
+
 test("a token that is not accepted signs out, a session that is over starts again", () => {
   assert.equal(explain(401, "WrongToken", "").action, "signOut");
   assert.equal(explain(401, "SessionExpired", "").action, "restart");
