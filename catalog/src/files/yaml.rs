@@ -10,7 +10,7 @@ use serde_saphyr::{Options, Spanned};
 
 use crate::draft::{Draft, Place};
 use crate::model::{
-    Allowed, Channel, ChannelSource, Formats, SourceAddress, Status, User, UserToken,
+    Allowed, Channel, ChannelSource, Formats, OverLimit, SourceAddress, Status, User, UserToken,
 };
 use crate::slug;
 
@@ -71,6 +71,8 @@ struct UserRow {
     groups: BTreeSet<String>,
     formats: Option<BTreeSet<FormatRow>>,
     max_sessions: Option<u32>,
+    #[serde(default)]
+    over_limit: OverLimit,
     #[serde(default)]
     disabled: bool,
     expires: Option<String>,
@@ -211,6 +213,7 @@ fn user(row: UserRow) -> Result<User, String> {
                 ts: formats.contains(&FormatRow::Ts),
             }),
         max_sessions: row.max_sessions,
+        over_limit: row.over_limit,
         status,
         expires: expiry(row.expires)?,
         ..User::default()

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use api::live_stream::ProviderChannel;
 use api::stream_class::Preset;
 use catalog::files::{LoadError, load};
-use catalog::model::{Formats, Status};
+use catalog::model::{Formats, OverLimit, Status};
 use catalog::{Allowed, Channel, ChannelSource, SourceAddress, User, UserToken};
 use tempfile::TempDir;
 
@@ -141,6 +141,7 @@ fn users_of_the_file() -> (User, User) {
             ts: true,
         },
         max_sessions: Some(2),
+        over_limit: OverLimit::NewestWins,
         status: Status::Disabled,
         expires: Some("2030-01-31T00:00:00Z".parse().unwrap()),
         ..User::default()
@@ -160,6 +161,7 @@ fn users_in_yaml_are_read_in_full() {
     groups: [News]
     formats: [ts]
     maxSessions: 2
+    overLimit: newestWins
     disabled: true
     expires: 2030-01-31T00:00:00Z
 ",

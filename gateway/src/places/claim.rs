@@ -39,7 +39,10 @@ impl Gateway {
         let held = held(session);
         let limit = Limit {
             places: Some(most),
-            over: OverLimit::Refuse,
+            over: match user.over_limit {
+                catalog::model::OverLimit::Refuse => OverLimit::Refuse,
+                catalog::model::OverLimit::NewestWins => OverLimit::NewestWins,
+            },
         };
         let asked = self.place_store.claim(&self.name, &held, limit);
         let claimed = timeout(CLAIM_TIME, asked).await.ok().and_then(Result::ok);

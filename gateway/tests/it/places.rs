@@ -1,4 +1,4 @@
-//! How many sessions a user may have: dave has one place.
+//! How many sessions a user may have: dave has one place, and so has fred, whose newest session wins.
 
 use std::sync::Arc;
 
@@ -22,7 +22,11 @@ async fn running() -> (World, [Pod; 2]) {
 
 /// The media playlist's address, as this player of dave's gets it there.
 async fn begin(replica: &Replica, slug: &str, player: &str) -> String {
-    let uri = format!("/live/{slug}/master.m3u8?token=dave-token");
+    begin_as("dave", replica, slug, player).await
+}
+
+async fn begin_as(user: &str, replica: &Replica, slug: &str, player: &str) -> String {
+    let uri = format!("/live/{slug}/master.m3u8?token={user}-token");
     let master = replica.get_with(&uri, &[("user-agent", player)]).await;
     master.uris().remove(0)
 }
@@ -52,6 +56,19 @@ async fn one_session_too_many_is_refused_by_every_replica_and_the_first_plays_on
     // The master alone takes no place; nor does a player that opens it again.
     let again = begin(&replicas[1], "news-one", "phone").await;
     assert_eq!(replicas[1].get(&again).await.status, 200);
+}
+
+#[tokio::test]
+async fn where_the_newest_wins_it_takes_the_place_and_the_one_before_is_told() {
+    let (world, _pods) = running().await;
+    let replicas = [world.replica("gateway-0"), world.replica("gateway-1")];
+    let phone = begin_as("fred", &replicas[0], "news-one", "phone").await;
+    assert_eq!(replicas[0].get(&phone).await.status, 200);
+    let tv = begin_as("fred", &replicas[1], "news-one", "tv").await;
+    for replica in &replicas {
+        assert_eq!(replica.get(&tv).await.status, 200);
+    }
+    refused(&replicas[1].get(&phone).await, 403, "SessionEnded");
 }
 
 #[tokio::test]

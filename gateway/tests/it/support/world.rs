@@ -104,7 +104,7 @@ impl Drop for World {
 
 impl World {
     /// alice may watch everything, bob only sport-two, carol nothing any more, dave everything in one place, dora the news and erik everything,
-    /// but not as HLS. The token of each is `<name>-token`.
+    /// but not as HLS; fred like dave, and his newest session wins. The token of each is `<name>-token`.
     pub(crate) async fn start() -> Self {
         Self::holding(Duration::from_secs(8)).await
     }
@@ -319,13 +319,14 @@ fn scrape(registry: &Registry) -> String {
 fn catalog(folder: &Path, key: &TokenKey) -> Arc<FilesCatalog> {
     let hash = |name: &str| key.hash(format!("{name}-token").as_bytes());
     let users = format!(
-        "users:\n  - {{ name: alice, tokenHash: '{}', channels: all }}\n  - {{ name: bob, tokenHash: '{}', channels: [sport-two] }}\n  - {{ name: carol, tokenHash: '{}', channels: all, disabled: true }}\n  - {{ name: dave, tokenHash: '{}', channels: all, maxSessions: 1 }}\n  - {{ name: dora, tokenHash: '{}', groups: [News] }}\n  - {{ name: erik, tokenHash: '{}', channels: all, formats: [ts] }}\n",
+        "users:\n  - {{ name: alice, tokenHash: '{}', channels: all }}\n  - {{ name: bob, tokenHash: '{}', channels: [sport-two] }}\n  - {{ name: carol, tokenHash: '{}', channels: all, disabled: true }}\n  - {{ name: dave, tokenHash: '{}', channels: all, maxSessions: 1 }}\n  - {{ name: dora, tokenHash: '{}', groups: [News] }}\n  - {{ name: erik, tokenHash: '{}', channels: all, formats: [ts] }}\n  - {{ name: fred, tokenHash: '{}', channels: all, maxSessions: 1, overLimit: newestWins }}\n",
         hash("alice"),
         hash("bob"),
         hash("carol"),
         hash("dave"),
         hash("dora"),
         hash("erik"),
+        hash("fred"),
     );
     let files = [
         ("channels.yaml", CHANNELS.to_owned()),
