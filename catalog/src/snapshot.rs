@@ -1,25 +1,28 @@
 //! What a catalog says at one moment: immutable, indexed, shared by every request. The next one shares all rows and nearly all of the
 //! indexes with the one before: what a change costs does not depend on how many rows there are. Never asks a store.
 
+mod ordered;
+
 use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
+use rpds::HashTrieMapSync;
 
 use crate::model::{Channel, Group, User};
 use crate::row::{Row, RowKey};
 use crate::token::{TOKEN_MAXIMUM, TokenHash, TokenKey};
+use ordered::{Ordered, Placed};
 
 /// Channels, groups and users, each found by what names it and listed in order.
 #[derive(Clone, Default)]
 pub struct Snapshot {
     channels: HashTrieMapSync<String, Entry<Channel>>,
-    channel_list: RedBlackTreeMapSync<(u32, String), Arc<Channel>>,
+    channel_list: Ordered<Channel>,
     groups: HashTrieMapSync<String, Entry<Group>>,
-    group_list: RedBlackTreeMapSync<(u32, String), Arc<Group>>,
+    group_list: Ordered<Group>,
     users: HashTrieMapSync<String, Entry<User>>,
-    user_list: RedBlackTreeMapSync<String, Arc<User>>,
+    user_list: Ordered<User>,
     tokens: HashTrieMapSync<TokenHash, Arc<User>>,
 }
 
@@ -33,7 +36,7 @@ struct Entry<T> {
 impl Snapshot {
     /// Every channel, switched off or not, in the catalog's order.
     pub fn channels(&self) -> impl Iterator<Item = &Arc<Channel>> {
-        self.channel_list.values()
+        self.channel_list.iter()
     }
 
     /// How many channels there are.
@@ -50,7 +53,7 @@ impl Snapshot {
 
     /// Every group that has a row, in the catalog's order.
     pub fn groups(&self) -> impl Iterator<Item = &Arc<Group>> {
-        self.group_list.values()
+        self.group_list.iter()
     }
 
     /// The group of that id.
@@ -61,7 +64,7 @@ impl Snapshot {
 
     /// Every user, active or not, by name.
     pub fn users(&self) -> impl Iterator<Item = &Arc<User>> {
-        self.user_list.values()
+        self.user_list.iter()
     }
 
     /// How many users there are.
@@ -96,7 +99,7 @@ impl Snapshot {
         if password.is_empty() || password.len() > TOKEN_MAXIMUM {
             return None;
         }
-        let user = self.user_list.get(name);
+        let user = self.user_list.get((0, name));
         let id = user.map_or(name, |user| &user.id);
         let hash = key.hash_password(id, password.as_bytes());
         user.filter(|user| user.password.is_some_and(|known| known.matches(&hash)))
@@ -123,15 +126,13 @@ impl Snapshot {
     }
 
     fn put_channel(&mut self, row: Arc<Channel>, revision: u64) {
-        let place = (row.order, row.slug.clone());
-        self.channel_list.insert_mut(place, row.clone());
+        self.channel_list.insert(row.clone());
         let slug = row.slug.clone();
         self.channels.insert_mut(slug, Entry { row, revision });
     }
 
     fn put_group(&mut self, row: Arc<Group>, revision: u64) {
-        let place = (row.order, row.id.clone());
-        self.group_list.insert_mut(place, row.clone());
+        self.group_list.insert(row.clone());
         let id = row.id.clone();
         self.groups.insert_mut(id, Entry { row, revision });
     }
@@ -140,7 +141,7 @@ impl Snapshot {
         for token in &row.tokens {
             self.tokens.insert_mut(token.hash, row.clone());
         }
-        self.user_list.insert_mut(row.name.clone(), row.clone());
+        self.user_list.insert(row.clone());
         let id = row.id.clone();
         self.users.insert_mut(id, Entry { row, revision });
     }
@@ -156,15 +157,14 @@ impl Snapshot {
 
     fn remove_channel(&mut self, slug: &str) {
         if let Some(channel) = self.channel(slug).cloned() {
-            self.channel_list
-                .remove_mut(&(channel.order, channel.slug.clone()));
+            self.channel_list.remove(channel.place());
             self.channels.remove_mut(slug);
         }
     }
 
     fn remove_group(&mut self, id: &str) {
         if let Some(group) = self.group(id).cloned() {
-            self.group_list.remove_mut(&(group.order, group.id.clone()));
+            self.group_list.remove(group.place());
             self.groups.remove_mut(id);
         }
     }
@@ -180,8 +180,8 @@ impl Snapshot {
                 self.tokens.remove_mut(&token.hash);
             }
         }
-        if is_its(self.user_list.get(&user.name)) {
-            self.user_list.remove_mut(&user.name);
+        if is_its(self.user_list.get(user.place())) {
+            self.user_list.remove(user.place());
         }
         self.users.remove_mut(id);
     }

@@ -3,6 +3,7 @@
 mod conformance;
 mod crash;
 mod outage;
+mod scale;
 mod world;
 
 use std::time::Duration;
