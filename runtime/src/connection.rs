@@ -179,8 +179,9 @@ impl Protocols {
             () = silence(&activity, time) => {}
             outcome = connection.as_mut() => return outcome,
         }
+        // What is under way may be held for long, or taken slowly.
         connection.as_mut().graceful_shutdown();
-        let rest = tokio::time::timeout(time, connection).await;
+        let rest = tokio::time::timeout(self.limits.head_timeout, connection).await;
         rest.unwrap_or(Ok(()))
     }
 

@@ -20,7 +20,9 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use crate::support::playlists;
 use crate::support::server::{Server, in_time, with_tls};
+use crate::support::transcoder::Pod;
 use crate::support::world::World;
 
 /// A new certificate in the files of a directory.
@@ -159,5 +161,34 @@ async fn whoever_says_nothing_loses_its_connection() {
     assert_eq!(client.send_request(page()).await.unwrap().status(), 200);
     let ended = in_time(connection).await.unwrap();
     assert!(ended.is_ok(), "told that it ends: {ended:?}");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn whoever_takes_nothing_by_http_2_loses_its_connection() {
+    let (world, directory) = (World::start().await, tempfile::tempdir().unwrap());
+    let pod = Pod::start().await;
+    let uid = world.running("news-one", 3, &pod);
+    pod.publish(playlists(&uid, 3, 1, 10..16));
+    world.write("news-one", 3, "source/3-10.ts", &vec![7; 4 << 20]);
+    let variants = world.master("news-one").await.uris();
+    let segment = world.get(&variants[0]).await.uris().remove(0);
+    let trusted = issue(directory.path());
+    let mut limits = with_tls(&open(directory.path()));
+    limits.serve.head_timeout = Duration::from_millis(200);
+    let server = Server::start(world.gateway.clone(), limits).await;
+    let stream = connect(&server, &trusted, b"h2").await.unwrap();
+    let handshake = http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(4096)
+        .handshake(TokioIo::new(stream));
+    let (mut client, connection) = handshake.await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::get(format!("https://localhost{segment}"));
+    let request = request.body(Body::empty()).unwrap();
+    let greedy = client.send_request(request).await.unwrap();
+    assert_eq!(greedy.status(), 200);
+    let _ = in_time(connection).await.unwrap();
+    let cut = greedy.into_body().collect().await;
+    assert!(cut.is_err(), "it was not sent to the end");
     server.end().await;
 }
