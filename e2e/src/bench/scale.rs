@@ -9,6 +9,7 @@ mod operators;
 mod polling;
 mod streams;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -230,6 +231,7 @@ impl Bench<'_> {
         self.streams.live_and_go(LIVES, LIMIT).await?;
         let asked = self.log.of_operators()?;
         operators.end().await?;
+        eprintln!("of {LIVES} lives: {:?}", kinds(&asked));
         let writes = asked.iter().filter(|asked| asked.is_write()).count();
         // And the one with which a gateway creates it.
         let each = writes as f64 / LIVES as f64 + 1.0;
@@ -299,6 +301,15 @@ impl Bench<'_> {
         operators.end().await?;
         Ok(figures)
     }
+}
+
+/// How many requests there were of each kind.
+fn kinds(asked: &[Asked]) -> BTreeMap<String, usize> {
+    let mut kinds = BTreeMap::new();
+    for Asked { verb, resource, .. } in asked {
+        *kinds.entry(format!("{verb} {resource}")).or_default() += 1;
+    }
+    kinds
 }
 
 fn within(case: String, value: f64, goal: Option<f64>) -> Figure {
