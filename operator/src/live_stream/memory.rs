@@ -54,14 +54,19 @@ impl Memory {
         self.lock().get(stream_uid).cloned().unwrap_or_default()
     }
 
-    /// Changes what is remembered of a stream.
+    /// Changes what is remembered of a stream. Of most there is nothing, and that takes no room.
     pub(crate) fn update<T>(
         &self,
         stream_uid: &str,
         change: impl FnOnce(&mut Recollection) -> T,
     ) -> T {
         let mut streams = self.lock();
-        change(streams.entry(stream_uid.to_owned()).or_default())
+        let mut stream = streams.remove(stream_uid).unwrap_or_default();
+        let outcome = change(&mut stream);
+        if stream != Recollection::default() {
+            streams.insert(stream_uid.to_owned(), stream);
+        }
+        outcome
     }
 
     /// How many streams wait for their next attempt, and how many for another try after an error of the cluster.
@@ -87,5 +92,23 @@ impl Memory {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Recollection>> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_of_which_there_is_nothing_to_remember_takes_no_room() {
+        let memory = Memory::default();
+        memory.update("a", |stream| stream.errors = 0);
+        assert_eq!(memory.lock().len(), 0);
+        memory.update("a", |stream| stream.errors += 1);
+        memory.update("b", |stream| stream.given = Some("pod".to_owned()));
+        assert_eq!((memory.recall("a").errors, memory.lock().len()), (1, 2));
+        memory.update("a", |stream| stream.errors = 0);
+        memory.forget("b");
+        assert_eq!(memory.lock().len(), 0);
     }
 }

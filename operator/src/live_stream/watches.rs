@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use prometheus_client::registry::Registry;
 use runtime::admin::Readiness;
 use runtime::shutdown::Tasks;
@@ -150,9 +150,9 @@ fn streams(
     synced: watch::Sender<bool>,
 ) -> Streams {
     let (store, writer) = reflector::store();
-    let changes = watcher(api, watcher::Config::default())
+    let changes = watcher(api, paged())
         .default_backoff()
-        .modify(trim)
+        .modify(trim_stream)
         .reflect(writer)
         // Behind the store, which itself would wake only one of those who wait for it.
         .inspect_ok(move |event| match event {
@@ -177,10 +177,26 @@ fn streams(
     Streams { changes, store }
 }
 
-fn trim(object: &mut impl ResourceExt) {
-    object.managed_fields_mut().clear();
+/// Lists come in pages of this many objects: what of a page is not kept is taken up by the next one.
+const PAGE: u32 = 100;
+
+fn paged() -> watcher::Config {
+    watcher::Config::default().page_size(PAGE)
+}
+
+fn trim(object: &mut impl Resource) {
+    // Not only emptied: an empty list would keep its room.
+    object.meta_mut().managed_fields = None;
     let annotations = object.annotations_mut();
     annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+}
+
+fn trim_stream(stream: &mut Guarded) {
+    trim(stream);
+    // What is read grows lists ahead of what comes; most streams have one source.
+    if let Ok(stream) = &mut stream.0 {
+        stream.spec.sources.shrink_to_fit();
+    }
 }
 
 impl Listener {
@@ -194,7 +210,7 @@ impl Listener {
         let labels = format!(
             "{LABEL_INSTANCE}={instance},{LABEL_COMPONENT} in ({COMPONENT_TRANSCODER},{COMPONENT_GATEWAY})"
         );
-        let config = watcher::Config::default().labels(&labels);
+        let config = paged().labels(&labels);
         let events = watcher(api, config).default_backoff();
         each(events, "pods", |event| {
             for belongs in self.context.pods.take(&event) {
@@ -221,7 +237,7 @@ impl Listener {
         streams: Store<Guarded>,
         synced: watch::Sender<bool>,
     ) {
-        let events = watcher(api, watcher::Config::default()).default_backoff();
+        let events = watcher(api, paged()).default_backoff();
         each(events, "streamclasses", |event| {
             let concerned = concerned(&self.context.classes.take(&event), &streams);
             self.context.pods.waiting_changed.notify_one();
@@ -245,9 +261,7 @@ impl Listener {
         changed: mpsc::UnboundedSender<String>,
         synced: watch::Sender<bool>,
     ) {
-        let events = watcher(api, watcher::Config::default())
-            .default_backoff()
-            .modify(trim);
+        let events = watcher(api, paged()).default_backoff().modify(trim);
         each(events, "providers", |event| {
             let News {
                 changed: new,
@@ -310,4 +324,24 @@ fn those_that(streams: &Store<Guarded>, are_meant: impl Fn(&LiveStream) -> bool)
     let streams = streams.state().into_iter();
     let streams = streams.filter(|stream| stream.0.as_ref().is_ok_and(&are_meant));
     streams.map(|stream| stream.name_any()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::DeserializeGuard;
+
+    use super::*;
+    use crate::live_stream::fixtures::spec;
+
+    #[test]
+    fn what_is_kept_of_a_stream_has_no_room_for_what_does_not_come() {
+        let mut stream = LiveStream::new("news-one", spec());
+        stream.metadata.managed_fields = Some(Vec::with_capacity(4));
+        stream.spec.sources.reserve(16);
+        let mut guarded = DeserializeGuard(Ok(stream));
+        trim_stream(&mut guarded);
+        let stream = guarded.0.unwrap();
+        assert_eq!(stream.metadata.managed_fields, None);
+        assert_eq!(stream.spec.sources.capacity(), 1);
+    }
 }
