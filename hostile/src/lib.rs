@@ -10,7 +10,7 @@ mod texts;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("codecs", streams::codecs),
     ("front_end", streams::front_end),
     ("packed_audio", streams::packed_audio),
@@ -19,6 +19,7 @@ pub const TARGETS: [Target; 10] = [
     ("channel_list", texts::channel_list),
     ("encoder_lines", texts::encoder_lines),
     ("hls_playlist", texts::hls_playlist),
+    ("pipe_list", texts::pipe_list),
     ("job", documents::job),
     ("state", documents::state),
 ];

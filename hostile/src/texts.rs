@@ -2,6 +2,7 @@
 
 use iptv::hls::{self, ENTRIES_MAXIMUM, Playlist};
 use iptv::m3u::{Limits, Parser, parse, write_entry};
+use iptv::pipe;
 use media::ffmpeg::lines::{LINE_MAXIMUM, Lines};
 
 use crate::choice;
@@ -12,6 +13,19 @@ const LIMITS: Limits = Limits {
     entries: 200,
     problems: 20,
 };
+
+/// A list of rows of fields between bars: what is read of it is what is read of it once it is written again.
+pub(crate) fn pipe_list(bytes: &[u8]) {
+    let list = pipe::parse(bytes, LIMITS);
+    assert!(list.rows.len() <= LIMITS.entries && list.problems.len() <= LIMITS.problems);
+    for row in &list.rows {
+        let _ = row.quality.as_deref().map(pipe::lines_of);
+        let mut text = "\n".to_owned();
+        let _ = pipe::write_row(&mut text, row);
+        let again = pipe::parse(text.as_bytes(), Limits::default());
+        assert!(again.rows.len() <= 1, "one row became several");
+    }
+}
 
 /// A channel list; the first byte says in pieces of which length it comes.
 pub(crate) fn channel_list(bytes: &[u8]) {

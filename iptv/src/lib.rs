@@ -4,5 +4,6 @@
 pub mod hls;
 pub mod language;
 pub mod m3u;
+pub mod pipe;
 pub mod stalker;
 pub mod xtream;

@@ -1,0 +1,4 @@
+//! Feeds `pipe_list` of the crate `hostile`. Decides nothing.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| hostile::run("pipe_list", bytes));
