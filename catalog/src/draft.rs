@@ -1,7 +1,7 @@
 //! A catalog in the making: rows come in with the place they stand at, and are checked before they count.
 //! What is wrong is collected and named by place; a draft with errors never becomes a snapshot.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 
 use crate::check;
@@ -9,6 +9,7 @@ use crate::model::{Allowed, Channel, Group, User};
 use crate::row::Row;
 use crate::snapshot::Snapshot;
 use crate::token::TokenHash;
+use crate::transfer::Import;
 
 /// Problems that are kept; more are counted only.
 const KEPT: usize = 50;
@@ -50,7 +51,7 @@ pub struct Problems {
 }
 
 impl Problems {
-    fn push(&mut self, place: &Place, fault: String) {
+    pub(crate) fn push(&mut self, place: &Place, fault: String) {
         if self.kept.len() < KEPT {
             let place = place.clone();
             self.kept.push(Problem { place, fault });
@@ -95,7 +96,8 @@ pub struct Draft {
     names: HashMap<String, Place>,
     tokens: HashMap<TokenHash, Place>,
     groups: Vec<Group>,
-    group_ids: BTreeSet<String>,
+    /// Where in `groups` the group of that id is.
+    group_ids: HashMap<String, usize>,
     mentions: Vec<(Place, Mention)>,
     errors: Problems,
     warnings: Problems,
@@ -105,6 +107,11 @@ impl Draft {
     /// Takes a channel; it stands behind those before it, and so does a group that it is the first of.
     pub fn add_channel(&mut self, mut channel: Channel, place: &Place) {
         channel.order = ordinal(self.channels.len());
+        self.add_channel_in_place(channel, place);
+    }
+
+    /// Takes a channel that says itself where it stands.
+    pub(crate) fn add_channel_in_place(&mut self, channel: Channel, place: &Place) {
         if let Some(fault) = check::channel(&channel) {
             return self.error(place, fault);
         }
@@ -113,8 +120,9 @@ impl Draft {
             return self.error(place, fault);
         }
         if let Some(id) = &channel.group
-            && self.group_ids.insert(id.clone())
+            && !self.group_ids.contains_key(id)
         {
+            self.group_ids.insert(id.clone(), self.groups.len());
             self.groups.push(Group {
                 id: id.clone(),
                 name: id.clone(),
@@ -163,6 +171,34 @@ impl Draft {
         self.warnings.push(place, fault);
     }
 
+    /// Says where a group stands that a channel before is of.
+    pub(crate) fn order_group(&mut self, id: &str, order: u32) {
+        let index = self.group_ids.get(id);
+        if let Some(group) = index.and_then(|index| self.groups.get_mut(*index)) {
+            group.order = order;
+        }
+    }
+
+    /// The rows that can be part of a catalog, and all that is wrong with others.
+    pub(crate) fn into_import(mut self) -> Import {
+        let Problems { kept, left_out } = std::mem::take(&mut self.warnings);
+        for problem in kept {
+            self.errors.push(&problem.place, problem.fault);
+        }
+        self.errors.left_out += left_out;
+        self.errors.kept.sort_by_key(|problem| problem.place.line);
+        let problems = std::mem::take(&mut self.errors);
+        let rows = self.into_rows().collect();
+        Import { rows, problems }
+    }
+
+    fn into_rows(self) -> impl Iterator<Item = Row> {
+        let groups = self.groups.into_iter().map(Row::Group);
+        let channels = self.channels.into_iter().map(Row::Channel);
+        let users = self.users.into_iter().map(Row::User);
+        groups.chain(channels).chain(users)
+    }
+
     /// The finished catalog and what is doubtful about it.
     ///
     /// # Errors
@@ -173,7 +209,7 @@ impl Draft {
                 Mention::Channel(slug) if !self.slugs.contains_key(&slug) => {
                     self.warning(&place, format!("there is no channel {slug:?}"));
                 }
-                Mention::Group(id) if !self.group_ids.contains(&id) => {
+                Mention::Group(id) if !self.group_ids.contains_key(&id) => {
                     self.warning(&place, format!("there is no channel of a group {id:?}"));
                 }
                 Mention::Channel(_) | Mention::Group(_) => {}
@@ -182,11 +218,8 @@ impl Draft {
         if !self.errors.is_empty() {
             return Err(self.errors);
         }
-        let channels = self.channels.into_iter().map(Row::Channel);
-        let groups = self.groups.into_iter().map(Row::Group);
-        let users = self.users.into_iter().map(Row::User);
-        let snapshot = channels.chain(groups).chain(users).collect();
-        Ok((snapshot, self.warnings))
+        let warnings = std::mem::take(&mut self.warnings);
+        Ok((self.into_rows().collect(), warnings))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The catalog in files: YAML with `channels:` and `users:`, and M3U lists, as mounted from a ConfigMap and a Secret.
 //! Never writes one, and never gives up a good catalog for a bad file.
 
-mod playlist;
+pub(crate) mod playlist;
 mod read;
 mod watch;
 mod yaml;

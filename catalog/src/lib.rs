@@ -13,6 +13,7 @@ pub mod slug;
 pub mod snapshot;
 pub mod store;
 pub mod token;
+pub mod transfer;
 
 use std::sync::Arc;
 

@@ -105,6 +105,26 @@ impl Snapshot {
         user.filter(|user| user.password.is_some_and(|known| known.matches(&hash)))
     }
 
+    /// Every row: groups and channels in the catalog's order, users by name.
+    pub fn rows(&self) -> impl Iterator<Item = Row> {
+        let groups = self.groups().map(|row| Row::Group(row.as_ref().clone()));
+        let channels = self
+            .channels()
+            .map(|row| Row::Channel(row.as_ref().clone()));
+        let users = self.users().map(|row| Row::User(row.as_ref().clone()));
+        groups.chain(channels).chain(users)
+    }
+
+    /// The row of that key.
+    #[must_use]
+    pub fn row(&self, key: &RowKey) -> Option<Row> {
+        match key {
+            RowKey::Channel(slug) => Some(Row::Channel(self.channel(slug)?.as_ref().clone())),
+            RowKey::Group(id) => Some(Row::Group(self.group(id)?.as_ref().clone())),
+            RowKey::User(id) => Some(Row::User(self.user(id)?.as_ref().clone())),
+        }
+    }
+
     /// The version of the store in which the row was written last; 0 in a catalog that has no versions, nothing where there is no such row.
     #[must_use]
     pub fn revision(&self, key: &RowKey) -> Option<u64> {

@@ -16,7 +16,7 @@ const SLUG: &str = "headend-slug";
 const CLASS: &str = "headend-class";
 
 /// Adds the entries of a list.
-pub(super) fn add(draft: &mut Draft, file: &str, text: &[u8]) {
+pub(crate) fn add(draft: &mut Draft, file: &str, text: &[u8]) {
     let place = |line: usize| Place {
         file: file.to_owned(),
         line,
@@ -63,7 +63,7 @@ fn has_known_scheme(url: &str) -> bool {
 }
 
 /// Lists have pictures written out as addresses, for one: a channel is a channel without.
-fn leave_out_what_does_not_fit(draft: &mut Draft, channel: &mut Channel, place: &Place) {
+pub(crate) fn leave_out_what_does_not_fit(draft: &mut Draft, channel: &mut Channel, place: &Place) {
     for (what, text, maximum) in [
         ("number", &mut channel.number, NUMBER_MAXIMUM),
         ("logo", &mut channel.logo, URL_MAXIMUM),

@@ -9,6 +9,7 @@ mod fetch;
 mod load;
 mod reload;
 mod store;
+mod transfer;
 
 use std::path::Path;
 

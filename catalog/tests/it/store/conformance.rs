@@ -191,6 +191,8 @@ async fn a_name_and_a_token_are_one_user_s_only() {
             ),
             "{error:?}"
         );
+        let untouched = world.catalog().await.snapshot();
+        assert_eq!(untouched.user_count(), 2);
         let swapped = vec![put_user("1", "bob"), put_user("2", "alice")];
         catalog.apply(swapped).await.unwrap();
         let freed = vec![
