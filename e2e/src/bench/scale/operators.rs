@@ -134,6 +134,8 @@ fn spawn(release: &Release, namespace: &str) -> Result<(Child, u16)> {
         .args(["--admin-listen", &format!("127.0.0.1:{port}")])
         .env("KUBECONFIG", release.plane.kubeconfig(&name)?)
         .env("HEADEND_LOG", "warn")
+        // As the chart sets it.
+        .env("MALLOC_ARENA_MAX", "1")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)
