@@ -96,9 +96,9 @@ fn default_class() -> String {
     validation = Rule::new("(has(self.url) ? 1 : 0) + (has(self.urlSecretRef) ? 1 : 0) + (has(self.provider) ? 1 : 0) == 1").message("a source has exactly one of url, urlSecretRef and provider"),
 )]
 pub struct Source {
-    /// Address of an MPEG transport stream or an HLS playlist over HTTP; or of an RTMP, RTSP, SRT, UDP or RTP stream, in classes
-    /// whose `egress.allowUnpinned` is true; or `file:///` and the path of a file in the claim of the class (`files`), which is played
-    /// again from its beginning when it ends. What is secret in it belongs in `urlSecretRef` instead.
+    /// Address of an MPEG transport stream, an HLS playlist, or radio in AAC, MP3 or AC-3 over HTTP; or of an RTMP, RTSP, SRT, UDP or RTP
+    /// stream, in classes whose `egress.allowUnpinned` is true; or `file:///` and the path of a file in the claim of the class (`files`),
+    /// which is played again from its beginning when it ends. What is secret in it belongs in `urlSecretRef` instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     #[x_kube(validation = Rule::new("self.matches('^(?i)file:') ? self.matches('^(?i)file:///[^/?#]+(/[^/?#]+)*$') && !self.matches('/[.][.]?(/|$)') : isURL(self) && url(self).getScheme() in ['http', 'https', 'rtmp', 'rtmps', 'rtsp', 'rtsps', 'srt', 'udp', 'rtp'] && url(self).getHost() != ''").message("must be an http, https, rtmp, rtmps, rtsp, rtsps, srt, udp or rtp URL with a host, or a file URL without one and without dots for directories, such as file:///loops/barker.ts"))]

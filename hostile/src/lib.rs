@@ -10,10 +10,11 @@ mod texts;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("codecs", streams::codecs),
     ("front_end", streams::front_end),
     ("packed_audio", streams::packed_audio),
+    ("endless_audio", streams::endless_audio),
     ("tables", streams::tables),
     ("segmenter", segmenter::segmenter),
     ("channel_list", texts::channel_list),

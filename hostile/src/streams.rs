@@ -4,7 +4,7 @@ use bytes::Bytes;
 use media::codec::audio::AudioFramer;
 use media::codec::video::VideoReader;
 use media::front_end::{FrontEnd, FrontEndConfig, FrontEvent};
-use media::packed_audio::PackedAudio;
+use media::packed_audio::{PackedAudio, Told, tell};
 use media::pipe::PipeDemuxer;
 use media::time::Ticks;
 use media::ts::packet::Packet;
@@ -68,6 +68,25 @@ pub(crate) fn packed_audio(bytes: &[u8]) {
             packed.begin_segment();
         }
         match packed.push(piece) {
+            Ok(stream) => {
+                let (packets, rest) = stream.as_chunks::<PACKET_BYTES>();
+                assert!(rest.is_empty() && packets.iter().all(|packet| packet[0] == 0x47));
+            }
+            Err(error) => return assert!(!error.to_string().is_empty()),
+        }
+    }
+}
+
+/// The first byte says how long the pieces are.
+pub(crate) fn endless_audio(bytes: &[u8]) {
+    let (length, bytes) = choice(bytes);
+    let codec = match tell(bytes) {
+        Some(Told::Sound(codec)) => codec,
+        Some(Told::Other) | None => AudioCodec::Aac,
+    };
+    let mut sound = PackedAudio::endless(codec);
+    for piece in bytes.chunks(length + 1) {
+        match sound.push(piece) {
             Ok(stream) => {
                 let (packets, rest) = stream.as_chunks::<PACKET_BYTES>();
                 assert!(rest.is_empty() && packets.iter().all(|packet| packet[0] == 0x47));

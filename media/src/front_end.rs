@@ -42,6 +42,7 @@ pub use crate::front_end::event::{
 };
 pub use crate::front_end::facts::{AudioFacts, SourceFacts, VideoFacts};
 pub use crate::front_end::sniff::Foreign;
+pub(crate) use crate::front_end::sniff::is_foreign;
 
 use crate::front_end::clock::SourceClock;
 use crate::front_end::facts::FactsKeeper;

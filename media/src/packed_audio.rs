@@ -1,14 +1,19 @@
-//! Sound without a transport stream, as HLS may have it (RFC 8216, 3.4): frames behind a tag with the time of the first. Makes a
-//! transport stream of it. Pure; holds at most one tag and one unfinished frame.
+//! Sound without a transport stream: in segments, as HLS may have it (RFC 8216, 3.4), frames behind a tag with the time of the first;
+//! or without an end, as radio stations send it. Makes a transport stream of it. Pure; holds at most one tag and one unfinished frame.
+
+mod endless;
 
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::codec::audio::parse_header;
+use crate::codec::audio::{FrameHeader, parse_header};
 use crate::time::{TICKS_PER_SECOND, Ticks};
 use crate::ts::mux::{AudioTrack, Muxer, SegmentMedia, Tracks};
 use crate::unit::{AccessUnit, AudioCodec, RandomAccess, Track};
+
+use endless::Follower;
+pub use endless::{Told, tell};
 
 /// Bytes of a tag at most: pictures of an album would fit.
 const TAG_MAXIMUM: usize = 1 << 20;
@@ -18,6 +23,8 @@ const TAG_HEADER: usize = 10;
 const FRAME_HEADER: usize = 8;
 /// A time that is so far from where the frames before it ended is another timeline.
 const JUMP: Ticks = Ticks::from_seconds(1);
+/// Where the times of sound without an end begin: the clock of a transport stream runs ahead of them.
+const ENDLESS_START: Ticks = Ticks::from_seconds(10);
 /// Whose frame of a tag has the time.
 const OWNER: &[u8] = b"com.apple.streaming.transportStreamTimestamp\0";
 /// The formats that may come so.
@@ -33,7 +40,7 @@ pub enum PackedAudioError {
     #[error("a segment of sound says no time")]
     NoTime,
     /// There is no frame where one should begin.
-    #[error("a segment of sound has something else than frames")]
+    #[error("what should be sound has something else than frames")]
     NoFrames,
 }
 
@@ -56,6 +63,8 @@ pub struct PackedAudio {
     samples: u64,
     rate: u32,
     muxer: Muxer,
+    /// For sound without an end, which may have been joined anywhere.
+    follower: Option<Follower>,
 }
 
 impl Default for PackedAudio {
@@ -67,11 +76,23 @@ impl Default for PackedAudio {
             samples: 0,
             rate: 1,
             muxer: Muxer::default(),
+            follower: None,
         }
     }
 }
 
 impl PackedAudio {
+    /// Sound without an end, whose times count its samples. What is between its frames is left out.
+    #[must_use]
+    pub fn endless(codec: AudioCodec) -> Self {
+        Self {
+            state: State::Frames(codec),
+            began: Some(ENDLESS_START),
+            follower: Some(Follower::default()),
+            ..Self::default()
+        }
+    }
+
     /// A segment begins; what is unfinished stays so.
     pub fn begin_segment(&mut self) {
         self.held.clear();
@@ -93,8 +114,7 @@ impl PackedAudio {
             return Ok(Bytes::new());
         };
         let mut units = Vec::new();
-        while self.held.len() >= FRAME_HEADER {
-            let header = parse_header(codec, &self.held).ok_or(PackedAudioError::NoFrames)?;
+        while let Some(header) = self.header(codec)? {
             if self.held.len() < header.length {
                 break;
             }
@@ -113,6 +133,18 @@ impl PackedAudio {
             self.samples += u64::from(header.samples);
         }
         Ok(self.written(codec, &units))
+    }
+
+    /// The header of the frame that comes next; `None` where more must come.
+    fn header(&mut self, codec: AudioCodec) -> Result<Option<FrameHeader>, PackedAudioError> {
+        if let Some(follower) = &mut self.follower {
+            return follower.header(codec, &mut self.held);
+        }
+        if self.held.len() < FRAME_HEADER {
+            return Ok(None);
+        }
+        let header = parse_header(codec, &self.held);
+        header.map(Some).ok_or(PackedAudioError::NoFrames)
     }
 
     /// Reads the tag at the start, or finds that there is none; answers whether there was enough to tell.

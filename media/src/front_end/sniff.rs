@@ -66,6 +66,11 @@ pub(super) fn sniff(head: &[u8], ended: bool) -> Option<Foreign> {
     }
 }
 
+/// Whether what starts with these bytes is named, of which there may be many.
+pub(crate) fn is_foreign(start: &[u8]) -> bool {
+    sniff(&start[..start.len().min(HEAD)], false).is_some()
+}
+
 fn is_text(byte: u8) -> bool {
     matches!(byte, b'\t' | b'\n' | b'\r' | 0x20..=0x7E)
 }

@@ -1,5 +1,6 @@
 //! Makes one transport stream of what a source delivers track by track, or as fragmented MP4: a confined FFmpeg copies what it reads
-//! from pipes, with the timestamps that it has. What comes as a transport stream passes by, and sound alone is made one without FFmpeg.
+//! from pipes, with the timestamps that it has. What comes as a transport stream passes by, and sound alone is made one without FFmpeg,
+//! in segments or as one body without an end.
 //! Never opens anything by itself.
 
 mod arguments;
@@ -7,8 +8,8 @@ mod inputs;
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use media::packed_audio::PackedAudio;
+use bytes::{Bytes, BytesMut};
+use media::packed_audio::{PackedAudio, Told, tell};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::TaskTracker;
 use upstream::failure::SourceFailure;
@@ -34,8 +35,19 @@ pub(super) struct Remux {
     joining: Option<Joining>,
     /// For sound that comes alone, without a transport stream.
     packed: PackedAudio,
+    body: Body,
     /// What comes after everything that is being joined is out.
     after: Option<After>,
+}
+
+/// What comes in no segments.
+enum Body {
+    /// It is not known yet; this has come.
+    Unknown(BytesMut),
+    /// Packets of a transport stream, or what will be named because it has none.
+    Stream,
+    /// Frames of sound.
+    Sound(Box<PackedAudio>),
 }
 
 enum After {
@@ -71,6 +83,7 @@ impl Remux {
             processes: processes.clone(),
             joining: None,
             packed: PackedAudio::default(),
+            body: Body::Unknown(BytesMut::new()),
             after: None,
         }
     }
@@ -85,13 +98,20 @@ impl Remux {
                 let piece = match self.after.take() {
                     Some(After::Failure(failure)) => return Err(failure),
                     Some(After::Piece(piece)) => piece,
-                    None => self.playing.next().await?,
+                    None => match self.playing.next().await {
+                        Ok(piece) => piece,
+                        Err(failure) => return self.broke_off(failure),
+                    },
                 };
                 match piece {
                     Piece::Apart(apart) => self.joining = Some(self.begin(apart)?),
                     // Of something that is over.
                     Piece::Part(_) => {}
-                    Piece::Bytes(bytes) => return Ok(SourceEvent::Bytes(bytes)),
+                    Piece::Bytes(bytes) => {
+                        if let Some(event) = self.event_of(bytes)? {
+                            return Ok(event);
+                        }
+                    }
                     Piece::Sound(sound) => {
                         let bytes = self.stream_of(&sound)?;
                         if !bytes.is_empty() {
@@ -117,6 +137,45 @@ impl Remux {
                 Event::Piece(Ok(piece)) => self.close(After::Piece(piece)),
                 Event::Piece(Err(failure)) => self.close(After::Failure(failure)),
             }
+        }
+    }
+
+    /// What is to be told of the next bytes of a body; nothing while it is not known what they are, or no frame is whole.
+    fn event_of(&mut self, bytes: Bytes) -> Result<Option<SourceEvent>, SourceFailure> {
+        let made = match &mut self.body {
+            Body::Stream => return Ok(Some(SourceEvent::Bytes(bytes))),
+            Body::Sound(sound) => sound.push(&bytes),
+            Body::Unknown(head) => {
+                head.extend_from_slice(&bytes);
+                let Some(told) = tell(head) else {
+                    return Ok(None);
+                };
+                let head = std::mem::take(head).freeze();
+                let (body, first) = match told {
+                    Told::Other => (Body::Stream, SourceEvent::Bytes(head)),
+                    Told::Sound(codec) => {
+                        self.after = Some(After::Piece(Piece::Bytes(head)));
+                        let sound = Box::new(PackedAudio::endless(codec));
+                        (Body::Sound(sound), SourceEvent::OwnTimes)
+                    }
+                };
+                self.body = body;
+                return Ok(Some(first));
+            }
+        };
+        let made = made.map_err(|error| self.useless(&error.to_string()))?;
+        Ok((!made.is_empty()).then_some(SourceEvent::Bytes(made)))
+    }
+
+    /// Nothing follows. What came before it was known what it is comes first.
+    fn broke_off(&mut self, failure: SourceFailure) -> Result<SourceEvent, SourceFailure> {
+        match &mut self.body {
+            Body::Unknown(head) if !head.is_empty() => {
+                let head = std::mem::take(head).freeze();
+                self.after = Some(After::Failure(failure));
+                Ok(SourceEvent::Bytes(head))
+            }
+            _ => Err(failure),
         }
     }
 

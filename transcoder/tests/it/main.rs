@@ -32,5 +32,6 @@ mod sandbox;
 mod shed;
 mod slate;
 mod soak;
+mod station;
 mod turns;
 mod waiting;
