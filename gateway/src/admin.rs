@@ -1,6 +1,8 @@
 //! What `headend-admin` does: hash tokens for the users' file, check a catalog before it is rolled out. A token never stands on a command
 //! line, and is printed only when it was made here.
 
+mod store;
+
 use std::io::{BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +12,7 @@ use catalog::TokenKey;
 use catalog::token::TOKEN_MAXIMUM;
 use clap::Parser;
 use runtime::exit::ProcessError;
+pub use store::StoreSettings;
 
 /// Bytes of a token that is made here.
 const TOKEN_LENGTH: usize = 24;
@@ -31,6 +34,28 @@ pub enum Command {
         /// Files and directories of the catalog, all of them together.
         #[arg(required = true)]
         files: Vec<PathBuf>,
+    },
+    /// Puts channels, groups and users of files into the catalog in Redis: YAML, M3U, or .txt with rows of
+    /// id|name|url|logo|category|quality|order|category_order. What is there beside them stays.
+    ImportCatalog {
+        /// Which catalog.
+        #[command(flatten)]
+        store: StoreSettings,
+        /// Files and directories.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Writes all of the catalog in Redis to standard output. Addresses of sources are in it as they are: keep it like a password.
+    BackupCatalog {
+        /// Which catalog.
+        #[command(flatten)]
+        store: StoreSettings,
+    },
+    /// Makes the catalog in Redis what a backup on standard input says, and nothing else. A backup with a bad line changes nothing.
+    RestoreCatalog {
+        /// Which catalog.
+        #[command(flatten)]
+        store: StoreSettings,
     },
 }
 
@@ -62,6 +87,9 @@ pub fn run(
     match command {
         Command::HashToken { key, generate } => hash_token(key, *generate, input, output),
         Command::CheckCatalog { files } => check_catalog(files, output),
+        Command::ImportCatalog { store, files } => store::import(store, files, output),
+        Command::BackupCatalog { store } => store::backup(store, output),
+        Command::RestoreCatalog { store } => store::restore(store, input, output),
     }
 }
 

@@ -4,8 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::catalog::TokenKey;
 use ::catalog::files::FilesCatalog;
+use ::catalog::redis::OpenError;
+use ::catalog::store::StoreCatalog;
+use ::catalog::{Catalog, TokenKey};
 use ::presence::redis::RedisPresence;
 use prometheus_client::registry::Registry;
 use runtime::admin::{self, Readiness};
@@ -21,7 +23,7 @@ use crate::edge::tls::Certificates;
 use crate::keys::Keys;
 use crate::origin::remote::RemoteOrigin;
 use crate::run::{self, Limits, SERVING};
-use crate::settings::Settings;
+use crate::settings::{CatalogPlace, Settings};
 use crate::{Gateway, Options, Ports};
 
 /// The condition of readiness that the first list of streams meets.
@@ -29,10 +31,58 @@ const STREAMS: &str = "streams";
 
 /// What the process is made of, before anything runs.
 struct Parts {
-    catalog: Arc<FilesCatalog>,
+    catalog: Kept,
     watch: Watch,
     synced: watch::Receiver<bool>,
     ports: Ports,
+}
+
+/// The catalog, as what keeps it up to date.
+#[derive(Clone)]
+enum Kept {
+    Files(Arc<FilesCatalog>),
+    Store(Arc<StoreCatalog>),
+}
+
+impl Kept {
+    async fn open(settings: &Settings, prefix: &str) -> Result<Self, ProcessError> {
+        match settings.catalog_store {
+            CatalogPlace::Files => {
+                let catalog = FilesCatalog::open(settings.files.catalog.clone());
+                let catalog = catalog.map_err(ProcessError::input)?;
+                Ok(Self::Files(Arc::new(catalog)))
+            }
+            CatalogPlace::Redis => {
+                let opened = ::catalog::redis::open(&settings.redis, prefix).await;
+                let catalog = opened.map_err(|error| match error {
+                    OpenError::Settings(error) => ProcessError::input(error),
+                    // Starting again may help: then it waits for Redis.
+                    OpenError::Store(error) => error.into(),
+                })?;
+                if catalog.snapshot().user_count() == 0 {
+                    tracing::warn!(
+                        "the catalog in Redis has no users: nobody may watch. Fill it: headend-admin import-catalog"
+                    );
+                }
+                Ok(Self::Store(Arc::new(catalog)))
+            }
+        }
+    }
+
+    fn port(&self) -> Arc<dyn Catalog> {
+        match self {
+            Self::Files(catalog) => catalog.clone(),
+            Self::Store(catalog) => catalog.clone(),
+        }
+    }
+
+    async fn follow(self, shutdown: CancellationToken) -> io::Result<()> {
+        match self {
+            Self::Files(catalog) => catalog.follow(shutdown.cancelled_owned()).await,
+            Self::Store(catalog) => catalog.follow(shutdown.cancelled_owned()).await,
+        }
+        Ok(())
+    }
 }
 
 /// Runs until `shutdown` is cancelled.
@@ -56,10 +106,7 @@ pub async fn start(settings: Settings, shutdown: CancellationToken) -> Result<()
         certificates: certificates(&settings)?,
     };
     let mut tasks = Tasks::new(shutdown.clone());
-    tasks.spawn(
-        "catalog files",
-        follow_files(parts.catalog, shutdown.clone()),
-    );
+    tasks.spawn("catalog", parts.catalog.follow(shutdown.clone()));
     tasks.spawn("streams", follow_streams(parts.watch, shutdown.clone()));
     tasks.spawn(
         "readiness",
@@ -98,11 +145,9 @@ fn certificates(settings: &Settings) -> Result<Option<Arc<Certificates>>, Proces
 }
 
 async fn parts(settings: &Settings) -> Result<Parts, ProcessError> {
-    let catalog =
-        FilesCatalog::open(settings.files.catalog.clone()).map_err(ProcessError::input)?;
-    let catalog = Arc::new(catalog);
     let place = &settings.place;
     let prefix = format!("{}/{}", place.namespace, place.instance);
+    let catalog = Kept::open(settings, &prefix).await?;
     let presence = RedisPresence::new(&settings.redis, &prefix).map_err(ProcessError::input)?;
     let presence = Arc::new(presence);
     let client = kubernetes::connect().await?;
@@ -113,7 +158,7 @@ async fn parts(settings: &Settings) -> Result<Parts, ProcessError> {
     let origin = RemoteOrigin::new(directory.clone(), output, &place.gateway_name)?;
     Ok(Parts {
         ports: Ports {
-            catalog: catalog.clone(),
+            catalog: catalog.port(),
             presence: presence.clone(),
             places: presence.clone(),
             notes: presence,
@@ -124,11 +169,6 @@ async fn parts(settings: &Settings) -> Result<Parts, ProcessError> {
         watch,
         synced,
     })
-}
-
-async fn follow_files(catalog: Arc<FilesCatalog>, shutdown: CancellationToken) -> io::Result<()> {
-    catalog.follow(shutdown.cancelled_owned()).await;
-    Ok(())
 }
 
 async fn follow_streams(watch: Watch, shutdown: CancellationToken) -> io::Result<()> {
@@ -150,4 +190,72 @@ async fn tell_synced(
     }
     shutdown.cancelled().await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use ::catalog::store::{CatalogStore, Change};
+    use ::catalog::{Group, Row};
+    use clap::Parser;
+    use redis_support::testing::RedisServer;
+
+    use super::*;
+
+    fn settings(further: &[&str]) -> Settings {
+        let words = [
+            "headend-gateway",
+            "--namespace=tv",
+            "--instance=tv-one",
+            "--gateway-name=gateway-0",
+            "--keys-directory=/keys",
+            "--output-directory=/output",
+        ];
+        Settings::try_parse_from(words.iter().chain(further)).unwrap()
+    }
+
+    async fn refusal(settings: &Settings) -> ProcessError {
+        let opened = Kept::open(settings, "tv/tv-one").await;
+        opened.map(|_| ()).unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_catalog_in_redis_is_followed_and_one_that_is_away_may_come_back() {
+        let mut server = RedisServer::start().await;
+        let url = format!("--redis-url={}", server.url());
+        let settings = settings(&["--catalog-store=redis", &url]);
+        let kept = Kept::open(&settings, "tv/tv-one").await.unwrap();
+        let catalog = kept.port();
+        let mut versions = catalog.versions();
+        let shutdown = CancellationToken::new();
+        let following = tokio::spawn(kept.follow(shutdown.clone()));
+        let other = ::catalog::redis::open(&settings.redis, "tv/tv-one").await;
+        let group = Group {
+            id: "News".to_owned(),
+            name: "News".to_owned(),
+            order: 1,
+        };
+        let change = Change::put(Row::Group(group));
+        other.unwrap().apply(vec![change]).await.unwrap();
+        let changed = tokio::time::timeout(Duration::from_mins(1), versions.changed());
+        changed.await.unwrap().unwrap();
+        assert!(catalog.snapshot().group("News").is_some());
+        shutdown.cancel();
+        following.await.unwrap().unwrap();
+        server.kill();
+        let away = refusal(&settings).await;
+        assert!(matches!(away, ProcessError::Failure(_)), "{away:?}");
+        assert!(away.message().contains("the catalog in Redis at"));
+    }
+
+    #[tokio::test]
+    async fn a_catalog_that_is_nowhere_is_for_the_user_to_correct() {
+        for further in [
+            &[][..],
+            &["--catalog=/nonexistent"],
+            &["--catalog-store=redis"],
+        ] {
+            let refused = refusal(&settings(further)).await;
+            assert!(matches!(refused, ProcessError::Input(_)), "{refused:?}");
+        }
+    }
 }

@@ -36,6 +36,14 @@ pub struct Settings {
     /// The presence store.
     #[command(flatten)]
     pub redis: RedisSettings,
+    /// Where channels and users are: in the files of HEADEND_CATALOG, or in Redis, where they can be changed.
+    #[arg(
+        long,
+        env = "HEADEND_CATALOG_STORE",
+        value_enum,
+        default_value = "files"
+    )]
+    pub catalog_store: CatalogPlace,
     /// Files it reads.
     #[command(flatten)]
     pub files: FileSettings,
@@ -48,6 +56,15 @@ pub struct Settings {
     /// TLS for viewers.
     #[command(flatten)]
     pub tls: TlsSettings,
+}
+
+/// Where channels and users are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum CatalogPlace {
+    /// In files, which are read again when they change.
+    Files,
+    /// In the Redis of presence, which then has to keep what it was told (`appendfsync always`).
+    Redis,
 }
 
 /// Where a gateway stands.
@@ -68,7 +85,7 @@ pub struct PlaceSettings {
 #[derive(Debug, clap::Args)]
 pub struct FileSettings {
     /// Files and directories with channels and users, separated by commas.
-    #[arg(long, env = "HEADEND_CATALOG", value_delimiter = ',', required = true)]
+    #[arg(long, env = "HEADEND_CATALOG", value_delimiter = ',')]
     pub catalog: Vec<PathBuf>,
     /// Directory with the keys `session`, `segment` and `token`.
     #[arg(long, env = "HEADEND_KEYS_DIRECTORY")]
@@ -243,6 +260,9 @@ mod tests {
         let settings = parse(&[]).unwrap();
         assert_eq!(settings.listen, "0.0.0.0:8080".parse().unwrap());
         assert_eq!(settings.files.catalog.len(), 2);
+        assert_eq!(settings.catalog_store, CatalogPlace::Files);
+        let stored = parse(&["--catalog-store", "redis"]).unwrap();
+        assert_eq!(stored.catalog_store, CatalogPlace::Redis);
         assert_eq!(settings.serving.hold().time, Duration::from_secs(8));
         assert!(Settings::try_parse_from(["headend-gateway"]).is_err());
     }
@@ -259,6 +279,7 @@ mod tests {
             ("--cors-origins", "tv.example"),
             ("--tls-certificate", "tls.crt"),
             ("--listen", "nowhere"),
+            ("--catalog-store", "nowhere"),
         ] {
             let message = parse(&[option, value]).unwrap_err().to_string();
             assert!(message.contains(option), "{message}");
