@@ -5,6 +5,7 @@
 )]
 
 mod editing;
+mod files;
 mod life;
 mod refusals;
 mod standalone;
