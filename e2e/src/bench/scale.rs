@@ -146,7 +146,7 @@ impl Bench<'_> {
         self.streams.grow(objects).await?;
         // Each is told once that it is idle.
         let operators = Operators::start(&self.release)?;
-        self.streams.until_told(objects, LIMIT).await?;
+        self.streams.until_told(LIMIT).await?;
         operators.end().await?;
         let (mut restarts, mut lists) = (Vec::new(), Vec::new());
         let mut running = None;

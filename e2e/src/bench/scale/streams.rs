@@ -86,16 +86,16 @@ impl Streams {
         Ok(())
     }
 
-    /// Waits until so many have been told that they are idle.
-    pub(super) async fn until_told(&self, count: usize, limit: Duration) -> Result<()> {
+    /// Waits until all of them have been told that they are idle.
+    pub(super) async fn until_told(&self, limit: Duration) -> Result<()> {
         let streams = Api::<LiveStream>::all(self.client.clone());
-        let idle = ListParams::default().fields("status.phase=Idle");
+        // One is enough to know: a list of all would cost the API server more than what is waited for.
+        let others = ListParams::default().fields("status.phase!=Idle").limit(1);
         until("all are told", limit, async || {
-            let told = streams.list_metadata(&idle).await?.items.len();
-            Ok(if told >= count {
-                Seen::Yes(())
-            } else {
-                Seen::NotYet(told.to_string())
+            let others = streams.list_metadata(&others).await?;
+            Ok(match others.items.first() {
+                None => Seen::Yes(()),
+                Some(one) => Seen::NotYet(one.name_any()),
             })
         })
         .await
