@@ -47,7 +47,8 @@ fn run(settings: &Settings) -> Result<(), ProcessError> {
 fn execute(settings: &Settings) -> Result<(), ProcessError> {
     let task = Task::of(settings)?;
     let runtime = Builder::new_multi_thread()
-        .worker_threads(2)
+        // One: with more, each look wakes several threads, for work that one does in a hundredth of its time.
+        .worker_threads(1)
         .max_blocking_threads(FILE_THREADS)
         .enable_all()
         .build()?;

@@ -15,6 +15,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::looks::{HURRY, pause};
 use crate::sockets::Place;
 
+/// What a socket holds until it is looked at again: well below what a receive window starts with.
+const ROOM: usize = 40 << 10;
+
 /// The connection.
 #[derive(Debug)]
 pub(crate) struct Unhurried {
@@ -44,6 +47,7 @@ struct Looked {
     /// Nothing is left to read until the next look.
     is_drained: bool,
     read_since_look: usize,
+    looked: Instant,
 }
 
 impl Unhurried {
@@ -87,6 +91,7 @@ impl Unhurried {
                 next: Box::pin(sleep_until(Instant::now())),
                 is_drained: false,
                 read_since_look: 0,
+                looked: Instant::now(),
             });
         }
         Ok(())
@@ -141,8 +146,11 @@ impl Looked {
     fn look_later(&mut self) {
         self.is_drained = true;
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
-        let pause = pause(self.read_since_look, since_epoch.unwrap_or_default());
-        self.next.as_mut().reset(Instant::now() + pause);
+        let since_epoch = since_epoch.unwrap_or_default();
+        let now = Instant::now();
+        let within = now - std::mem::replace(&mut self.looked, now);
+        let pause = pause(self.read_since_look, within, ROOM, since_epoch);
+        self.next.as_mut().reset(now + pause);
     }
 }
 

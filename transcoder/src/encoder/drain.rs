@@ -18,6 +18,8 @@ use super::{EncoderEvent, Report};
 const READ_SIZE: usize = 64 << 10;
 /// Bytes that are taken from a pipe in one look; what is more is taken by the next one, soon.
 const LOOK_MAXIMUM: usize = 1 << 20;
+/// What a pipe holds until it is looked at again: a quarter of what it could.
+const ROOM: usize = 256 << 10;
 
 /// Reads each pipe to its end; after this hurry in intervals, if the pipes can hold what comes meanwhile.
 /// It goes on when nobody listens any more, so that the encoder can end.
@@ -80,9 +82,18 @@ async fn hurried(
 async fn unhurried(mut outputs: Vec<Looked>, report: &Report) {
     let mut buffer = vec![0; READ_SIZE];
     let mut most = 0;
+    let mut looked = Instant::now();
     while !outputs.is_empty() {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
-        sleep(looks::pause(most, since_epoch.unwrap_or_default())).await;
+        let now = Instant::now();
+        let within = now - std::mem::replace(&mut looked, now);
+        sleep(looks::pause(
+            most,
+            within,
+            ROOM,
+            since_epoch.unwrap_or_default(),
+        ))
+        .await;
         most = 0;
         outputs.retain_mut(|output| match output.look(&mut buffer, report) {
             Ok(Some(taken)) => {
