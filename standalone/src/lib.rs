@@ -17,3 +17,4 @@ mod restart;
 pub mod settings;
 mod sources;
 mod streams;
+mod threads;

@@ -38,6 +38,7 @@ use crate::narrator::{self, Narrator, say};
 use crate::settings::{ChannelSettings, Settings};
 use crate::sources::Playlist;
 use crate::streams::{Context, LocalStreams};
+use crate::threads::StreamThreads;
 
 /// The one gateway's name in the presence store.
 pub(crate) const GATEWAY: &str = "standalone";
@@ -71,7 +72,9 @@ pub async fn start(settings: Settings, shutdown: CancellationToken) -> Result<()
     let (narrator, lines) = Narrator::new();
     let channels = Channels::load(&settings.channels, output.path(), &mut tasks).await?;
     let presence = Arc::new(MemoryPresence::new());
+    let threads = StreamThreads::start()?;
     let streams = LocalStreams::new(Context {
+        threads: threads.handle(),
         classes,
         output: output.path(),
         files: settings.streams.files_directory.clone(),

@@ -20,6 +20,7 @@ use gateway::directory::{
 use gateway::origin::{Demand, Origin, SegmentError, SegmentId};
 use presence::Presence;
 use runtime::trace::TraceContext;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use transcoder::job::JobOptions;
@@ -33,6 +34,8 @@ const END: Duration = Duration::from_secs(15);
 
 /// What every stream shares.
 pub(crate) struct Context {
+    /// Where streams run.
+    pub(crate) threads: Handle,
     pub(crate) classes: Classes,
     /// Where segments are written.
     pub(crate) output: PathBuf,

@@ -136,9 +136,10 @@ impl Runner {
             context.options.clone(),
             CancellationToken::new(),
         );
+        let threads = context.threads.clone();
         self.stream.begin(handle.clone());
         self.drop_left().await;
-        let task = AbortOnDropHandle::new(tokio::spawn(task));
+        let task = AbortOnDropHandle::new(threads.spawn(task));
         let end = self.follow(handle, task).await;
         self.left.push(Left {
             attempt: self.attempt,
