@@ -1,6 +1,7 @@
 //! What a ladder of three rungs costs: processor time for a second of media, of the product beside FFmpegs that encode the same pictures.
 //! They take turns, because together they would need more than the machine has.
 
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ use anyhow::{Context, Result, ensure};
 use e2e::viewer::Viewer;
 use e2e::wait::{Seen, until};
 use testkit::source::{ChannelSettings, LiveSource, Size, SourceSettings};
+use tokio::task::JoinHandle;
+use tokio::time::interval;
 use url::Url;
 
 use crate::figure::{Figure, median};
@@ -124,13 +127,16 @@ impl Run<'_> {
             encodes_as_the_peers(&command_lines(&[pid])?, renditions),
             "the product's encoder settings are not the peers': change the peers'"
         );
-        // One tells for all, as they list the same; more requests than viewers make would be counted as cost.
-        let playlist = &playlists[2];
-        let first = listed(&viewer, playlist, 0).await?;
-        let start = listed(&viewer, playlist, first + SETTLED).await?;
+        // One tells for all, as they list the same. It is watched as a viewer watches, and counted by its files as the peers are: more
+        // requests than viewers make would be counted as cost.
+        let watching = watch(viewer, playlists[2].clone());
+        let files = directory.join("output");
+        let first = written(&files, 0).await?;
+        let start = written(&files, first + SETTLED).await?;
         let before = usage(&[pid])?;
-        let end = listed(&viewer, playlist, start + self.segments).await?;
+        let end = written(&files, start + self.segments).await?;
         let cost = cost(before, usage(&[pid])?, end - start);
+        watching.abort();
         product.end().await?;
         Ok(cost)
     }
@@ -147,13 +153,46 @@ impl Run<'_> {
     }
 }
 
-/// Waits until the playlist has come to that number, and tells to which it has.
-async fn listed(viewer: &Viewer, playlist: &Url, number: u64) -> Result<u64> {
-    until("list the segments", LIMIT, || async {
-        let next = viewer.look(playlist).await?.next();
-        Ok(Seen::when(next >= number, next))
+/// Asks for the playlist once a segment.
+fn watch(viewer: Viewer, playlist: Url) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut ticks = interval(Duration::from_secs(SEGMENT));
+        loop {
+            ticks.tick().await;
+            // What is wrong with it is seen in the files, too.
+            drop(viewer.look(&playlist).await);
+        }
+    })
+}
+
+/// Waits until the product has written segments up to that number, and tells to which it has.
+async fn written(output: &Path, number: u64) -> Result<u64> {
+    until("write the segments", LIMIT, || async {
+        let next = numbers(output)?.max().map_or(0, |last| last + 1);
+        Ok(Seen::when(next > 0 && next >= number, next))
     })
     .await
+}
+
+/// The numbers of the segments of every rendition: `pods/<pod>/<rendition>/<attempt>-<number>.ts`.
+fn numbers(output: &Path) -> Result<impl Iterator<Item = u64>> {
+    let mut directories = vec![output.join("pods")];
+    let mut numbers = Vec::new();
+    while let Some(directory) = directories.pop() {
+        for entry in
+            fs::read_dir(&directory).with_context(|| format!("failed to read {directory:?}"))?
+        {
+            let path = entry?.path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "ts") {
+                let stem = path.file_stem().and_then(|stem| stem.to_str());
+                let number = stem.and_then(|stem| stem.split_once('-'));
+                numbers.extend(number.and_then(|(_, number)| number.parse::<u64>().ok()));
+            }
+        }
+    }
+    Ok(numbers.into_iter())
 }
 
 /// Whether one FFmpeg encodes with the settings that the peers are given.
