@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use redis::AsyncConnectionConfig;
+
 use crate::settings::RedisSettings;
 
 const READY: Duration = Duration::from_secs(20);
@@ -118,7 +120,12 @@ impl RedisServer {
 
     pub async fn connect(&self) -> redis::aio::MultiplexedConnection {
         let client = redis::Client::open(self.url()).unwrap();
-        client.get_multiplexed_async_connection().await.unwrap()
+        // A busy machine is no failure.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(READY))
+            .set_response_timeout(Some(READY));
+        let connection = client.get_multiplexed_async_connection_with_config(&config);
+        connection.await.unwrap()
     }
 }
 
