@@ -7,7 +7,7 @@ use catalog::store::{CatalogStore, StoreCatalog, StoreError};
 use catalog::{Catalog, RowKey};
 use redis_support::testing::RedisServer;
 
-use super::{Followed, put_channel, put_group};
+use super::{Followed, SOON, put_channel, put_group};
 
 async fn catalog(server: &RedisServer) -> StoreCatalog {
     open(&server.settings(), "test").await.unwrap()
@@ -18,6 +18,31 @@ async fn command(server: &RedisServer, words: &[&str]) {
     command.arg(&words[1..]);
     let mut connection = server.connect().await;
     command.exec_async(&mut connection).await.unwrap();
+}
+
+/// Scripts that were run so far.
+async fn scripts_run(server: &RedisServer) -> u64 {
+    let mut connection = server.connect().await;
+    let mut command = redis::cmd("INFO");
+    let text: String = command
+        .arg("commandstats")
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+    let mut parts = text.split("cmdstat_evalsha:calls=");
+    let calls = parts.nth(1).and_then(|rest| rest.split(',').next());
+    calls.map_or(0, |calls| calls.parse().unwrap())
+}
+
+/// Waits until a follower has asked twice: the first answer may be one from before.
+async fn until_asked_again(server: &RedisServer) {
+    let before = scripts_run(server).await;
+    let asking = async {
+        while scripts_run(server).await < before + 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(SOON, asking).await.unwrap();
 }
 
 #[tokio::test]
@@ -45,8 +70,7 @@ async fn a_redis_that_lost_everything_empties_no_catalog() {
     writer.apply(vec![put_group("News", 1)]).await.unwrap();
     let reader = Followed::new(catalog(&server).await);
     command(&server, &["FLUSHALL"]).await;
-    // A moment in which the reader looks at least once.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    until_asked_again(&server).await;
     assert!(reader.catalog.snapshot().group("News").is_some());
     // It is filled anew, with as many versions as before but other ones.
     catalog(&server)
