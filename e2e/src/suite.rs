@@ -19,7 +19,7 @@ use testkit::source::{ChannelSettings, LiveSource, SourceSettings};
 
 use crate::fence::{self, Fence};
 use crate::helm;
-use crate::viewer::Viewer;
+use crate::viewer::{Viewer, wish_is_fresh};
 use crate::wait::{Seen, until};
 
 /// The namespace of the tests.
@@ -233,7 +233,11 @@ impl Suite {
                     .await
                     .ok();
             }
-            self.left().await
+            match self.left().await? {
+                // One would be there again when the next test has begun.
+                Seen::Yes(()) if wish_is_fresh() => Ok(Seen::NotYet("a fresh wish".to_owned())),
+                seen => Ok(seen),
+            }
         })
         .await
     }

@@ -1,7 +1,8 @@
 //! A viewer as a player is one: master, media playlist, new segments, at the pace of the playlist. Judges nothing; the checker does.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
@@ -12,6 +13,19 @@ use crate::wait::{Seen, until};
 
 /// How long one request may take: longer than a gateway holds one.
 const REQUEST: Duration = Duration::from_secs(15);
+
+/// For so long after a request a gateway makes its stream again when somebody deletes it: six seconds, and the way there and back.
+const WISHED: Duration = Duration::from_secs(7);
+
+/// When a viewer of this process asked for a playlist last.
+static ASKED: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// Whether a gateway may still make a stream that a viewer of this process has asked for.
+#[must_use]
+pub fn wish_is_fresh() -> bool {
+    let asked = *ASKED.lock().unwrap_or_else(PoisonError::into_inner);
+    asked.is_some_and(|asked| asked.elapsed() < WISHED)
+}
 
 /// One viewer of one channel.
 #[derive(Clone)]
@@ -76,7 +90,7 @@ impl Viewer {
     /// # Errors
     /// When there is no answer.
     pub async fn master(&self) -> Result<Response> {
-        Ok(self.client.get(self.master.clone()).send().await?)
+        self.ask(&self.master).await
     }
 
     /// The addresses of the media playlists, in the master's order.
@@ -103,7 +117,7 @@ impl Viewer {
     /// # Errors
     /// When it is refused.
     pub async fn look(&self, playlist: &Url) -> Result<Look> {
-        let answer = self.client.get(playlist.clone()).send().await?;
+        let answer = self.ask(playlist).await?;
         let (status, text) = (answer.status(), answer.text().await?);
         ensure!(
             status == StatusCode::OK,
@@ -128,6 +142,13 @@ impl Viewer {
                 .collect::<Result<_>>()?,
             text,
         })
+    }
+
+    /// The answer to the request for a playlist.
+    async fn ask(&self, playlist: &Url) -> Result<Response> {
+        let answer = self.client.get(playlist.clone()).send().await;
+        *ASKED.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        Ok(answer?)
     }
 
     /// The bytes of a segment.
