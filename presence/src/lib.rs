@@ -1,4 +1,5 @@
-//! Who is watching what: touch, count and fence, behind one port with two adapters (Redis, in-memory).
+//! Who is watching what: touch, count and fence, behind one port with two adapters (Redis, in-memory). The same adapters count the
+//! places of users who may watch in so many ([`places`]) and keep notes ([`notes`]).
 //! Keys are per LiveStream *uid*. This crate never talks to Kubernetes and never decides that a stream is idle:
 //! the operator (or standalone) asks, with the rules of the fence below.
 //!

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use api::condition::Reason;
 use api::control::{JobPhase, JobStatus};
 use api::job::{
     JOB_VERSION, JobClass, JobOutput, JobSource, ResumeFloor, SourceAddress, StreamIdentity,
@@ -47,6 +48,16 @@ pub(crate) struct Setup {
     pub(crate) playlist: Option<&'static str>,
     pub(crate) job: TranscodeJob,
     pub(crate) options: JobOptions,
+}
+
+/// What becomes of a source that cannot be played: reason and message.
+pub(crate) async fn named(setup: Setup) -> (Reason, String) {
+    let attempt = setup.start().await;
+    let status = attempt
+        .status(|status| status.source.healthy == Some(false))
+        .await;
+    attempt.stop().await;
+    (status.source.reason, status.source.message)
 }
 
 impl Setup {

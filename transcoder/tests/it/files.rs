@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use api::condition::Reason;
 use testkit::source::ChannelSettings;
 
-use crate::attempt::{Attempt, Setup, job_source, told};
+use crate::attempt::{Attempt, Setup, job_source, named, told};
 
 const PICTURE: &str = "-f lavfi -i testsrc2=s=160x90:r=25";
 const SOUND: &str = "-f lavfi -i sine=r=48000";
@@ -92,16 +92,6 @@ async fn a_file_of_sound_is_radio() {
     let playlists = attempt.playlists(|one| !one.renditions.is_empty()).await;
     assert_eq!(playlists.renditions[0].id.as_str(), "audio");
     attempt.stop().await;
-}
-
-/// What becomes of a source.
-async fn named(setup: Setup) -> (Reason, String) {
-    let attempt = setup.start().await;
-    let status = attempt
-        .status(|status| status.source.healthy == Some(false))
-        .await;
-    attempt.stop().await;
-    (status.source.reason, status.source.message)
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use testkit::source::{ChannelSettings, Faults, HlsEncryption, HlsSettings};
 use tokio::net::TcpListener;
 use transcoder::job::Outcome;
 
-use crate::attempt::{Attempt, Setup, job_source, told};
+use crate::attempt::{Attempt, Setup, job_source, named, told};
 
 pub(crate) fn channel(name: &str, hls: HlsSettings) -> ChannelSettings {
     ChannelSettings {
@@ -232,15 +232,6 @@ async fn a_playlist_that_stays_as_it_is_is_not_taken_for_media_again_and_again()
         panic!("it did not fail");
     };
     assert_eq!(reason, Reason::Silent);
-}
-
-async fn named(setup: Setup) -> (Reason, String) {
-    let attempt = setup.start().await;
-    let status = attempt
-        .status(|status| status.source.healthy == Some(false))
-        .await;
-    attempt.stop().await;
-    (status.source.reason, status.source.message)
 }
 
 #[tokio::test]
