@@ -97,7 +97,8 @@ impl History {
             return None;
         }
         self.complained = true;
-        let detail = format!("no new version for {:.2} s", age.as_secs_f64());
+        let (age, changed) = (age.as_secs_f64(), self.changed.as_secs_f64());
+        let detail = format!("no new version for {age:.2} s since {changed:.2} s");
         Some(Finding::new(Rule::Stale, detail))
     }
 

@@ -50,6 +50,13 @@ pub(crate) struct Setup {
     pub(crate) options: JobOptions,
 }
 
+/// A client that keeps no connections: the server ends those that are idle for as long as a test watches, perhaps at the very moment of the
+/// next request.
+pub(crate) fn client() -> reqwest::Client {
+    let client = reqwest::Client::builder().pool_max_idle_per_host(0);
+    client.build().unwrap()
+}
+
 /// What becomes of a source that cannot be played: reason and message.
 pub(crate) async fn named(setup: Setup) -> (Reason, String) {
     let attempt = setup.start().await;
@@ -125,6 +132,7 @@ impl Setup {
         sources: impl FnOnce(&LiveSource) -> Vec<JobSource>,
     ) -> Attempt {
         testkit::tls::choose_provider();
+        testkit::logs::with_the_test();
         let source = SourceSettings::loopback(self.channels);
         let source = LiveSource::start(source).await.unwrap();
         self.job.sources = sources(&source);
@@ -143,7 +151,7 @@ impl Setup {
             base: Url::parse(&format!("http://{address}{path}/")).unwrap(),
             shutdown,
             running: tokio::spawn(async { attempt.await.unwrap() }),
-            client: reqwest::Client::new(),
+            client: client(),
         }
     }
 }

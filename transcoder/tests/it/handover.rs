@@ -19,7 +19,7 @@ use testkit::source::{ChannelSettings, Faults};
 use tokio::net::TcpListener;
 use transcoder::job::Outcome;
 
-use crate::attempt::{Attempt, Setup, job_source, told};
+use crate::attempt::{Attempt, Setup, client, job_source, told};
 use crate::closing::open_to;
 
 /// The least that a gateway does: serves the list of the newest attempt that has one, and segments from whoever made them.
@@ -34,7 +34,7 @@ impl Gateway {
     async fn start(attempts: &[(i32, &Attempt)]) -> Url {
         let bases = attempts.iter().map(|(number, one)| (*number, one.url("")));
         let gateway = Self {
-            client: reqwest::Client::new(),
+            client: client(),
             attempts: bases.collect(),
         };
         let routes = Router::new()
@@ -106,7 +106,7 @@ fn standby(of: &Attempt, channel: &str, second_connection: bool) -> Setup {
 }
 
 async fn publish(attempt: &Attempt, request: &PublishRequest) -> StatusCode {
-    let client = reqwest::Client::new();
+    let client = client();
     let told = client.post(attempt.url("publish")).json(request).send();
     told.await.unwrap().status()
 }

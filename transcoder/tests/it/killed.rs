@@ -15,7 +15,7 @@ use testkit::source::{ChannelSettings, LiveSource, SourceSettings};
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
-use crate::attempt::{BOUND, HOST, Setup, job_source};
+use crate::attempt::{BOUND, HOST, Setup, client, job_source};
 
 const RESTARTS: u64 = 3;
 
@@ -135,7 +135,7 @@ async fn killed_at_random_moments_it_goes_on_behind_one_discontinuity_each() {
     let gateway = Gateway {
         base: Url::parse(&format!("http://127.0.0.1:{port}{path}/hls/")).unwrap(),
         directory: directory.path().to_owned(),
-        client: reqwest::Client::new(),
+        client: client(),
         last: Arc::default(),
     };
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();

@@ -8,6 +8,10 @@ use testkit::source::{AudioFormat, ChannelSettings, Cut, Faults, Mute, Size, Tab
 
 use crate::attempt::{Attempt, Setup, told};
 
+/// A stream may be without anything new for so long, as in the soak: a source that is lost takes seconds to be found out, and longer on a busy
+/// machine.
+const STALE: Duration = Duration::from_secs(30);
+
 /// How a source changes, and how many discontinuities it costs to change and to change back.
 #[derive(Clone, Copy)]
 struct Turn {
@@ -35,7 +39,7 @@ async fn turns(
     let settings = CheckSettings {
         duration: Duration::from_secs(40),
         discontinuities: Some(3 * turn.seams + 1),
-        stale: Some(Duration::from_secs(15)),
+        stale: Some(STALE),
         ..CheckSettings::new(attempt.url("hls/master.m3u8"))
     };
     let (report, ()) = tokio::join!(check(settings), course(&attempt, turn));

@@ -1,0 +1,10 @@
+//! What the product logs while a test runs, shown with the test when it fails. Says nothing where a test passes.
+
+/// Logs from here on are captured as the output of the test that they were written in; calling again changes nothing.
+pub fn with_the_test() {
+    let subscriber = tracing_subscriber::fmt()
+        .with_test_writer()
+        .with_ansi(false)
+        .with_env_filter(tracing_subscriber::EnvFilter::new("info"));
+    let _ = subscriber.try_init();
+}
