@@ -52,9 +52,14 @@ pub(crate) fn source(index: i32, url: &str) -> JobSource {
 
 /// Two seconds of small television with a key each second, whose times begin with this second.
 pub(crate) fn television(start: u32) -> Bytes {
+    television_with(&format!("-t 2 -output_ts_offset {start}"))
+}
+
+/// Small television with a key each second, as long and as FFmpeg's options say.
+pub(crate) fn television_with(options: &str) -> Bytes {
     let arguments = format!(
-        "-nostdin -loglevel error -f lavfi -i testsrc2=s=160x90:r=25 -f lavfi -i sine=r=48000 -t 2 -c:v libx264 \
-         -preset ultrafast -pix_fmt yuv420p -bf 0 -g 25 -c:a aac -ac 2 -output_ts_offset {start} -f mpegts pipe:1"
+        "-nostdin -loglevel error -f lavfi -i testsrc2=s=160x90:r=25 -f lavfi -i sine=r=48000 -c:v libx264 \
+         -preset ultrafast -pix_fmt yuv420p -bf 0 -g 25 -c:a aac -ac 2 {options} -f mpegts pipe:1"
     );
     let made = Command::new("ffmpeg")
         .args(arguments.split_whitespace())

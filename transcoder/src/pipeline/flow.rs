@@ -12,6 +12,8 @@ mod on_request;
 pub(crate) mod ring;
 mod shed;
 pub(crate) mod slate;
+#[cfg(test)]
+mod turns;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
