@@ -13,7 +13,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::PLAYLIST_TYPE;
 use super::error::Error;
-use super::origins::Asking;
+use super::origins::{Asking, preflight};
 use super::wish::PlaylistWish;
 use crate::Gateway;
 use crate::client::Client;
@@ -29,7 +29,10 @@ const CACHING: HeaderValue = HeaderValue::from_static("no-cache");
 const NEWS: Duration = Duration::from_secs(6);
 
 pub(super) fn router() -> Router<Arc<Gateway>> {
-    Router::new().route("/hls/{session}/{rendition}/index.m3u8", get(media))
+    Router::new().route(
+        "/hls/{session}/{rendition}/index.m3u8",
+        get(media).options(preflight),
+    )
 }
 
 async fn media(

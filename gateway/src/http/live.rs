@@ -12,7 +12,7 @@ use http::request::Parts;
 use presence::places::Place;
 
 use super::error::Error;
-use super::origins::Asking;
+use super::origins::{Asking, preflight};
 use super::{PLAYLIST_TYPE, viewer};
 use crate::Gateway;
 use crate::client::Client;
@@ -25,7 +25,7 @@ use crate::viewers;
 const CACHING: HeaderValue = HeaderValue::from_static("private, no-cache");
 
 pub(super) fn router() -> Router<Arc<Gateway>> {
-    Router::new().route("/live/{slug}/master.m3u8", get(master))
+    Router::new().route("/live/{slug}/master.m3u8", get(master).options(preflight))
 }
 
 async fn master(

@@ -3,15 +3,29 @@
 
 use std::convert::Infallible;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
-use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ORIGIN, VARY};
+use axum::extract::{FromRequestParts, State};
+use axum::response::{IntoResponse, Response};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ORIGIN, VARY,
+};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use url::Url;
+
+use crate::Gateway;
 
 /// What scripts may read besides the body.
 const EXPOSED: HeaderValue = HeaderValue::from_static("headend-reason, retry-after");
+
+/// How scripts may ask, and what they may send along.
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD");
+const SENT: HeaderValue = HeaderValue::from_static("authorization, if-none-match, range");
+
+/// For so long a browser need not ask again whether it may: Chromium heeds no more than these two hours.
+const REMEMBERED: HeaderValue = HeaderValue::from_static("7200");
 
 /// The origins whose pages may read playlists and segments.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -73,6 +87,20 @@ impl Origins {
             headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         }
     }
+}
+
+/// `OPTIONS`, as browsers send it before a request with a token in its header: may this page ask so? Who asks is not looked at before
+/// the request itself comes (Fetch, section 3.3.5).
+pub(super) async fn preflight(State(gateway): State<Arc<Gateway>>, asking: Asking) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
+    gateway.origins.tell(&asking, headers);
+    if headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, SENT);
+        headers.insert(ACCESS_CONTROL_MAX_AGE, REMEMBERED);
+    }
+    response
 }
 
 /// The origin of the page that asks, as its browser says it.

@@ -14,7 +14,7 @@ use http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
 
 use super::error::Error;
-use super::origins::Asking;
+use super::origins::{Asking, preflight};
 use super::wish::{Extent, SegmentWish};
 use crate::Gateway;
 use crate::client::Client;
@@ -30,7 +30,10 @@ const CACHING: HeaderValue = HeaderValue::from_static("public, max-age=3600, imm
 type Address = (String, String, String, String);
 
 pub(super) fn router() -> Router<Arc<Gateway>> {
-    Router::new().route("/seg/{uid}/{key}/{rendition}/{name}", get(segment))
+    Router::new().route(
+        "/seg/{uid}/{key}/{rendition}/{name}",
+        get(segment).options(preflight),
+    )
 }
 
 async fn segment(

@@ -189,5 +189,14 @@ async fn pages_elsewhere_read_what_they_are_allowed_to() {
         assert_eq!(theirs.header("access-control-allow-origin"), "");
         let vary = theirs.headers.get_all("vary").iter();
         assert!(vary.into_iter().any(|vary| vary == "origin"), "{uri}");
+        for (origin, allowed) in [
+            (allowed, "authorization, if-none-match, range"),
+            ("https://other.example", ""),
+        ] {
+            let preflight = Request::builder().method(Method::OPTIONS).uri(uri);
+            let preflight = world.ask(preflight, &[("origin", origin)]).await;
+            assert_eq!(preflight.status, 204, "{uri}");
+            assert_eq!(preflight.header("access-control-allow-headers"), allowed);
+        }
     }
 }
