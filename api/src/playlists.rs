@@ -21,6 +21,9 @@ pub struct Playlists {
     /// A hash of the class that the attempt was told: what was learnt under another one is of no use. Empty where an older one says none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub class: String,
+    /// What segments aim at, in seconds; fixed. 0 where an older attempt does not say it.
+    #[serde(default)]
+    pub segment_duration_seconds: i32,
     /// EXT-X-TARGETDURATION, in seconds; fixed.
     pub target_duration_seconds: i32,
     /// EXT-X-DISCONTINUITY-SEQUENCE.

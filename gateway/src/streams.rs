@@ -247,6 +247,8 @@ impl Inner {
         active.wish(now);
         Some(active.clone())
     }
+    /// When the last one came.
+    pub came_at: Instant,
 
     fn all(&self) -> Vec<Arc<Active>> {
         let table = self.active.read().unwrap_or_else(PoisonError::into_inner);

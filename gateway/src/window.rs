@@ -133,6 +133,17 @@ impl Window {
         ticks < 3 * TICKS_PER_SECOND * self.target().as_secs()
     }
 
+    /// Whether a single segment is listed that is about as long as those to come: who plays it needs the next one at the very moment at
+    /// which that can be there. A shorter one ends before.
+    #[must_use]
+    pub fn just_lasts(&self) -> bool {
+        let aim = u64::try_from(self.document.segment_duration_seconds).unwrap_or(0);
+        match self.document.segments.as_slice() {
+            [only] => aim > 0 && only.duration_ticks * 10 >= 9 * aim * TICKS_PER_SECOND,
+            _ => false,
+        }
+    }
+
     /// Whether more of that rendition comes sooner when it is asked for.
     #[must_use]
     pub fn is_behind(&self, id: &str) -> bool {
@@ -235,6 +246,25 @@ mod tests {
             format!("/seg/{UID}/{key}/480p/{name}")
         });
         assert_eq!(uris(text), expected);
+    }
+
+    #[test]
+    fn a_single_segment_as_long_as_those_to_come_just_lasts_until_the_next_one() {
+        for (numbers, aim, expected) in [
+            (10..11, 2, true),
+            (10..11, 1, true),
+            (10..11, 3, false),
+            (10..11, 0, false),
+            (10..12, 2, false),
+            (10..10, 2, false),
+        ] {
+            let document = Playlists {
+                segment_duration_seconds: aim,
+                ..playlists(1, 3, numbers.clone())
+            };
+            let window = Window::render(Arc::new(document), &keys());
+            assert_eq!(window.just_lasts(), expected, "{numbers:?} of {aim} s");
+        }
     }
 
     #[test]

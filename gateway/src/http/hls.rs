@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, VARY};
 use http::{HeaderValue, StatusCode};
+use tokio::time::Instant;
 
 use super::PLAYLIST_TYPE;
 use super::error::Error;
@@ -27,6 +28,11 @@ const CACHING: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// How long a request waits for something new at most, well within what players wait for a playlist.
 const NEWS: Duration = Duration::from_secs(6);
+
+/// A stream's first segment is told of so much later than it came, where it is as long as those to come. Players begin with it at once, and
+/// the next one comes as long after it as it lasts: without this, what they have would end while they fetch and decode that, and browsers
+/// stand still for a second then.
+const LEAD: Duration = Duration::from_millis(80);
 
 pub(super) fn router() -> Router<Arc<Gateway>> {
     Router::new().route(
@@ -67,7 +73,7 @@ async fn playlist(
     let need = Need::Listed(rendition);
     let mut ready = gateway.window(&session.channel, &need).await?;
     let target = ready.window.target();
-    let moment = tokio::time::Instant::now();
+    let moment = Instant::now();
     let watcher = Watcher {
         session: verified.id,
         viewer: viewer(&session.user, session.client),
@@ -87,10 +93,7 @@ async fn playlist(
             .viewers
             .answers(&ready.stream_uid, &verified.id, playlist)
     };
-    // A player that starts with the stream has nothing in hand, and one that finds nothing new stands still until it asks again: for half
-    // a target. The next segment is a target away at the most, and then some: what gave up at that very moment would miss it.
-    if answers(&ready) && ready.window.is_filling() {
-        let limit = (target + target / 2).min(NEWS);
+    if let Some(limit) = patience(&ready, answers(&ready), moment) {
         let channel = &session.channel;
         ready = gateway.streams.news(channel, &need, ready, limit).await;
         answers(&ready);
@@ -102,6 +105,26 @@ async fn playlist(
 /// A playlist in the form that is wished for, unless that is there already.
 fn answer(playlist: &Rendered, wish: &PlaylistWish) -> Response {
     let gzip = playlist.gzip.as_ref().filter(|_| wish.gzip);
+/// For how long something new is waited for, if at all; `is_known` is what the session was answered last.
+fn patience(ready: &Ready, is_known: bool, now: Instant) -> Option<Duration> {
+    // A player that starts with the stream has nothing in hand.
+    if !ready.window.is_filling() {
+        return None;
+    }
+    // One that finds nothing new stands still until it asks again: for half a target. The next segment is a target away at the most, and
+    // then some: what gave up at that very moment would miss it.
+    let target = ready.window.target();
+    let lead = (ready.came_at + LEAD).saturating_duration_since(now);
+    let limit = if is_known {
+        (target + target / 2).min(NEWS)
+    } else if ready.window.just_lasts() {
+        lead
+    } else {
+        Duration::ZERO
+    };
+    (!limit.is_zero()).then_some(limit)
+}
+
     let form = gzip.unwrap_or(&playlist.plain);
     let headers = [
         (CACHE_CONTROL, CACHING),
@@ -125,4 +148,36 @@ fn playlist_id(rendition: &str, next_number: u64) -> u64 {
     let mut hasher = DefaultHasher::new();
     (rendition, next_number).hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::streams::testing::window;
+
+    #[test]
+    fn a_first_segment_is_told_of_a_moment_later_and_what_is_known_when_there_is_more() {
+        let came_at = Instant::now();
+        let ready = |segments: u64| Ready {
+            window: window("uid-1", 1, 1, 10..10 + segments),
+            came_at,
+            stream_uid: "uid-1".to_owned(),
+        };
+        let milliseconds = Duration::from_millis;
+        for (segments, is_known, age, expected) in [
+            (1, false, 0, Some(80)),
+            (1, false, 30, Some(50)),
+            (1, false, 80, None),
+            (1, true, 30, Some(6000)),
+            (2, false, 0, None),
+            (2, true, 0, Some(6000)),
+            (6, false, 0, None),
+            (6, true, 0, None),
+        ] {
+            let now = came_at + milliseconds(age);
+            let patience = patience(&ready(segments), is_known, now);
+            let what = format!("{segments} segments after {age} ms");
+            assert_eq!(patience, expected.map(milliseconds), "{what}");
+        }
+    }
 }

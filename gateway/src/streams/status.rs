@@ -135,6 +135,7 @@ pub(super) fn outlook(status: &Status, need: &Need, now: Instant) -> Outlook {
     match (window, &status.view.identity) {
         (Some(window), Some(identity)) => Outlook::Ready(Ready {
             window: window.clone(),
+            came_at: status.window_at,
             stream_uid: identity.uid.clone(),
         }),
         _ => pending(status),

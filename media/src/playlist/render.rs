@@ -228,6 +228,7 @@ mod tests {
             stream_uid: "uid".to_owned(),
             attempt: 3,
             updated_unix_milliseconds: 0,
+            segment_duration_seconds: 2,
             target_duration_seconds: 4,
             discontinuity_sequence: 7,
             renditions: vec![

@@ -25,6 +25,8 @@ pub struct WindowSettings {
     pub class: String,
     /// Unix milliseconds of the process's start: versions grow from here.
     pub version: u64,
+    /// What segments aim at, in seconds.
+    pub segment_duration_seconds: i32,
     /// EXT-X-TARGETDURATION, in seconds.
     pub target_duration_seconds: i32,
     /// How much is listed at the least, in seconds; at least three target durations.
@@ -286,6 +288,7 @@ impl Window {
             stream_uid: self.settings.stream_uid.clone(),
             attempt: self.settings.attempt,
             updated_unix_milliseconds: now_unix_milliseconds,
+            segment_duration_seconds: self.settings.segment_duration_seconds,
             target_duration_seconds: self.settings.target_duration_seconds,
             discontinuity_sequence: self.discontinuity_sequence,
             renditions: self.renditions.clone(),

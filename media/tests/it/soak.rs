@@ -110,6 +110,7 @@ impl Way {
                 stream_uid: "uid".to_owned(),
                 attempt: 1,
                 version: 1,
+                segment_duration_seconds: 2,
                 target_duration_seconds: 4,
                 playlist_duration_seconds: 12,
                 start,

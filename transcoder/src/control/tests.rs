@@ -36,6 +36,7 @@ fn playlists(version: u64) -> Playlists {
         stream_uid: "0f9c2a41-7b1e".to_owned(),
         attempt: 3,
         updated_unix_milliseconds: 0,
+        segment_duration_seconds: 2,
         target_duration_seconds: 4,
         discontinuity_sequence: 1,
         renditions: vec![Rendition {

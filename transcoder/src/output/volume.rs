@@ -219,6 +219,7 @@ mod tests {
             stream_uid: "uid".to_owned(),
             attempt: 2,
             updated_unix_milliseconds: 1,
+            segment_duration_seconds: 2,
             target_duration_seconds: 4,
             discontinuity_sequence: 9,
             renditions: Vec::new(),

@@ -136,6 +136,7 @@ mod tests {
                 stream_uid: "uid".to_owned(),
                 attempt: 0,
                 updated_unix_milliseconds: 0,
+                segment_duration_seconds: 2,
                 target_duration_seconds: 4,
                 discontinuity_sequence: 0,
                 renditions: Vec::new(),

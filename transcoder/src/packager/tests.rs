@@ -60,6 +60,7 @@ fn packed_on(
         stream_uid: job.stream.uid.clone(),
         attempt: job.attempt,
         version: 1,
+        segment_duration_seconds: 2,
         target_duration_seconds: 4,
         playlist_duration_seconds: 12,
         start,

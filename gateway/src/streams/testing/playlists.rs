@@ -21,6 +21,7 @@ pub(crate) fn playlists(uid: &str, attempt: i32, version: u64, numbers: Range<u6
         stream_uid: uid.to_owned(),
         attempt,
         updated_unix_milliseconds: 1_790_000_000_000,
+        segment_duration_seconds: 2,
         target_duration_seconds: 4,
         discontinuity_sequence: 7,
         renditions: ["source", "480p"].map(rendition).to_vec(),

@@ -88,6 +88,7 @@ mod tests {
             stream_uid: "uid".to_owned(),
             attempt,
             version: 100,
+            segment_duration_seconds: 2,
             target_duration_seconds: 4,
             playlist_duration_seconds: 12,
             start,

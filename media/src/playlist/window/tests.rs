@@ -10,6 +10,7 @@ fn window() -> Window {
         stream_uid: "uid".to_owned(),
         attempt: 2,
         version: 100,
+        segment_duration_seconds: 2,
         target_duration_seconds: 4,
         playlist_duration_seconds: 12,
         start: ResumeFloor {

@@ -77,6 +77,7 @@ proptest! {
             stream_uid: "uid".to_owned(),
             attempt: 1,
             version: 1,
+            segment_duration_seconds: 2,
             target_duration_seconds: TARGET,
             playlist_duration_seconds: WANTED,
             start,

@@ -23,6 +23,7 @@ fn ffmpeg_plays_every_picture_that_the_playlists_list() {
         stream_uid: "uid".to_owned(),
         attempt: 1,
         version: 0,
+        segment_duration_seconds: 2,
         target_duration_seconds: 4,
         playlist_duration_seconds: 12,
         start: ResumeFloor::default(),

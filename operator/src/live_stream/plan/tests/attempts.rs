@@ -47,6 +47,7 @@ fn what_takes_over_goes_on_with_what_the_other_one_listed() {
         stream_uid: UID.to_owned(),
         attempt: 1,
         updated_unix_milliseconds: NOW * 1000,
+        segment_duration_seconds: 2,
         target_duration_seconds: 4,
         discontinuity_sequence: 2,
         renditions: Vec::new(),
