@@ -22,7 +22,7 @@ use tokio::sync::watch;
 pub use model::{Allowed, Channel, ChannelSource, Group, SourceAddress, User, UserToken};
 pub use row::{Row, RowKey};
 pub use snapshot::Snapshot;
-pub use token::{TokenHash, TokenKey};
+pub use token::{TokenHash, TokenKey, TokenTag};
 
 /// The port. Reading is free of I/O and never fails: a store that is away or wrong leaves the last good snapshot.
 pub trait Catalog: Send + Sync {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rpds::HashTrieMapSync;
 
-use crate::model::{Channel, Group, User};
+use crate::model::{Channel, Group, User, UserToken};
 use crate::row::{Row, RowKey};
 use crate::token::{TOKEN_MAXIMUM, TokenHash, TokenKey};
 use ordered::{Ordered, Placed};
@@ -79,10 +79,15 @@ impl Snapshot {
         self.users.get(id).map(|entry| &entry.row)
     }
 
-    /// The user whose token this is, active or not, if the token is still valid. What it takes tells nothing about tokens that exist:
+    /// The user whose token this is, active or not, and what is known of the token, if that is still valid. What it takes tells nothing about tokens that exist:
     /// they are looked up by keyed hash, and the hash is compared as a whole.
     #[must_use]
-    pub fn authenticate(&self, key: &TokenKey, token: &str, now: Timestamp) -> Option<&Arc<User>> {
+    pub fn authenticate(
+        &self,
+        key: &TokenKey,
+        token: &str,
+        now: Timestamp,
+    ) -> Option<(&Arc<User>, &UserToken)> {
         if token.is_empty() || token.len() > TOKEN_MAXIMUM {
             return None;
         }
@@ -90,7 +95,7 @@ impl Snapshot {
         let user = self.tokens.get(&hash)?;
         let mut tokens = user.tokens.iter();
         let token = tokens.find(|token| token.hash.matches(&hash))?;
-        token.is_valid(now).then_some(user)
+        token.is_valid(now).then_some((user, token))
     }
 
     /// The user of that name, active or not, if this is the password. A name that nobody has takes as long as a wrong password.
@@ -263,8 +268,8 @@ mod tests {
     }
 
     fn whose<'a>(snapshot: &'a Snapshot, token: &str) -> Option<&'a str> {
-        let user = snapshot.authenticate(&key(), token, now());
-        user.map(|user| user.id.as_str())
+        let found = snapshot.authenticate(&key(), token, now());
+        found.map(|(user, _)| user.id.as_str())
     }
 
     #[test]

@@ -25,11 +25,21 @@ const PASSWORD_DOMAIN: &[u8] = b"headend password\0";
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash([u8; 32]);
 
+/// The first bytes of a token's keyed hash.
+pub type TokenTag = [u8; 8];
+
 impl TokenHash {
     /// A hash from its bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
+    }
+
+    /// Enough to tell a user's tokens apart where the whole would be too long. It says nothing of the token.
+    #[must_use]
+    pub fn tag(&self) -> TokenTag {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        [a, b, c, d, e, f, g, h]
     }
 
     /// Whether both are the same, in a time that does not depend on where they differ.

@@ -2,18 +2,28 @@
 
 use std::sync::Arc;
 
-use catalog::{Allowed, Catalog, Snapshot, TokenKey, User};
+use catalog::{Allowed, Catalog, Snapshot, TokenKey, TokenTag, User};
 use jiff::Timestamp;
 
 use crate::directory::{Channel, StreamDirectory};
 use crate::entry;
 use crate::http::error::Error;
+use crate::session::Session;
 
 /// The catalog's users and channels, and the directory's own channels.
 pub struct Access {
     catalog: Arc<dyn Catalog>,
     token_key: TokenKey,
     directory: Arc<dyn StreamDirectory>,
+}
+
+/// A user who came in, and with which token.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    /// The user.
+    pub user: Arc<User>,
+    /// The token.
+    pub token: TokenTag,
 }
 
 /// A channel in a list.
@@ -67,27 +77,29 @@ impl Access {
     ///
     /// # Errors
     /// When there is no token, it is nobody's any more, or its user is switched off or expired.
-    pub fn by_token(&self, token: Option<&str>, now: Timestamp) -> Result<Arc<User>, Error> {
+    pub fn by_token(&self, token: Option<&str>, now: Timestamp) -> Result<Admitted, Error> {
         let token = token.ok_or(Error::NoToken)?;
         let snapshot = self.catalog.snapshot();
-        let user = snapshot.authenticate(&self.token_key, token, now);
-        let user = user.ok_or(Error::WrongToken)?;
-        user.is_active(now)
-            .then(|| user.clone())
-            .ok_or(Error::WrongToken)
+        let found = snapshot.authenticate(&self.token_key, token, now);
+        let (user, token) = found.ok_or(Error::WrongToken)?;
+        let admitted = || Admitted {
+            user: user.clone(),
+            token: token.hash.tag(),
+        };
+        user.is_active(now).then(admitted).ok_or(Error::WrongToken)
     }
 
-    /// The user of a session, by id, if still allowed to come in and watch the channel. One look-up, on the way of every playlist.
+    /// The user of a session, if still allowed to come in and watch the channel. One look-up, on the way of every playlist.
     ///
     /// # Errors
-    /// When the user or the channel is gone, or the one is no longer allowed the other.
-    pub fn still(&self, user_id: &str, slug: &str, now: Timestamp) -> Result<Arc<User>, Error> {
+    /// When the user, its token or the channel is gone, or the user is no longer allowed the channel.
+    pub fn still(&self, session: &Session, now: Timestamp) -> Result<Arc<User>, Error> {
         let snapshot = self.catalog.snapshot();
-        let user = snapshot.user(user_id).ok_or(Error::WrongToken)?;
-        if !user.is_active(now) {
+        let user = snapshot.user(&session.user).ok_or(Error::WrongToken)?;
+        if !user.is_active(now) || !user.has_token(&session.token, now) {
             return Err(Error::WrongToken);
         }
-        self.permit(user, slug)?;
+        self.permit(user, &session.channel)?;
         Ok(user.clone())
     }
 

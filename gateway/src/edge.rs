@@ -10,17 +10,17 @@ mod table;
 pub mod tls;
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::User;
 use tokio::time::Instant;
 
 use self::brute::Guesses;
 use self::rate::{Limiter, RateLimits, Who};
 use self::seldom::Seldom;
 use crate::Gateway;
+use crate::access::Admitted;
 use crate::client::Client;
+use crate::directory::StreamPhase;
 use crate::http::error::Error;
 use crate::metrics::{Limit, Surface};
 
@@ -81,7 +81,7 @@ impl Gateway {
         surface: Surface,
         client: &Client,
         token: Option<&str>,
-    ) -> Result<Arc<User>, Error> {
+    ) -> Result<Admitted, Error> {
         self.meter(surface, client)?;
         let moment = Instant::now();
         if let Some(wait) = self.guessed(client, moment) {
@@ -90,13 +90,45 @@ impl Gateway {
             return Err(Error::TooMany { limit, wait });
         }
         let (now, _) = self.now();
-        let user = self.access.by_token(token, now);
-        if let (Err(Error::WrongToken), Some(token)) = (&user, token) {
+        let admitted = self.access.by_token(token, now);
+        if let (Err(Error::WrongToken), Some(token)) = (&admitted, token) {
             self.wrong_token(client, token, moment);
         }
-        let user = user?;
-        self.meter_user(surface, client, &user.id)?;
-        Ok(user)
+        let admitted = admitted?;
+        self.meter_user(surface, client, &admitted.user.id)?;
+        Ok(admitted)
+    }
+
+    /// Lets a user start a channel that does not run: whoever zaps through channels that nobody watches must not start them all. A viewer
+    /// who stays has its turn within the hold, and one who zaps on has started nothing.
+    ///
+    /// # Errors
+    /// When the user's turn is too far away, or too many requests are held.
+    pub(crate) async fn start_in_turn(
+        &self,
+        surface: Surface,
+        slug: &str,
+        user: &str,
+    ) -> Result<(), Error> {
+        let deadline = Instant::now() + self.streams.hold_time();
+        while !self.is_started(slug) {
+            let now = Instant::now();
+            let Err(wait) = self.edge.limiter.start(user, now) else {
+                return Ok(());
+            };
+            if now + wait > deadline {
+                let limit = Limit::ColdStarts;
+                self.metrics.limited(surface, limit);
+                return Err(Error::TooMany { limit, wait });
+            }
+            self.streams.hold_until(now + wait).await?;
+        }
+        Ok(())
+    }
+
+    fn is_started(&self, slug: &str) -> bool {
+        let is_wanted = || self.directory.follow(slug).borrow().phase == StreamPhase::Wanted;
+        self.streams.is_asked_for(slug) || is_wanted()
     }
 
     fn guessed(&self, client: &Client, now: Instant) -> Option<Duration> {

@@ -40,6 +40,8 @@ pub enum Limit {
     User,
     /// Wrong tokens of an address.
     WrongTokens,
+    /// Channels that a user has started.
+    ColdStarts,
 }
 
 /// What tells one count of refusals from another.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use catalog::TokenTag;
 
 use crate::keys::{Key, SIGNATURE_LENGTH, Signature};
 
@@ -17,7 +18,7 @@ const SKEW_SECONDS: u64 = 300;
 /// Characters of a session in a URL at most.
 const TEXT_MAXIMUM: usize = 1024;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Tells what a signature is for, so that none passes for another.
 const SESSION_DOMAIN: &[u8] = b"session";
@@ -31,6 +32,8 @@ pub type ClientKey = [u8; 8];
 pub struct Session {
     /// Id of the user.
     pub user: String,
+    /// Which of the user's tokens it began with.
+    pub token: TokenTag,
     /// Slug of the channel.
     pub channel: String,
     /// Where the viewer comes from.
@@ -99,6 +102,7 @@ fn encode(session: &Session) -> Vec<u8> {
     let mut bytes = vec![VERSION];
     bytes.extend_from_slice(&session.issued_at.to_be_bytes());
     bytes.extend_from_slice(&session.client);
+    bytes.extend_from_slice(&session.token);
     bytes.extend_from_slice(&(user.len() as u64).to_be_bytes()[6..]);
     bytes.extend_from_slice(user);
     bytes.extend_from_slice(session.channel.as_bytes());
@@ -109,6 +113,7 @@ fn decode(bytes: &[u8]) -> Option<Session> {
     let (version, bytes) = bytes.split_first()?;
     let (issued_at, bytes) = bytes.split_first_chunk::<8>()?;
     let (client, bytes) = bytes.split_first_chunk::<8>()?;
+    let (token, bytes) = bytes.split_first_chunk::<8>()?;
     let (length, bytes) = bytes.split_first_chunk::<2>()?;
     let (user, channel) = bytes.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
     (*version == VERSION).then_some(())?;
@@ -116,6 +121,7 @@ fn decode(bytes: &[u8]) -> Option<Session> {
         user: String::from_utf8(user.to_vec()).ok()?,
         channel: String::from_utf8(channel.to_vec()).ok()?,
         client: *client,
+        token: *token,
         issued_at: u64::from_be_bytes(*issued_at),
     })
 }
@@ -145,6 +151,7 @@ mod tests {
             user: "äda".to_owned(),
             channel: "news-one".to_owned(),
             client: *b"client--",
+            token: *b"token---",
             issued_at: NOW,
         }
     }

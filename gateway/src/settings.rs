@@ -136,6 +136,9 @@ pub struct LimitSettings {
     /// Requests a second from one address for media playlists and segments, and of one user for media playlists; 0 is no limit.
     #[arg(long, env = "HEADEND_MEDIA_PER_SECOND", default_value_t = 30)]
     pub media_per_second: u32,
+    /// Channels a minute that one user may start which nobody watches, five of them at once; 0 is no limit.
+    #[arg(long, env = "HEADEND_COLD_STARTS_PER_MINUTE", default_value_t = 10)]
+    pub cold_starts_per_minute: u32,
     /// Connections that one address may have open, proxies that are believed apart; 0 is no limit.
     #[arg(long, env = "HEADEND_CONNECTIONS_PER_ADDRESS", default_value_t = 50)]
     pub connections_per_address: usize,
@@ -199,6 +202,7 @@ impl LimitSettings {
         RateLimits {
             starts_per_second: self.starts_per_second,
             media_per_second: self.media_per_second,
+            cold_starts_per_minute: self.cold_starts_per_minute,
         }
     }
 }

@@ -137,9 +137,7 @@ impl Streams {
             metrics.held(HoldEnd::Overflow);
             return Err(Unplayable::Overload);
         };
-        metrics.holding.inc();
-        active.waiting.fetch_add(1, Ordering::Relaxed);
-        let _guard = Waiting { active, metrics };
+        let _guard = Waiting::new(active, metrics);
         active.wishes.notify_one();
         let outcome = active.wait(need, since, self.0.hold_time).await;
         active.touch(viewers, Instant::now());
@@ -156,16 +154,35 @@ impl Streams {
         let (Some(active), Ok(_permit)) = (self.0.find(slug), self.0.news.try_acquire()) else {
             return known;
         };
-        let metrics = &self.0.shared.metrics;
-        metrics.holding.inc();
-        active.waiting.fetch_add(1, Ordering::Relaxed);
-        let _guard = Waiting {
-            active: &active,
-            metrics,
-        };
+        let _guard = Waiting::new(&active, &self.0.shared.metrics);
         let news = active.news(need, known.window.next_number());
         let news = tokio::time::timeout(limit.min(self.0.hold_time), news).await;
         news.ok().flatten().unwrap_or(known)
+    }
+
+    /// How long a request is held at most.
+    pub(crate) fn hold_time(&self) -> Duration {
+        self.0.hold_time
+    }
+
+    /// Whether somebody asked for the channel here lately.
+    pub(crate) fn is_asked_for(&self, slug: &str) -> bool {
+        self.0.find(slug).is_some()
+    }
+
+    /// Holds a request that waits for its turn.
+    ///
+    /// # Errors
+    /// When too many requests are held already.
+    pub(crate) async fn hold_until(&self, turn: Instant) -> Result<(), Unplayable> {
+        let metrics = &self.0.shared.metrics;
+        let Ok(_permit) = self.0.holds.try_acquire() else {
+            metrics.held(HoldEnd::Overflow);
+            return Err(Unplayable::Overload);
+        };
+        let _holding = Holding::new(metrics);
+        tokio::time::sleep_until(turn).await;
+        Ok(())
     }
 
     /// The presence store says that the stream's collection is under way: it is woken, if somebody still asks for it.
@@ -230,6 +247,8 @@ impl Streams {
 pub struct Ready {
     /// The window.
     pub window: Arc<Window>,
+    /// When the last one came.
+    pub came_at: Instant,
     /// The stream's uid.
     pub stream_uid: String,
 }
@@ -247,8 +266,6 @@ impl Inner {
         active.wish(now);
         Some(active.clone())
     }
-    /// When the last one came.
-    pub came_at: Instant,
 
     fn all(&self) -> Vec<Arc<Active>> {
         let table = self.active.read().unwrap_or_else(PoisonError::into_inner);
@@ -366,17 +383,42 @@ impl Active {
     }
 }
 
-/// One held request; leaves when the viewer does.
+/// Counts a held request until the viewer leaves.
+struct Holding<'a>(&'a Metrics);
+
+impl<'a> Holding<'a> {
+    fn new(metrics: &'a Metrics) -> Self {
+        metrics.holding.inc();
+        Self(metrics)
+    }
+}
+
+impl Drop for Holding<'_> {
+    fn drop(&mut self) {
+        self.0.holding.dec();
+    }
+}
+
+/// One held request that waits for a stream; leaves when the viewer does.
 struct Waiting<'a> {
     active: &'a Active,
-    metrics: &'a Metrics,
+    _holding: Holding<'a>,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(active: &'a Active, metrics: &'a Metrics) -> Self {
+        active.waiting.fetch_add(1, Ordering::Relaxed);
+        Self {
+            active,
+            _holding: Holding::new(metrics),
+        }
+    }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.active.wish(Instant::now());
         self.active.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.metrics.holding.dec();
     }
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Channel;
-use crate::token::TokenHash;
+use crate::token::{TokenHash, TokenTag};
 
 /// Somebody who may watch.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,6 +136,13 @@ impl User {
         }
     }
 
+    /// Whether a token of this tag still proves the user.
+    #[must_use]
+    pub fn has_token(&self, tag: &TokenTag, now: Timestamp) -> bool {
+        let mut tokens = self.tokens.iter();
+        tokens.any(|token| token.hash.tag() == *tag && token.is_valid(now))
+    }
+
     /// Whether the user may come in at all.
     #[must_use]
     pub fn is_active(&self, now: Timestamp) -> bool {
@@ -232,6 +239,19 @@ mod tests {
             token.expires = expires.map(|text| text.parse().unwrap());
             assert_eq!(token.is_valid(now), valid, "{expires:?}");
         }
+    }
+
+    #[test]
+    fn a_user_is_proved_by_the_tags_of_its_valid_tokens() {
+        let hash = |byte| TokenHash::from_bytes([byte; 32]);
+        let mut user = User {
+            tokens: vec![UserToken::of_hash(hash(1)), UserToken::of_hash(hash(2))],
+            ..User::default()
+        };
+        let now = NOW.parse().unwrap();
+        user.tokens[1].expires = Some(now);
+        let proved = [1, 2, 3].map(|byte| user.has_token(&hash(byte).tag(), now));
+        assert_eq!(proved, [true, false, false]);
     }
 
     #[test]

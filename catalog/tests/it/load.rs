@@ -188,7 +188,7 @@ fn users_in_yaml_are_read_in_full() {
         ("bob's phone", &bob),
     ] {
         let found = snapshot.authenticate(&key(), token, now).unwrap();
-        assert_eq!(found.as_ref(), user);
+        assert_eq!(found.0.as_ref(), user);
     }
 }
 

@@ -140,7 +140,7 @@ async fn users_of_the_process_itself_survive_every_reload() {
             .catalog
             .snapshot()
             .authenticate(&key(), "generated", Timestamp::now())
-            .cloned();
+            .map(|(user, _)| user.clone());
         assert_eq!(user.as_deref(), Some(&guest));
         write(directory.path(), "channels.yaml", &one_channel(name));
         followed.next().await;

@@ -64,7 +64,7 @@ pub(super) fn of(source: &SocketAddr, listed: &[Listed]) -> Value {
         "redis": { "image": image("redis"), "storageClass": storage },
         "output": { "storageClass": storage, "size": "1Gi" },
         // The tests are all viewers at one address.
-        "gateway": { "replicas": 2, "drainSeconds": 1, "limits": { "startsPerSecond": 0, "mediaPerSecond": 0, "connectionsPerAddress": 0 } },
+        "gateway": { "replicas": 2, "drainSeconds": 1, "limits": { "startsPerSecond": 0, "mediaPerSecond": 0, "coldStartsPerMinute": 0, "connectionsPerAddress": 0 } },
         "keys": { "existingSecret": "e2e-keys" },
         "catalog": {
             "channels": channels,

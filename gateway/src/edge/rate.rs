@@ -13,15 +13,20 @@ use crate::metrics::Surface;
 /// Seconds of the rate that may come at once: a player that starts asks for several things in a row, and so do those behind one address.
 const BURST_SECONDS: u32 = 3;
 
+/// Channels that a user may start at once: whoever zaps finds a channel among the first few.
+const STARTS_BURST: u64 = 5;
+
 const SECOND: u64 = 1_000_000_000;
 
-/// Requests a second for each address and for each user; 0 is no limit.
+/// What is let in of each address and of each user; 0 is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimits {
-    /// The API and master playlists: what begins something.
+    /// Requests a second to the API and for master playlists: what begins something.
     pub starts_per_second: u32,
-    /// Media playlists, segments and the page: what goes on.
+    /// Requests a second for media playlists, segments and the page: what goes on.
     pub media_per_second: u32,
+    /// Channels a minute that one user has started which nobody watches.
+    pub cold_starts_per_minute: u32,
 }
 
 impl RateLimits {
@@ -29,6 +34,7 @@ impl RateLimits {
     pub const OFF: Self = Self {
         starts_per_second: 0,
         media_per_second: 0,
+        cold_starts_per_minute: 0,
     };
 }
 
@@ -57,6 +63,12 @@ impl Rate {
         let depth = interval.saturating_mul(burst);
         Some(Self { interval, depth })
     }
+
+    fn of_cold_starts(per_minute: u32) -> Option<Self> {
+        let interval = (60 * SECOND).checked_div(u64::from(per_minute))?;
+        let depth = interval * STARTS_BURST;
+        Some(Self { interval, depth })
+    }
 }
 
 /// Takes a request from a bucket that is full at `full`, or says after how long there is one.
@@ -76,6 +88,7 @@ pub(super) struct Limiter {
     epoch: Instant,
     starts: Option<Rate>,
     media: Option<Rate>,
+    cold_starts: Option<Rate>,
     full: Table<u64>,
 }
 
@@ -85,6 +98,7 @@ impl Limiter {
             epoch: now,
             starts: Rate::per_second(rates.starts_per_second),
             media: Rate::per_second(rates.media_per_second),
+            cold_starts: Rate::of_cold_starts(rates.cold_starts_per_minute),
             full: Table::new(),
         }
     }
@@ -108,6 +122,18 @@ impl Limiter {
         taken.map_err(Duration::from_nanos)
     }
 
+    /// Counts a start of a channel that does not run, or says after how long the user may have one.
+    pub(super) fn start(&self, user: &str, now: Instant) -> Result<(), Duration> {
+        let Some(rate) = self.cold_starts else {
+            return Ok(());
+        };
+        let now = self.since(now);
+        let taken = self
+            .full
+            .update(("cold start", user), |full| take(full, rate, now));
+        taken.map_err(Duration::from_nanos)
+    }
+
     fn since(&self, now: Instant) -> u64 {
         let since = now.saturating_duration_since(self.epoch);
         u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
@@ -125,6 +151,7 @@ mod tests {
         let rates = RateLimits {
             starts_per_second,
             media_per_second,
+            cold_starts_per_minute: 10,
         };
         (Limiter::new(rates, now), now)
     }
@@ -180,6 +207,19 @@ mod tests {
         assert_eq!(times(Who::User("192.0.2.1"), Surface::Live), 3);
         let wait = limiter.admit(one, Surface::Live, now).unwrap_err();
         assert_eq!(wait, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_user_has_a_few_channels_started_at_once_and_then_one_in_a_while() {
+        let (limiter, now) = limiter(1, 1);
+        assert!((0..5).all(|_| limiter.start("alice", now).is_ok()));
+        let wait = Duration::from_secs(6);
+        assert_eq!(limiter.start("alice", now), Err(wait));
+        assert_eq!(limiter.start("bob", now), Ok(()));
+        assert_eq!(limiter.start("alice", now + wait), Ok(()));
+        assert_eq!(limiter.start("alice", now + wait), Err(wait));
+        let unlimited = Limiter::new(RateLimits::OFF, now);
+        assert!((0..1000).all(|_| unlimited.start("alice", now).is_ok()));
     }
 
     #[test]

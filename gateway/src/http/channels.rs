@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::error::Error;
 use super::viewer;
 use crate::Gateway;
-use crate::access::Listed;
+use crate::access::{Admitted, Listed};
 use crate::client::Client;
 use crate::metrics::Surface;
 
@@ -66,7 +66,8 @@ async fn channels(State(gateway): State<Arc<Gateway>>, client: Client, parts: Pa
 }
 
 fn list(gateway: &Gateway, client: &Client, parts: &Parts) -> Result<Response, Error> {
-    let user = gateway.authenticate(Surface::Api, client, viewer::bearer(parts))?;
+    let Admitted { user, .. } =
+        gateway.authenticate(Surface::Api, client, viewer::bearer(parts))?;
     let channels = gateway
         .access
         .list(&user)

@@ -73,6 +73,7 @@ fn sentence(limit: &Limit) -> &'static str {
         Limit::Address => "too many requests come from this address",
         Limit::User => "too many requests come from this user",
         Limit::WrongTokens => "too many wrong tokens came from this address",
+        Limit::ColdStarts => "this user has started too many channels that nobody watches",
     }
 }
 
@@ -129,6 +130,7 @@ impl Error {
             Self::TooMany { limit, .. } => match limit {
                 Limit::Address | Limit::User => "TooManyRequests",
                 Limit::WrongTokens => "TooManyWrongTokens",
+                Limit::ColdStarts => "TooManyStarts",
             },
             Self::Session(SessionError::Invalid) => "SessionInvalid",
             Self::Session(SessionError::Expired) => "SessionExpired",

@@ -67,10 +67,13 @@ async fn playlist(
     let verified = session::verify(&gateway.keys.session, session, unix_seconds)?;
     let session = &verified.session;
     gateway.meter_user(Surface::Hls, client, &session.user)?;
-    let user = gateway.access.still(&session.user, &session.channel, now)?;
-    let began = tokio::time::Instant::now();
+    let user = gateway.access.still(session, now)?;
+    let began = Instant::now();
     let is_counted = gateway.admit(&verified, &user, began).await?;
     let need = Need::Listed(rendition);
+    gateway
+        .start_in_turn(Surface::Hls, &session.channel, &user.id)
+        .await?;
     let mut ready = gateway.window(&session.channel, &need).await?;
     let target = ready.window.target();
     let moment = Instant::now();
@@ -102,9 +105,6 @@ async fn playlist(
     Ok(answer(playlist, wish))
 }
 
-/// A playlist in the form that is wished for, unless that is there already.
-fn answer(playlist: &Rendered, wish: &PlaylistWish) -> Response {
-    let gzip = playlist.gzip.as_ref().filter(|_| wish.gzip);
 /// For how long something new is waited for, if at all; `is_known` is what the session was answered last.
 fn patience(ready: &Ready, is_known: bool, now: Instant) -> Option<Duration> {
     // A player that starts with the stream has nothing in hand.
@@ -125,6 +125,9 @@ fn patience(ready: &Ready, is_known: bool, now: Instant) -> Option<Duration> {
     (!limit.is_zero()).then_some(limit)
 }
 
+/// A playlist in the form that is wished for, unless that is there already.
+fn answer(playlist: &Rendered, wish: &PlaylistWish) -> Response {
+    let gzip = playlist.gzip.as_ref().filter(|_| wish.gzip);
     let form = gzip.unwrap_or(&playlist.plain);
     let headers = [
         (CACHE_CONTROL, CACHING),

@@ -15,6 +15,7 @@ use super::error::Error;
 use super::origins::{Asking, preflight};
 use super::{PLAYLIST_TYPE, viewer};
 use crate::Gateway;
+use crate::access::Admitted;
 use crate::client::Client;
 use crate::metrics::Surface;
 use crate::session::{self, ClientKey, Session};
@@ -49,14 +50,16 @@ async fn start(
     parts: &Parts,
 ) -> Result<Response, Error> {
     let token = viewer::token(parts);
-    let user = gateway.authenticate(Surface::Live, client, token.as_deref())?;
-    gateway.access.permit(&user, slug)?;
+    let admitted = gateway.authenticate(Surface::Live, client, token.as_deref())?;
+    let user = &admitted.user;
+    gateway.access.permit(user, slug)?;
     let agent = viewer::user_agent(parts);
     let client = session::client_key(&gateway.keys.session, client.address, agent);
     gateway.zaps(&user.id, slug, client);
     let video = viewer::video(parts);
+    gateway.start_in_turn(Surface::Live, slug, &user.id).await?;
     let ready = gateway.window(slug, &Need::Renditions(video)).await?;
-    let session = gateway.session(&user.id, slug, client);
+    let session = gateway.session(&admitted, slug, client);
     let headers = [(CONTENT_TYPE, PLAYLIST_TYPE), (CACHE_CONTROL, CACHING)];
     Ok((headers, ready.window.master(&session, video)).into_response())
 }
@@ -71,10 +74,10 @@ impl Gateway {
     }
 
     /// A new session of the user at the channel.
-    fn session(&self, user_id: &str, slug: &str, client: ClientKey) -> String {
+    fn session(&self, admitted: &Admitted, slug: &str, client: ClientKey) -> String {
         let (_, unix_seconds) = self.now();
         let place = Place {
-            user: user_id.to_owned(),
+            user: admitted.user.id.clone(),
             client,
             channel: slug.to_owned(),
         };
@@ -83,6 +86,7 @@ impl Gateway {
             user: place.user,
             channel: place.channel,
             client: place.client,
+            token: admitted.token,
         };
         session::mint(&self.keys.session, &session)
     }

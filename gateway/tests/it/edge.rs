@@ -23,6 +23,7 @@ async fn strict() -> World {
         options.rates = RateLimits {
             starts_per_second: 1,
             media_per_second: 1,
+            cold_starts_per_minute: 0,
         };
         options.proxies.networks = vec!["10.0.0.0/8".parse().unwrap()];
     });
@@ -169,4 +170,44 @@ async fn a_device_that_is_left_with_an_old_token_shuts_nobody_out() {
     }
     let right = [("authorization", "Bearer alice-token")];
     assert_eq!(world.get_from(HERE, uri, &right).await.status, 200);
+}
+
+#[tokio::test]
+async fn who_zaps_through_channels_that_nobody_watches_starts_a_few_of_them() {
+    let world = World::changed(|options| {
+        options.rates = RateLimits {
+            cold_starts_per_minute: 10,
+            ..RateLimits::OFF
+        };
+    });
+    let world = world.await;
+    let names: Vec<String> = (0..7).map(|number| format!("own-{number}")).collect();
+    for name in &names {
+        world.by_hand(name, |_| {}).await;
+    }
+    tokio::time::pause();
+    let answers = futures::future::join_all(names.iter().map(|name| world.master(name))).await;
+    let count = |reason: &str| {
+        let reasons = answers.iter().map(|answer| answer.header("headend-reason"));
+        reasons.filter(|found| *found == reason).count()
+    };
+    // Five at once, one more within the hold; there is no time left for another.
+    assert_eq!((count("Starting"), count("TooManyStarts")), (6, 1));
+    let refused = answers.iter().find(|answer| answer.status == 429).unwrap();
+    assert_eq!(refused.header("retry-after"), "6");
+    let is_woken = |name: &&String| {
+        let object = world.server.object(name).unwrap();
+        object["spec"]["replicas"] == 1
+    };
+    let (woken, asleep): (Vec<_>, Vec<_>) = names.iter().partition(is_woken);
+    assert_eq!((woken.len(), asleep.len()), (6, 1));
+    // What runs is nobody's start.
+    assert_eq!(
+        world.master(woken[0]).await.header("headend-reason"),
+        "Starting"
+    );
+    assert!(has(
+        &world,
+        "headend_gateway_limited_total{surface=\"Live\",what=\"ColdStarts\"} 1"
+    ));
 }

@@ -1,5 +1,9 @@
 //! Who comes in, and that turning somebody away asks nobody.
 
+use catalog::TokenKey;
+
+use crate::support::playlists;
+use crate::support::transcoder::Pod;
 use crate::support::world::World;
 
 /// What is asked for, and the answer.
@@ -99,5 +103,36 @@ async fn what_is_not_served_is_not_found() {
         "/readyz",
     ] {
         assert_eq!(world.get(uri).await.status, 404, "{uri}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_taken_away_ends_what_began_with_it_and_nothing_else() {
+    let world = World::start().await;
+    let pod = Pod::start().await;
+    let uid = world.running("news-one", 1, &pod);
+    pod.publish(playlists(&uid, 1, 1, 10..20));
+    let begin = async |token: &str| {
+        let master = format!("/live/news-one/master.m3u8?token={token}");
+        world.get(&master).await.uris().remove(0)
+    };
+    let (alice, dora) = (begin("alice-token").await, begin("dora-token").await);
+    assert_eq!(world.get(&alice).await.status, 200);
+    let hash = |token: &str| TokenKey::new(&[3; 32]).unwrap().hash(token.as_bytes());
+    world
+        .change_users(|users| {
+            users.replace(
+                &hash("alice-token").to_string(),
+                &hash("another").to_string(),
+            )
+        })
+        .await;
+    let ended = world.get(&alice).await;
+    assert_eq!(
+        (ended.status, ended.header("headend-reason")),
+        (401, "WrongToken")
+    );
+    for playlist in [dora, begin("another").await] {
+        assert_eq!(world.get(&playlist).await.status, 200);
     }
 }

@@ -14,8 +14,8 @@ fn orders(snapshot: &Snapshot) -> Vec<(String, u32)> {
 }
 
 fn whose(snapshot: &Snapshot, token: &str) -> Option<String> {
-    let user = snapshot.authenticate(&key(), token, Timestamp::now());
-    user.map(|user| user.id.clone())
+    let found = snapshot.authenticate(&key(), token, Timestamp::now());
+    found.map(|(user, _)| user.id.clone())
 }
 
 #[tokio::test]

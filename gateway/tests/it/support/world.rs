@@ -239,6 +239,18 @@ impl World {
         self.moved(slug, attempt, pod)
     }
 
+    /// Changes the file of users, and awaits that the catalog has it.
+    pub(crate) async fn change_users(&self, change: impl FnOnce(String) -> String) {
+        let mut versions = self.catalog.versions();
+        let following = tokio::spawn(self.catalog.clone().follow(std::future::pending()));
+        let path = self.folder.path().join("users.yaml");
+        let users = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, change(users)).unwrap();
+        let changed = tokio::time::timeout(Duration::from_secs(10), versions.changed());
+        changed.await.unwrap().unwrap();
+        following.abort();
+    }
+
     /// A stream that somebody made by hand, once the gateway knows it.
     pub(crate) async fn by_hand(&self, name: &str, change: impl FnOnce(&mut serde_json::Value)) {
         self.server.put(name, change);
