@@ -110,7 +110,7 @@ pub async fn run(
         fleet(settings)?,
         (sender.clone(), events, metrics),
         (leadership, &settings.collection),
-    )?;
+    );
     let mut tasks = Tasks::new(shutdown);
     live_stream::start(
         &mut tasks,

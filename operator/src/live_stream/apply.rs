@@ -16,7 +16,7 @@ use self::collection::Collected;
 use super::backoff::Failures;
 use super::cluster::{Removal, status_change};
 use super::connections;
-use super::control::Target;
+use super::control::{self, Target};
 use super::memory::Finish;
 use super::observed::{Account, Observed, StreamFacts};
 use super::plan::{Dismissal, Plan, Publication};
@@ -72,7 +72,7 @@ pub(crate) async fn apply(
         name_pod(context, observed, plan, now).await?;
     }
     if let Some(publication) = publish {
-        tell_to_publish(context, &observed.stream, publication).await;
+        tell_to_publish(&observed.stream, publication).await;
     }
     remember(context, observed, failures.as_ref(), *names_pod);
     let stream = &observed.stream;
@@ -124,7 +124,7 @@ fn target(stream: &StreamFacts, pod: &PodFacts) -> Option<Target> {
 /// Asked once, whatever comes of it: a pod that does not answer must not hold its successor up.
 async fn tell_to_finish(context: &Context, stream: &StreamFacts, pod: &PodFacts) {
     let answer = match target(stream, pod) {
-        Some(target) => context.control.finish(&target).await,
+        Some(target) => control::finish(&target).await,
         None => return,
     };
     if let Err(error) = &answer {
@@ -144,12 +144,12 @@ async fn tell_to_finish(context: &Context, stream: &StreamFacts, pod: &PodFacts)
 }
 
 /// Asked until it says that it does: what is lost on the way is said again.
-async fn tell_to_publish(context: &Context, stream: &StreamFacts, publication: &Publication) {
+async fn tell_to_publish(stream: &StreamFacts, publication: &Publication) {
     let Publication { pod, request } = publication;
     let Some(target) = target(stream, pod) else {
         return;
     };
-    match context.control.publish(&target, request).await {
+    match control::publish(&target, request).await {
         Ok(()) => {
             tracing::info!(
                 stream.name = stream.identity.name,
@@ -245,7 +245,7 @@ async fn dismiss_pod(
     }
     let mut closed = false;
     if *stop && let Some(target) = target(stream, pod) {
-        let stopped = context.control.stop(&target).await;
+        let stopped = control::stop(&target).await;
         closed = stopped.is_ok();
         if let Err(error) = stopped {
             tracing::info!(stream.name = stream.identity.name, pod.name = pod.name, %error, "pod did not stop");

@@ -47,7 +47,6 @@ use tokio_util::sync::CancellationToken;
 
 use self::classes::Classes;
 use self::cluster::Cluster;
-use self::control::Control;
 use self::memory::Memory;
 use self::pod::Fleet;
 use self::pods::PodIndex;
@@ -73,7 +72,6 @@ pub(crate) type Guarded = DeserializeGuard<LiveStream>;
 /// What every reconcile is given.
 pub(crate) struct Context {
     pub(crate) cluster: Cluster,
-    pub(crate) control: Control,
     pub(crate) presence: Arc<dyn Presence>,
     pub(crate) pods: PodIndex,
     pub(crate) classes: Classes,
@@ -103,12 +101,10 @@ impl Context {
         (fleet, signer): (Fleet, Option<Signer>),
         (triggers, events, metrics): (Triggers, Events, Metrics),
         (leadership, collecting): (Leadership, &CollectionSettings),
-    ) -> Result<Self, reqwest::Error> {
-        let control = Control::new()?;
-        Ok(Self {
+    ) -> Self {
+        Self {
             cluster: Cluster::new(client, namespace, metrics.clone()),
-            polls: Polls::new(control.clone(), triggers.clone(), metrics.clone()),
-            control,
+            polls: Polls::new(triggers.clone(), metrics.clone()),
             presence,
             pods: PodIndex::default(),
             classes: Classes::default(),
@@ -123,7 +119,7 @@ impl Context {
             leadership,
             collects: collecting.collect,
             removals: Removals::new(collecting.per_second),
-        })
+        }
     }
 }
 

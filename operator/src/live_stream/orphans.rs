@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::connections;
-use super::control::Target;
+use super::control::{self, Target};
 use super::memory::Recollection;
 use super::pods::{Belongs, PodFacts};
 use super::rollout::Stand;
@@ -169,7 +169,7 @@ async fn end(context: &Context, stream: &Gone, pod: &PodFacts) -> Result<(), Err
             attempt: pod.attempt,
             endpoint,
         };
-        match context.control.stop(&target).await {
+        match control::stop(&target).await {
             Ok(()) => {
                 ends = true;
                 let told = |stream: &mut Recollection| {

@@ -2,7 +2,7 @@
 //! The index is as old as the watch; what must be unique is enforced by the API server, never by it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -90,10 +90,9 @@ impl PodFacts {
         })
     }
 
-    /// `address:port` of its control HTTP.
-    pub(crate) fn endpoint(&self) -> Option<String> {
-        let address = self.address?;
-        Some(std::net::SocketAddr::new(address, names::CONTROL_PORT).to_string())
+    /// Of its control HTTP.
+    pub(crate) fn endpoint(&self) -> Option<SocketAddr> {
+        Some(SocketAddr::new(self.address?, names::CONTROL_PORT))
     }
 
     /// Whether its container runs, so that it can be asked and told things.
@@ -471,14 +470,14 @@ mod tests {
                 scheduled_since: Some("2026-03-01T10:00:01Z".parse().unwrap()),
             }
         );
-        assert_eq!(facts.endpoint().as_deref(), Some("10.1.2.3:8080"));
+        assert_eq!(facts.endpoint(), "10.1.2.3:8080".parse().ok());
     }
 
     #[test]
     fn an_address_of_version_6_stands_in_brackets() {
         let status = json!({"phase": "Running", "podIP": "fd00::7"});
         let facts = PodFacts::of(&pod("a", &status)).unwrap();
-        assert_eq!(facts.endpoint().as_deref(), Some("[fd00::7]:8080"));
+        assert_eq!(facts.endpoint(), "[fd00::7]:8080".parse().ok());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Triggers;
-use super::control::{Control, Target};
+use super::control::{self, ControlError, Target};
 use super::observed::{Polled, UNREACHABLE_AFTER};
 use crate::metrics::Metrics;
 
@@ -25,22 +25,30 @@ const SILENT_TOGETHER: usize = 3;
 
 /// The pods that are followed, by uid of their stream: the one that plays it, and while that is being deleted the one that takes over.
 pub(crate) struct Polls {
-    control: Control,
-    triggers: Triggers,
-    metrics: Metrics,
+    news: Arc<News>,
     followed: Mutex<HashMap<String, Vec<Followed>>>,
 }
 
+/// Whom the tasks of all pods tell.
+struct News {
+    triggers: Triggers,
+    metrics: Metrics,
+}
+
 struct Followed {
-    target: Target,
-    said: Said,
+    pod: Arc<Pod>,
     /// Ends with the entry; `None` once the pod is asked no more.
     task: Option<AbortOnDropHandle<()>>,
 }
 
-/// What a pod has said, shared between its task and whoever asks.
-#[derive(Debug, Clone, Default)]
-struct Said(Arc<Mutex<Heard>>);
+/// A pod and what it has said, shared between its task and whoever asks.
+struct Pod {
+    target: Target,
+    said: Said,
+}
+
+#[derive(Debug, Default)]
+struct Said(Mutex<Heard>);
 
 #[derive(Debug, Clone, Default)]
 struct Heard {
@@ -49,11 +57,9 @@ struct Heard {
 }
 
 impl Polls {
-    pub(crate) fn new(control: Control, triggers: Triggers, metrics: Metrics) -> Self {
+    pub(crate) fn new(triggers: Triggers, metrics: Metrics) -> Self {
         Self {
-            control,
-            triggers,
-            metrics,
+            news: Arc::new(News { triggers, metrics }),
             followed: Mutex::default(),
         }
     }
@@ -62,24 +68,17 @@ impl Polls {
     pub(crate) fn follow(&self, target: Target) -> Polled {
         let mut followed = self.lock();
         let pods = followed.entry(target.stream_uid.clone()).or_default();
-        let same = |entry: &&Followed| entry.target == target && entry.task.is_some();
+        let same = |entry: &&Followed| entry.pod.target == target && entry.task.is_some();
         if let Some(entry) = pods.iter().find(same) {
-            return entry.said.polled();
+            return entry.pod.said.polled();
         }
-        pods.retain(|entry| entry.target.attempt != target.attempt);
+        pods.retain(|entry| entry.pod.target.attempt != target.attempt);
         let said = Said::default();
-        let poll = Poll {
-            control: self.control.clone(),
-            triggers: self.triggers.clone(),
-            metrics: self.metrics.clone(),
-            target: target.clone(),
-            said: said.clone(),
-        };
-        let task = AbortOnDropHandle::new(tokio::spawn(poll.run()));
+        let pod = Arc::new(Pod { target, said });
+        let task = tokio::spawn(poll(pod.clone(), self.news.clone()));
         pods.push(Followed {
-            target,
-            said,
-            task: Some(task),
+            pod,
+            task: Some(AbortOnDropHandle::new(task)),
         });
         Polled::default()
     }
@@ -89,12 +88,11 @@ impl Polls {
     pub(crate) fn follow_told(&self, target: Target, status: JobStatus) {
         let mut followed = self.lock();
         let pods = followed.entry(target.stream_uid.clone()).or_default();
-        pods.retain(|entry| entry.target.attempt != target.attempt);
+        pods.retain(|entry| entry.pod.target.attempt != target.attempt);
         let said = Said::default();
         said.answered(status);
         pods.push(Followed {
-            target,
-            said,
+            pod: Arc::new(Pod { target, said }),
             task: Some(AbortOnDropHandle::new(tokio::spawn(std::future::pending()))),
         });
     }
@@ -105,13 +103,13 @@ impl Polls {
         let pods = followed.get_mut(stream_uid).into_iter().flatten();
         let Some(entry) = pods
             .into_iter()
-            .find(|entry| entry.target.attempt == attempt)
+            .find(|entry| entry.pod.target.attempt == attempt)
         else {
             return Polled::default();
         };
         entry.task = None;
         Polled {
-            status: entry.said.lock().status.clone(),
+            status: entry.pod.said.lock().status.clone(),
             unreachable_for: Duration::ZERO,
         }
     }
@@ -119,7 +117,7 @@ impl Polls {
     /// Follows none but these attempts of the stream any more, and forgets what others said.
     pub(crate) fn keep(&self, stream_uid: &str, attempts: &[i32]) {
         if let Some(pods) = self.lock().get_mut(stream_uid) {
-            pods.retain(|entry| attempts.contains(&entry.target.attempt));
+            pods.retain(|entry| attempts.contains(&entry.pod.target.attempt));
         }
     }
 
@@ -141,14 +139,14 @@ impl Polls {
         let (mut all, mut failing) = (0, 0);
         for entry in tasks {
             all += 1;
-            failing += usize::from(entry.said.lock().failing_since.is_some());
+            failing += usize::from(entry.pod.said.lock().failing_since.is_some());
         }
         (all, failing)
     }
 
     /// Whether so many pods are silent at once that the operator itself is likely cut off: nothing follows from their silence then.
     pub(crate) fn is_blind(&self) -> bool {
-        let silent_for = |entry: &Followed| entry.said.polled().unreachable_for;
+        let silent_for = |entry: &Followed| entry.pod.said.polled().unreachable_for;
         let (all, silent) = {
             let followed = self.lock();
             let pods = followed.values().flatten();
@@ -161,7 +159,7 @@ impl Polls {
             })
         };
         let is_blind = blinds(silent, all);
-        if self.metrics.blind(is_blind) {
+        if self.news.metrics.blind(is_blind) {
             tracing::warn!(
                 is_blind,
                 pods = all,
@@ -224,41 +222,60 @@ impl Said {
     }
 }
 
-/// The task of one pod.
-struct Poll {
-    control: Control,
-    triggers: Triggers,
-    metrics: Metrics,
-    target: Target,
-    said: Said,
+/// The task of one pod. There are thousands of it, so it keeps nothing while it waits that it can do without.
+async fn poll(pod: Arc<Pod>, news: Arc<News>) {
+    let mut connection = None;
+    let mut retry = Retry::default();
+    loop {
+        let answer = control::status(&pod.target, pod.said.version(), &mut connection).await;
+        let pause = news.take(&pod, answer, &mut retry);
+        sleep(pause).await;
+    }
 }
 
-impl Poll {
-    async fn run(self) {
-        let mut pause = RETRY_FIRST;
-        let mut told_lost = false;
-        loop {
-            match self.control.status(&self.target, self.said.version()).await {
-                Ok(status) => {
-                    self.metrics.polled(true);
-                    (pause, told_lost) = (RETRY_FIRST, false);
-                    if self.said.answered(status) {
-                        self.triggers.send(&self.target.stream);
-                    }
-                    // However fast a pod has news, it is listened to so often.
-                    sleep(RETRY_FIRST).await;
+/// How a pod that does not answer is asked again.
+struct Retry {
+    pause: Duration,
+    told_lost: bool,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            pause: RETRY_FIRST,
+            told_lost: false,
+        }
+    }
+}
+
+impl News {
+    /// Takes in what came of a poll; answers after which time the next one is due.
+    fn take(
+        &self,
+        pod: &Pod,
+        answer: Result<JobStatus, ControlError>,
+        retry: &mut Retry,
+    ) -> Duration {
+        let stream = &pod.target.stream;
+        self.metrics.polled(answer.is_ok());
+        match answer {
+            Ok(status) => {
+                *retry = Retry::default();
+                if pod.said.answered(status) {
+                    self.triggers.send(stream);
                 }
-                Err(error) => {
-                    self.metrics.polled(false);
-                    tracing::debug!(stream.name = self.target.stream, %error, "poll failed");
-                    let failing_for = self.said.failed();
-                    if failing_for >= UNREACHABLE_AFTER && !told_lost {
-                        told_lost = true;
-                        self.triggers.send(&self.target.stream);
-                    }
-                    sleep(pause).await;
-                    pause = (pause * 2).min(RETRY_LONGEST);
+                // However fast a pod has news, it is listened to so often.
+                RETRY_FIRST
+            }
+            Err(error) => {
+                tracing::debug!(stream.name = stream, %error, "poll failed");
+                if pod.said.failed() >= UNREACHABLE_AFTER && !retry.told_lost {
+                    retry.told_lost = true;
+                    self.triggers.send(stream);
                 }
+                let pause = retry.pause;
+                retry.pause = (pause * 2).min(RETRY_LONGEST);
+                pause
             }
         }
     }

@@ -82,8 +82,7 @@ impl World {
                 metrics,
             ),
             (Leadership::alone(), &collecting),
-        )
-        .unwrap();
+        );
         let gateway = json!({
             "metadata": {"name": "gateway-1", "uid": "gateway-1", "labels": {"app.kubernetes.io/component": "gateway"}},
             "status": {"phase": "Running"},
@@ -164,15 +163,15 @@ impl World {
 
     async fn look(&mut self, name: &str) {
         let stream = self.objects.lock().unwrap().streams.get(name).cloned();
-        let Some(stream) = stream else {
-            return;
-        };
-        let stream: LiveStream = serde_json::from_value(stream).unwrap();
+        stream.map(|stream| serde_json::from_value(stream).unwrap())
+    }
+
+    async fn reconcile(&self, stream: &LiveStream) -> Duration {
         let second = i64::try_from(self.started.elapsed().as_secs()).unwrap();
         let clock = || at(NOW + second);
         let again = reconcile_stream(&stream, &self.context, clock).await;
         self.looked += 1;
-        let mut again = again.unwrap();
+        let mut again = self.reconcile(&stream).await;
         let created = std::mem::take(&mut self.objects.lock().unwrap().created);
         for pod in created {
             self.start(pod);
@@ -333,6 +332,20 @@ async fn a_thousand_streams_that_fall_idle_at_once_are_removed_one_after_the_oth
     (0..STREAMS).for_each(|number| world.create(number));
     world.run(Duration::from_secs(60), |_| 1).await;
     assert_eq!(world.playing.len(), STREAMS);
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_over_what_the_watch_is_behind_with() {
+    let mut world = World::new(20);
+    world.create(1);
+    let seen = world.stream("stream-1").unwrap();
+    world.look("stream-1").await;
+    let writes = world.writes().len();
+    assert_eq!(writes, 2, "a name and a pod");
+    assert_eq!(world.reconcile(&seen).await, BEHIND_RECHECK);
+    assert_eq!(world.writes().len(), writes);
+    world.look("stream-1").await;
+    assert!(world.writes().len() > writes, "it goes on");
+}
+
     let looked = world.looked;
     world.run(Duration::from_secs(45), |_| 0).await;
     let waiting = world.context.removals.waiting();

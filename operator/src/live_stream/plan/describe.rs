@@ -96,7 +96,7 @@ impl Case<'_> {
                     name: pod.name.clone(),
                     uid: Some(pod.uid.clone()),
                     attempt: pod.attempt,
-                    endpoint: pod.endpoint(),
+                    endpoint: pod.endpoint().map(|endpoint| endpoint.to_string()),
                 });
                 status.successor = None;
                 status.resume = self.resume();
@@ -116,7 +116,7 @@ impl Case<'_> {
                 let endpoint = endpoint.filter(|_| !warm::is_ungiven(self.observed, pod));
                 if let Some(intent) = status.pod.as_mut().filter(|_| endpoint.is_some()) {
                     intent.uid = Some(pod.uid.clone());
-                    intent.endpoint = endpoint;
+                    intent.endpoint = endpoint.map(|endpoint| endpoint.to_string());
                 }
             }
             Course::Refused(_)

@@ -106,7 +106,7 @@ impl Operator {
         let (sender, triggers) = Triggers::new(NAMESPACE);
         let metrics = Metrics::new(&mut Registry::default());
         Self {
-            polls: Polls::new(Control::new().unwrap(), sender, metrics),
+            polls: Polls::new(sender, metrics),
             triggers,
         }
     }
@@ -122,8 +122,12 @@ fn target(address: SocketAddr) -> Target {
         stream: NAME.to_owned(),
         stream_uid: UID.to_owned(),
         attempt: 1,
-        endpoint: address.to_string(),
+        endpoint: address,
     }
+}
+
+async fn asked(target: &Target) -> Result<JobStatus, ControlError> {
+    control::status(target, 0, &mut None).await
 }
 
 /// An address at which nobody listens.
@@ -170,15 +174,14 @@ async fn an_answer_of_another_stream_is_none() {
     let mut other = job(1, JobPhase::Live);
     other.stream_uid = "another".to_owned();
     let (_transcoder, address) = Transcoder::start(other).await;
-    let control = Control::new().unwrap();
-    let refused = control.status(&target(address), 0).await.unwrap_err();
+    let refused = asked(&target(address)).await.unwrap_err();
     assert_eq!(
         refused.to_string(),
         format!("failed to ask {address}: it is of another stream or attempt")
     );
     let mut later = target(address);
     later.attempt = 2;
-    let refused = control.status(&later, 0).await.unwrap_err();
+    let refused = asked(&later).await.unwrap_err();
     assert!(refused.to_string().contains("another stream or attempt"));
 }
 
@@ -307,17 +310,16 @@ async fn numbers_that_grow_with_every_segment_are_kept_and_are_no_news() {
 #[tokio::test]
 async fn a_pod_is_told_to_finish_to_publish_and_to_stop() {
     let (transcoder, address) = Transcoder::start(job(1, JobPhase::Live)).await;
-    let control = Control::new().unwrap();
-    let next = control.finish(&target(address)).await.unwrap().next;
+    let next = control::finish(&target(address)).await.unwrap().next;
     assert_eq!((next.media_sequence, next.discontinuity_sequence), (520, 3));
     let request = PublishRequest {
         floor: next,
         previous: None,
     };
-    let told = control.publish(&target(address), &request).await;
+    let told = control::publish(&target(address), &request).await;
     told.unwrap();
     assert_eq!(transcoder.told.lock().unwrap().take(), Some(request));
-    control.stop(&target(address)).await.unwrap();
+    control::stop(&target(address)).await.unwrap();
     assert_eq!(transcoder.stops.load(Ordering::SeqCst), 1);
 }
 
@@ -326,7 +328,7 @@ async fn a_pod_that_hangs_holds_nobody_up_for_long() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let started = Instant::now();
-    let told = Control::new().unwrap().stop(&target(address)).await;
+    let told = control::stop(&target(address)).await;
     assert!(told.is_err());
     assert!(started.elapsed() <= Duration::from_secs(3));
 }
@@ -337,9 +339,57 @@ async fn an_answer_without_end_is_refused() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await });
-    let refused = Control::new().unwrap().status(&target(address), 0).await;
+    let refused = asked(&target(address)).await;
     assert_eq!(
         refused.unwrap_err().to_string(),
         format!("failed to read the answer of {address}: it is too long")
     );
+}
+
+#[tokio::test]
+async fn polls_go_over_one_connection_until_it_ends() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let (_transcoder, address) = Transcoder::start(job(1, JobPhase::Live)).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let between = target(listener.local_addr().unwrap());
+    let counted = connections.clone();
+    let (cut, mut cuts) = mpsc::unbounded_channel::<()>();
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            counted.fetch_add(1, Ordering::SeqCst);
+            let mut server = tokio::net::TcpStream::connect(address).await.unwrap();
+            tokio::select! {
+                _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                _ = cuts.recv() => {}
+            }
+        }
+    });
+    let mut connection = None;
+    for _ in 0..3 {
+        let answer = control::status(&between, 0, &mut connection).await;
+        assert_eq!(answer.unwrap(), job(1, JobPhase::Live));
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+    cut.send(()).unwrap();
+    let closed = async {
+        while connection.as_ref().is_some_and(|one| one.is_idle()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, closed).await.expect("bounded wait");
+    let answer = control::status(&between, 0, &mut connection).await;
+    assert_eq!(answer.unwrap(), job(1, JobPhase::Live));
+    assert_eq!(connections.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_poll_holds_less_than_two_kilobytes() {
+    let operator = Operator::new();
+    let pod = Arc::new(Pod {
+        target: target(nobody().await),
+        said: Said::default(),
+    });
+    let task = size_of_val(&poll(pod, operator.polls.news.clone()));
+    assert!(task < 2048, "{task} bytes");
 }

@@ -1,10 +1,12 @@
 //! Makes a pod that waits the pod of a stream, and gives it its job. Called by `apply` alone, once the status names pod and attempt.
 
+use std::net::SocketAddr;
+
 use api::job::TranscodeJob;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
-use super::super::control::Target;
+use super::super::control::{self, Target};
 use super::super::observed::StreamFacts;
 use super::super::{Context, Error};
 
@@ -13,8 +15,8 @@ use super::super::{Context, Error};
 pub(crate) struct Assigning {
     pub(crate) pod: String,
     pub(crate) pod_uid: String,
-    /// `address:port` of its control HTTP.
-    pub(crate) endpoint: String,
+    /// Of its control HTTP.
+    pub(crate) endpoint: SocketAddr,
     /// What makes it the stream's; `None` where it is.
     pub(crate) claim: Option<Claim>,
     pub(crate) job: TranscodeJob,
@@ -104,8 +106,8 @@ async fn give(
         stream: stream.identity.name.clone(),
         stream_uid: stream.identity.uid.clone(),
         attempt: job.attempt,
-        endpoint: endpoint.clone(),
+        endpoint: *endpoint,
     };
-    let given = context.control.give(&target, pod_uid, &assignment).await;
+    let given = control::give(&target, pod_uid, &assignment).await;
     given.map_err(|error| error.to_string())
 }

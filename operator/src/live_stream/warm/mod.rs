@@ -59,9 +59,9 @@ impl WaitingPod {
         })
     }
 
-    /// `address:port` of its control HTTP.
-    pub(crate) fn endpoint(&self) -> Option<String> {
-        Some(SocketAddr::new(self.address?, names::CONTROL_PORT).to_string())
+    /// Of its control HTTP.
+    pub(crate) fn endpoint(&self) -> Option<SocketAddr> {
+        Some(SocketAddr::new(self.address?, names::CONTROL_PORT))
     }
 
     /// Whether it could take a job.
