@@ -42,16 +42,25 @@ pub(crate) struct Finish {
     pub(crate) answer: Option<FinishAnswer>,
 }
 
-/// What is remembered, by uid of the stream.
+/// What is remembered, by uid of the stream; apart from the map, which has room for twice as many.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    streams: Mutex<HashMap<String, Recollection>>,
+    streams: Mutex<HashMap<String, Box<Recollection>>>,
 }
 
 impl Memory {
     /// What is remembered of a stream.
     pub(crate) fn recall(&self, stream_uid: &str) -> Recollection {
-        self.lock().get(stream_uid).cloned().unwrap_or_default()
+        let streams = self.lock();
+        let stream = streams.get(stream_uid);
+        stream.map_or_else(Recollection::default, |stream| (**stream).clone())
+    }
+
+    /// Whether a write of ours has replaced this version of a stream.
+    pub(crate) fn has_replaced(&self, stream_uid: &str, version: &str) -> bool {
+        let streams = self.lock();
+        let stream = streams.get(stream_uid);
+        stream.is_some_and(|stream| stream.replaced.as_deref() == Some(version))
     }
 
     /// Changes what is remembered of a stream. Of most there is nothing, and that takes no room.
@@ -63,7 +72,7 @@ impl Memory {
         let mut streams = self.lock();
         let mut stream = streams.remove(stream_uid).unwrap_or_default();
         let outcome = change(&mut stream);
-        if stream != Recollection::default() {
+        if *stream != Recollection::default() {
             streams.insert(stream_uid.to_owned(), stream);
         }
         outcome
@@ -90,7 +99,7 @@ impl Memory {
         self.lock().clear();
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Recollection>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Box<Recollection>>> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

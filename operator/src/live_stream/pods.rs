@@ -234,7 +234,8 @@ struct Pods {
 struct Known {
     /// Pods that wait for a stream, by name.
     waiting: BTreeMap<String, WaitingPod>,
-    transcoders: HashMap<String, BTreeMap<String, PodFacts>>,
+    /// By uid of their stream, which has one nearly always; sorted by name.
+    transcoders: HashMap<String, Vec<PodFacts>>,
     /// Gateways by name: whether they run, and so may have viewers.
     gateways: BTreeMap<String, bool>,
 }
@@ -278,11 +279,7 @@ impl PodIndex {
     pub(crate) fn of_stream(&self, stream_uid: &str) -> Vec<PodFacts> {
         let pods = self.lock();
         let of_stream = pods.current.transcoders.get(stream_uid);
-        of_stream
-            .into_iter()
-            .flat_map(BTreeMap::values)
-            .cloned()
-            .collect()
+        of_stream.cloned().unwrap_or_default()
     }
 
     /// The pods that wait, whatever their class.
@@ -319,7 +316,7 @@ impl PodIndex {
     pub(crate) fn streams(&self) -> Vec<Belongs> {
         let pods = self.lock();
         let firsts = pods.current.transcoders.values();
-        let firsts = firsts.filter_map(|pods| pods.values().next());
+        let firsts = firsts.filter_map(|pods| pods.first());
         firsts.map(PodFacts::belongs).collect()
     }
 
@@ -344,9 +341,7 @@ impl Known {
         let fresh = fresh.filter(|(uid, pods)| before.transcoders.get(*uid) != Some(*pods));
         let gone = before.transcoders.iter();
         let gone = gone.filter(|(uid, _)| !self.transcoders.contains_key(*uid));
-        let pods = fresh
-            .chain(gone)
-            .filter_map(|(_, pods)| pods.values().next());
+        let pods = fresh.chain(gone).filter_map(|(_, pods)| pods.first());
         pods.map(PodFacts::belongs).collect()
     }
 
@@ -367,7 +362,14 @@ impl Known {
             .transcoders
             .entry(facts.stream_uid.clone())
             .or_default();
-        of_stream.insert(facts.name.clone(), facts);
+        match of_stream.binary_search_by(|pod| pod.name.cmp(&facts.name)) {
+            Ok(at) => of_stream[at] = facts,
+            Err(at) => {
+                // No room for more: that would be most of what a pod costs here.
+                of_stream.reserve_exact(1);
+                of_stream.insert(at, facts);
+            }
+        }
         Some(belongs)
     }
 
@@ -379,7 +381,7 @@ impl Known {
         self.waiting.remove(&pod.name_any());
         let facts = PodFacts::of(pod)?;
         let of_stream = self.transcoders.get_mut(&facts.stream_uid)?;
-        of_stream.remove(&facts.name);
+        of_stream.retain(|pod| pod.name != facts.name);
         if of_stream.is_empty() {
             self.transcoders.remove(&facts.stream_uid);
         }
