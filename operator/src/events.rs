@@ -16,6 +16,8 @@ use crate::text::clipped;
 
 /// Events that may wait to be published.
 const QUEUE: usize = 1024;
+/// After so many the recorder begins anew: it keeps each for six minutes, some 4 kB, to count those that come again.
+const REMEMBERED: usize = 128;
 /// How long publishing one may take.
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -38,15 +40,14 @@ pub(crate) struct Events {
 
 /// Where they come out.
 pub(crate) struct Publisher {
-    recorder: Recorder,
+    client: Client,
     receiver: mpsc::Receiver<(ObjectReference, Notice)>,
 }
 
 impl Events {
     pub(crate) fn new(client: Client) -> (Self, Publisher) {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let recorder = Recorder::new(client, "headend-operator".into());
-        (Self { sender }, Publisher { recorder, receiver })
+        (Self { sender }, Publisher { client, receiver })
     }
 
     /// Tells what the change of a status means.
@@ -107,11 +108,17 @@ impl Events {
 impl Publisher {
     /// Publishes until the end.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+        let anew = || Recorder::new(self.client.clone(), "headend-operator".into());
+        let (mut recorder, mut recorded) = (anew(), 0);
         while let Some(Some((stream, notice))) =
             shutdown.run_until_cancelled(self.receiver.recv()).await
         {
+            if recorded == REMEMBERED {
+                (recorder, recorded) = (anew(), 0);
+            }
+            recorded += 1;
             let event = event(&notice, &stream);
-            let publish = self.recorder.publish(&event, &stream);
+            let publish = recorder.publish(&event, &stream);
             match tokio::time::timeout(LIMIT, publish).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
