@@ -6,11 +6,11 @@ use std::sync::Arc;
 use api::LiveStream;
 use api::names::{COMPONENT_GATEWAY, COMPONENT_TRANSCODER, LABEL_COMPONENT, LABEL_INSTANCE};
 use futures::stream::{BoxStream, Stream};
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, future};
 use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates};
 use kube::{Api, Client, Resource, ResourceExt};
 use prometheus_client::registry::Registry;
 use runtime::admin::Readiness;
@@ -149,54 +149,60 @@ fn streams(
     readiness: Readiness,
     synced: watch::Sender<bool>,
 ) -> Streams {
-    let (store, writer) = reflector::store();
+    let (store, mut writer) = reflector::store();
+    let known = store.clone();
     let changes = watcher(api, paged())
         .default_backoff()
-        .modify(trim_stream)
-        .reflect(writer)
-        // Behind the store, which itself would wake only one of those who wait for it.
-        .inspect_ok(move |event| match event {
-            Event::InitDone => {
-                readiness.set(WATCHES[0], true);
-                synced.send_replace(true);
-            }
-            Event::Delete(stream) => {
-                // Nobody listens only while the process ends.
-                let _ = gone.send(Gone::of(stream));
-            }
-            Event::Init | Event::InitApply(_) | Event::Apply(_) => {}
+        .modify(trim)
+        .try_filter_map(move |event| {
+            let is_news = is_news(&known, &event);
+            writer.apply_watcher_event(&event);
+            // Behind the store, which itself would wake only one of those who wait for it.
+            let changed = match event {
+                Event::InitApply(stream) | Event::Apply(stream) => is_news.then_some(stream),
+                Event::InitDone => {
+                    readiness.set(WATCHES[0], true);
+                    synced.send_replace(true);
+                    None
+                }
+                Event::Delete(stream) => {
+                    // Nobody listens only while the process ends.
+                    let _ = gone.send(Gone::of(&stream));
+                    None
+                }
+                Event::Init => None,
+            };
+            future::ready(Ok(changed))
         })
-        .applied_objects()
-        .predicate_filter(
-            predicates::generation
-                .combine(predicates::labels)
-                .combine(predicates::annotations),
-            PredicateConfig::default(),
-        )
         .boxed();
     Streams { changes, store }
 }
 
 /// Lists come in pages of this many objects: what of a page is not kept is taken up by the next one.
 const PAGE: u32 = 100;
+/// Whether somebody changed a stream since it was last seen: what the operator itself writes, its status, is nothing to look at. Compared with
+/// the store and not by a predicate of the runtime's, which would keep all names a second time.
+fn is_news(known: &Store<Guarded>, event: &Event<Guarded>) -> bool {
+    let (Event::InitApply(stream) | Event::Apply(stream)) = event else {
+        return false;
+    };
+    let before = known.get(&ObjectRef::from_obj(stream));
+    before.is_none_or(|before| {
+        let (meta, texts) = (stream.meta(), (stream.labels(), stream.annotations()));
+        (&meta.uid, meta.generation) != (&before.meta().uid, before.meta().generation)
+            || texts != (before.labels(), before.annotations())
+    })
+}
+
 
 fn paged() -> watcher::Config {
     watcher::Config::default().page_size(PAGE)
 }
 
 fn trim(object: &mut impl Resource) {
-    // Not only emptied: an empty list would keep its room.
     object.meta_mut().managed_fields = None;
     let annotations = object.annotations_mut();
     annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
-}
-
-fn trim_stream(stream: &mut Guarded) {
-    trim(stream);
-    // What is read grows lists ahead of what comes; most streams have one source.
-    if let Ok(stream) = &mut stream.0 {
-        stream.spec.sources.shrink_to_fit();
-    }
 }
 
 impl Listener {
@@ -331,17 +337,54 @@ mod tests {
     use kube::core::DeserializeGuard;
 
     use super::*;
-    use crate::live_stream::fixtures::spec;
+    use crate::live_stream::fixtures::{NAMESPACE, spec};
 
     #[test]
-    fn what_is_kept_of_a_stream_has_no_room_for_what_does_not_come() {
+    fn what_people_write_is_news_and_what_the_operator_writes_is_not() {
+        type Case = (&'static str, fn(&mut LiveStream), bool);
         let mut stream = LiveStream::new("news-one", spec());
-        stream.metadata.managed_fields = Some(Vec::with_capacity(4));
-        stream.spec.sources.reserve(16);
-        let mut guarded = DeserializeGuard(Ok(stream));
-        trim_stream(&mut guarded);
-        let stream = guarded.0.unwrap();
-        assert_eq!(stream.metadata.managed_fields, None);
-        assert_eq!(stream.spec.sources.capacity(), 1);
+        stream.metadata.namespace = Some(NAMESPACE.to_owned());
+        stream.metadata.uid = Some("uid".to_owned());
+        stream.metadata.generation = Some(1);
+        let event = |stream: &LiveStream| Event::Apply(DeserializeGuard(Ok(stream.clone())));
+        let (store, mut writer) = reflector::store();
+        assert!(is_news(&store, &event(&stream)), "nobody has seen it");
+        writer.apply_watcher_event(&event(&stream));
+        assert!(!is_news(&store, &event(&stream)), "it is the same");
+        let changes: [Case; 6] = [
+            (
+                "uid",
+                |one| one.metadata.uid = Some("other".to_owned()),
+                true,
+            ),
+            ("generation", |one| one.metadata.generation = Some(2), true),
+            (
+                "label",
+                |one| drop(one.labels_mut().insert("a".into(), "b".into())),
+                true,
+            ),
+            (
+                "annotation",
+                |one| drop(one.annotations_mut().insert("a".into(), "b".into())),
+                true,
+            ),
+            (
+                "version",
+                |one| one.metadata.resource_version = Some("7".to_owned()),
+                false,
+            ),
+            (
+                "status",
+                |one| one.status = Some(api::LiveStreamStatus::default()),
+                false,
+            ),
+        ];
+        for (case, change, expected) in changes {
+            let mut changed = stream.clone();
+            change(&mut changed);
+            assert_eq!(is_news(&store, &event(&changed)), expected, "{case}");
+        }
+        writer.apply_watcher_event(&Event::Delete(DeserializeGuard(Ok(stream.clone()))));
+        assert!(is_news(&store, &event(&stream)), "it is made anew");
     }
 }
