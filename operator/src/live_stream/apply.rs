@@ -176,10 +176,11 @@ async fn name_pod(
     };
     let change = status_change(&stream.status, &plan.status).ok_or_else(changed)?;
     let written = context.cluster.write_status(stream, &change).await?;
-    written.ok_or_else(changed)?;
+    let written = written.ok_or_else(changed)?;
     let anew = plan.status.started_time != stream.status.started_time;
+    let seen = &stream.resource_version;
     context.memory.update(&stream.identity.uid, |stream| {
-        stream.written = Some(now);
+        stream.wrote(seen, &written, now);
         if anew {
             stream.named = Some(now);
         }

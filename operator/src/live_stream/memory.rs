@@ -4,8 +4,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use api::LiveStream;
 use api::control::FinishAnswer;
 use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
 
 use super::backoff::Failures;
 
@@ -32,6 +34,20 @@ pub(crate) struct Recollection {
     pub(crate) named: Option<Timestamp>,
     /// When its status was last written.
     pub(crate) written: Option<Timestamp>,
+    /// The version that this replaced: whoever sees it still is behind.
+    pub(crate) replaced: Option<String>,
+}
+
+impl Recollection {
+    /// Its status was written over the version `seen`.
+    pub(crate) fn wrote(&mut self, seen: &str, written: &LiveStream, now: Timestamp) {
+        self.written = Some(now);
+        // What changes nothing makes no new version.
+        let is_new = written
+            .resource_version()
+            .is_some_and(|version| version != seen);
+        self.replaced = is_new.then(|| seen.to_owned());
+    }
 }
 
 /// A pod that was told to finish.

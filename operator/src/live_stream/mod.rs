@@ -65,6 +65,8 @@ pub(crate) use self::watches::{WATCHES, start};
 
 /// Streams that are reconciled at once; one stream never is twice.
 const CONCURRENCY: u16 = 32;
+/// How soon a stream is looked at again of which the watch is behind: no event of a status triggers it.
+const BEHIND_RECHECK: Duration = Duration::from_millis(20);
 
 /// A LiveStream, or what of it could be read: a malformed object must not stop the watch.
 pub(crate) type Guarded = DeserializeGuard<LiveStream>;
@@ -245,12 +247,22 @@ async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Actio
     outcome
 }
 
+/// Whether the watch has not brought yet what was written last: whatever followed from what it shows would be refused. A pod that has just
+/// been asked for the first time often answers sooner.
+fn is_behind(stream: &LiveStream, context: &Context) -> bool {
+    let seen = stream.uid().zip(stream.resource_version());
+    seen.is_some_and(|(uid, version)| context.memory.has_replaced(&uid, &version))
+}
+
 /// One round of the four steps; answers when to look again. The clock is read once all is observed.
 async fn reconcile_stream(
     stream: &LiveStream,
     context: &Context,
     clock: impl FnOnce() -> Timestamp,
 ) -> Result<Duration, Error> {
+    if is_behind(stream, context) {
+        return Ok(BEHIND_RECHECK);
+    }
     let observed = observe::observe(context, stream).await?;
     let now = clock();
     let plan = plan::plan(&observed, now);

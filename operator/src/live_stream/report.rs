@@ -48,16 +48,15 @@ pub(crate) async fn report(
     if left > Duration::ZERO {
         return Ok(requeue.min(left));
     }
-    let written = context.cluster.write_status(stream, &change).await?;
-    if written.is_none() {
+    let Some(written) = context.cluster.write_status(stream, &change).await? else {
         return Err(Error::Changed {
             stream: stream.identity.name.clone(),
         });
-    }
-    let uid = &stream.identity.uid;
+    };
+    let (uid, seen) = (&stream.identity.uid, &stream.resource_version);
     context
         .memory
-        .update(uid, |stream| stream.written = Some(now));
+        .update(uid, |stream| stream.wrote(seen, &written, now));
     if let (None, Some(took)) = (
         stream.status.first_segment_milliseconds,
         plan.status.first_segment_milliseconds,
