@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use api::condition::Reason;
 use api::control::{JobPhase, JobStatus, MediaMode, MediaStatus, SourceStatus};
@@ -120,7 +119,6 @@ pub(crate) fn observed() -> Observed {
         collects: true,
         recollection: Recollection::default(),
         fleet: Arc::new(fleet()),
-        resync: Duration::from_secs(400),
     }
 }
 

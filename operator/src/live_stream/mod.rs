@@ -23,6 +23,7 @@ mod poller;
 mod providers;
 mod removals;
 mod report;
+mod resync;
 mod rollout;
 mod slots;
 mod takeover;
@@ -233,7 +234,7 @@ async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Actio
             let Some(outcome) = context.leadership.while_leading(reconciling).await else {
                 return Ok(Action::await_change());
             };
-            outcome.map(Action::requeue)
+            outcome.map(again)
         }
         Err(invalid) => {
             context
@@ -252,6 +253,14 @@ async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Actio
 fn is_behind(stream: &LiveStream, context: &Context) -> bool {
     let seen = stream.uid().zip(stream.resource_version());
     seen.is_some_and(|(uid, version)| context.memory.has_replaced(&uid, &version))
+}
+
+/// What is due no sooner than a round of `resync` takes is left to that.
+fn again(due: Duration) -> Action {
+    match due < resync::ROUND {
+        true => Action::requeue(due),
+        false => Action::await_change(),
+    }
 }
 
 /// One round of the four steps; answers when to look again. The clock is read once all is observed.

@@ -1,7 +1,7 @@
 //! Reads the cluster, the presence store and the pod's own status into one value. Writes nothing and decides nothing;
 //! what cannot be read is told as unknown where that is no error.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use api::LiveStream;
 use api::condition::Reason;
@@ -26,9 +26,6 @@ use super::warm::{self, PoolView, WaitingPod, WarmView};
 use super::{Context, Error};
 use crate::class::{self, ClassState, IdleRule, Refusal};
 use crate::text::clipped;
-
-/// The shortest time until a stream is looked at without any reason; spread over as much again, so that streams do not come together.
-const RESYNC: Duration = Duration::from_secs(300);
 
 /// Observes a stream.
 pub(crate) async fn observe(context: &Context, stream: &LiveStream) -> Result<Observed, Error> {
@@ -66,7 +63,6 @@ pub(crate) async fn observe(context: &Context, stream: &LiveStream) -> Result<Ob
         collects: context.collects,
         recollection: context.memory.recall(uid),
         fleet: context.fleet.clone(),
-        resync: resync(uid),
         pods,
         stream: stream_facts,
     })
@@ -250,27 +246,4 @@ async fn mount_trouble(cluster: &Cluster, pod: &PodFacts) -> Option<Refusal> {
         },
         message: clipped(&message),
     })
-}
-
-/// The time until a stream is looked at without any reason: its own, so that it needs no dice.
-fn resync(uid: &str) -> Duration {
-    let sum = uid.bytes().fold(0_u64, |sum, byte| {
-        sum.wrapping_mul(31).wrapping_add(u64::from(byte))
-    });
-    RESYNC + Duration::from_millis(sum % 300_000)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn streams_are_looked_at_every_five_to_ten_minutes_each_at_its_own_time() {
-        let times = ["a", "b", "0f9c2a41-7b1e-4c55-9d6a-d0c5a1b2c3d4"].map(resync);
-        for time in times {
-            assert!((300..600).contains(&time.as_secs()), "{time:?}");
-        }
-        assert_ne!(times[0], times[1]);
-        assert_eq!(resync("a"), times[0]);
-    }
 }

@@ -59,8 +59,6 @@ pub(crate) struct Observed {
     pub(crate) collects: bool,
     pub(crate) recollection: Recollection,
     pub(crate) fleet: Arc<Fleet>,
-    /// When to look again without any reason.
-    pub(crate) resync: Duration,
 }
 
 /// An account at a provider.

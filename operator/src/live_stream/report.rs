@@ -14,6 +14,7 @@ use super::apply::Applied;
 use super::cluster::status_change;
 use super::observed::{Observed, StreamFacts, age};
 use super::plan::Plan;
+use super::resync::ROUND;
 use super::{Context, Error};
 
 /// Good news of a stream that is not live yet waits a moment for the best: that it is live.
@@ -30,7 +31,7 @@ pub(crate) async fn report(
     now: Timestamp,
 ) -> Result<Duration, Error> {
     let requeue = match applied {
-        Applied::Collected => return Ok(observed.resync),
+        Applied::Collected => return Ok(ROUND),
         Applied::Again => return Ok(Duration::ZERO),
         Applied::Told { requeue } => return Ok(requeue),
         Applied::Done { requeue } => requeue,

@@ -24,7 +24,7 @@ use super::orphans::{self, Gone};
 use super::pods::Belongs;
 use super::providers::{GuardedProvider, News};
 use super::warm::pool;
-use super::{Context, Guarded, Triggers, accounts, control_streams, takeover};
+use super::{Context, Guarded, Triggers, accounts, control_streams, resync, takeover};
 
 /// What the process is ready for once each is complete.
 pub(crate) const WATCHES: [&str; 4] = [
@@ -98,8 +98,10 @@ pub(crate) fn start(
     let accounts = accounts::run(context.clone(), changed_providers);
     let gone = (gone_streams, left_streams);
     let orphans = orphans::run(context.clone(), store, gone, for_orphans);
-    let takeover = takeover::run(context.clone(), streams.store.clone(), triggers);
+    let takeover = takeover::run(context.clone(), streams.store.clone(), triggers.clone());
+    let resync = resync::run(streams.store.clone(), triggers);
     let token = tasks.token();
+    tasks.spawn("resync", until(token.clone(), resync));
     tasks.spawn("takeover", until(token.clone(), takeover));
     tasks.spawn("watch of pods", until(token.clone(), pods));
     tasks.spawn("watch of streamclasses", until(token.clone(), classes));
@@ -178,8 +180,6 @@ fn streams(
     Streams { changes, store }
 }
 
-/// Lists come in pages of this many objects: what of a page is not kept is taken up by the next one.
-const PAGE: u32 = 100;
 /// Whether somebody changed a stream since it was last seen: what the operator itself writes, its status, is nothing to look at. Compared with
 /// the store and not by a predicate of the runtime's, which would keep all names a second time.
 fn is_news(known: &Store<Guarded>, event: &Event<Guarded>) -> bool {
@@ -194,6 +194,8 @@ fn is_news(known: &Store<Guarded>, event: &Event<Guarded>) -> bool {
     })
 }
 
+/// Lists come in pages of this many objects: what of a page is not kept is taken up by the next one.
+const PAGE: u32 = 100;
 
 fn paged() -> watcher::Config {
     watcher::Config::default().page_size(PAGE)

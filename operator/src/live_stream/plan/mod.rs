@@ -30,6 +30,7 @@ use super::collect::{self, Collect, PresenceView, Spared};
 use super::observed::{MOUNTS_SUSPECT_AFTER, Observed, UNREACHABLE_AFTER, age};
 use super::pod::{self, Order};
 use super::pods::{PodFacts, PodState};
+use super::resync::ROUND;
 use super::rollout::Stand;
 use super::warm::Assigning;
 use crate::class::Effective;
@@ -352,7 +353,7 @@ fn requeue(
     [of_course, collect.recheck(), waited_for]
         .into_iter()
         .flatten()
-        .fold(observed.resync, Duration::min)
+        .fold(ROUND, Duration::min)
 }
 
 /// When a pod that is left as it is may have become a case for something.

@@ -415,5 +415,5 @@ fn it_is_looked_at_again_exactly_when_something_may_be_due() {
     idle.stream.replicas = 0;
     idle.pods.clear();
     idle.presence = PresenceView::NotAsked;
-    assert_eq!(plan(&idle, now()).requeue, idle.resync);
+    assert_eq!(plan(&idle, now()).requeue, ROUND);
 }
