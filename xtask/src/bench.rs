@@ -24,6 +24,12 @@ const VIEWER_PACKAGES: [&str; 5] = [
 /// Debian's package of the presence store.
 const REDIS_PACKAGES: [&str; 1] = ["redis-server"];
 
+/// Debian's packages of the peer that serves files, and of a client that asks as fast as it goes.
+const SERVE_PACKAGES: [&str; 2] = ["nginx", "wrk"];
+
+/// The gateway's program that measures a check alone.
+const CHECKS: &str = "checks";
+
 /// The product in one process.
 const STANDALONE: &[&str] = &["standalone"];
 
@@ -51,6 +57,8 @@ enum Bench {
     Scale(ScaleArguments),
     /// What viewers cost Redis, beside a SET for each request
     Presence(PresenceArguments),
+    /// What serving viewers costs, beside nginx with and without a check of who they are
+    Serve(ServeArguments),
 }
 
 /// Arguments of `start`.
@@ -130,6 +138,23 @@ struct PresenceArguments {
     rounds: u8,
 }
 
+/// Arguments of `serve`.
+#[derive(Args)]
+struct ServeArguments {
+    /// One JSON object per figure instead of a table
+    #[arg(long)]
+    json: bool,
+    /// How often each is measured
+    #[arg(long, default_value_t = 5)]
+    rounds: u8,
+    /// Seconds of each measurement
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    window: u64,
+    /// Measures only this part
+    #[arg(long, value_enum, value_name = "PART")]
+    only: Option<ServePart>,
+}
+
 /// What can be measured of a start by itself, under the names that the bench has for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum StartPart {
@@ -150,11 +175,30 @@ enum CostPart {
     Ladder,
 }
 
+/// What can be measured of serving by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ServePart {
+    /// Processor time of segments
+    Segments,
+    /// Playlists whose session is checked on every request
+    Playlists,
+    /// Viewers who keep time
+    Paced,
+    /// Memory of 10,000 connections
+    Idle,
+    /// The check of a session and of a segment's key alone
+    Check,
+}
+
 /// Runs the task.
 pub(crate) fn run_bench(arguments: &Arguments) -> Result<()> {
     match &arguments.bench {
         Bench::Scale(_) | Bench::Presence(_) => {}
-        Bench::Start(_) | Bench::Cost(_) | Bench::Failover(_) | Bench::Soak(_) => ensure_ffmpeg()?,
+        Bench::Start(_)
+        | Bench::Cost(_)
+        | Bench::Failover(_)
+        | Bench::Soak(_)
+        | Bench::Serve(_) => ensure_ffmpeg()?,
     }
     match &arguments.bench {
         Bench::Start(arguments) => start(arguments),
@@ -176,6 +220,19 @@ pub(crate) fn run_bench(arguments: &Arguments) -> Result<()> {
             let mut command = program("presence", arguments.json);
             command.args(["--rounds", &arguments.rounds.to_string()]);
             run(command)
+        }
+        Bench::Serve(arguments) => {
+            ensure_packages(&[&SERVE_PACKAGES[..], &REDIS_PACKAGES[..]].concat())?;
+            run(cargo(&[
+                "build",
+                "--release",
+                "--locked",
+                "--package",
+                "gateway",
+                "--example",
+                CHECKS,
+            ]))?;
+            in_process(serve_bench(arguments))
         }
     }
 }
@@ -269,6 +326,15 @@ fn cost_bench(arguments: &CostArguments) -> Command {
     command
 }
 
+fn serve_bench(arguments: &ServeArguments) -> Command {
+    let mut command = bench("serve", arguments.json);
+    command.args(["--rounds", &arguments.rounds.to_string()]);
+    command.args(["--window", &arguments.window.to_string()]);
+    command.arg("--checks").arg(built("examples").join(CHECKS));
+    only(&mut command, arguments.only.as_slice());
+    command
+}
+
 fn only<Part: ValueEnum>(command: &mut Command, parts: &[Part]) {
     for name in parts.iter().filter_map(Part::to_possible_value) {
         command.arg("--only").arg(name.get_name());
@@ -339,5 +405,18 @@ mod tests {
         assert_eq!(all[3..], ["--rounds", "5", "--window", "20"]);
         let one = words(&cost_bench(&of(Some(CostPart::Ladder))));
         assert_eq!(one[7..], ["--only", "ladder"]);
+    }
+
+    #[test]
+    fn serving_is_measured_with_the_program_that_checks() {
+        let words = words(&serve_bench(&ServeArguments {
+            json: false,
+            rounds: 3,
+            window: 4,
+            only: Some(ServePart::Paced),
+        }));
+        assert_eq!(words[3..8], ["--rounds", "3", "--window", "4", "--checks"]);
+        assert!(words[8].ends_with("release/examples/checks"), "{words:?}");
+        assert_eq!(words[9..], ["--only", "paced"]);
     }
 }

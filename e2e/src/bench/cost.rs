@@ -111,7 +111,7 @@ fn reading(product: &Standalone, peers: &[u32]) -> Result<Reading> {
 }
 
 /// Starts a stream and waits until its playlist is full. Segments are not fetched: the peers have no viewers either.
-async fn settled(viewer: &Viewer) -> Result<()> {
+pub(crate) async fn settled(viewer: &Viewer) -> Result<()> {
     first_segment(viewer, LIMIT).await?;
     let variants = viewer.variants().await?;
     let playlist = variants.first().context("the master lists nothing")?;

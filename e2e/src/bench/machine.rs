@@ -5,6 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The kernel's unit of processor time in /proc (USER_HZ, 100 on every Linux that runs this).
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -51,6 +52,41 @@ pub(crate) fn usage(roots: &[u32]) -> Result<Usage> {
             .map_or(0, |text| private_bytes(&text));
     }
     Ok(total)
+}
+
+/// Processor time of the trees below the given processes, ended children and threads included.
+pub(crate) fn processor(roots: &[u32]) -> Result<Duration> {
+    let stats = stats()?;
+    let within = stats
+        .iter()
+        .filter(|(pid, _)| roots.iter().any(|root| is_within(&stats, **pid, *root)));
+    let ticks: u64 = within.map(|(_, stat)| stat.ticks).sum();
+    Ok(Duration::from_secs_f64(ticks as f64 / TICKS_PER_SECOND))
+}
+
+/// What all processors were busy with since the machine started, whoever it was for.
+pub(crate) fn busy() -> Result<Duration> {
+    let text = fs::read_to_string("/proc/stat").context("failed to read /proc/stat")?;
+    let ticks = busy_ticks(&text).context("/proc/stat is odd")?;
+    Ok(Duration::from_secs_f64(ticks as f64 / TICKS_PER_SECOND))
+}
+
+/// Everything in the first line but what was idle or waiting: fields 4 and 5; guests are in the first two.
+fn busy_ticks(text: &str) -> Option<u64> {
+    let fields = text.lines().next()?.strip_prefix("cpu ")?;
+    let fields = fields.split_whitespace().take(8).enumerate();
+    let busy = fields.filter(|(index, _)| !matches!(index, 3 | 4));
+    busy.map(|(_, field)| field.parse::<u64>().ok()).sum()
+}
+
+/// Lets this process and all that it starts open as many files as the system allows.
+pub(crate) fn raise_limit() -> Result<()> {
+    let hard = getrlimit(Resource::Nofile).maximum;
+    let all = Rlimit {
+        current: hard,
+        maximum: hard,
+    };
+    setrlimit(Resource::Nofile, all).context("failed to raise the limit of open files")
 }
 
 /// Processor time of a process that has no children, to the nanosecond, as its scheduler counts it.
@@ -143,6 +179,14 @@ mod tests {
         let lines = command_lines(&[std::process::id()]).unwrap();
         let own = std::env::args().collect::<Vec<_>>();
         assert!(lines.contains(&own), "{lines:?}");
+    }
+
+    #[test]
+    fn idle_time_is_not_busy() {
+        let text = "cpu  1 2 4 1000 1000 8 16 32 64 128\ncpu0 1 1 1 1\n";
+        assert_eq!(busy_ticks(text), Some(63));
+        assert_eq!(busy_ticks("cpux"), None);
+        assert!(busy().unwrap() > Duration::ZERO);
     }
 
     #[test]

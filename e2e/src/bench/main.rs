@@ -13,6 +13,7 @@ mod machine;
 mod peer;
 mod redis_server;
 mod scale;
+mod serve;
 mod soak;
 mod standalone;
 mod viewing;
@@ -48,6 +49,14 @@ enum Bench {
     Scale(ScaleArguments),
     /// What viewers cost Redis
     Presence(PresenceArguments),
+    /// What serving viewers costs, on one processor
+    Serve(ServeArguments),
+    /// The authentication service of a peer
+    #[command(hide = true)]
+    AuthService(serve::AuthArguments),
+    /// A peer that axum serves
+    #[command(hide = true)]
+    AxumPeer(serve::AxumArguments),
 }
 
 /// Arguments of `start`.
@@ -128,6 +137,25 @@ struct PresenceArguments {
     rounds: u8,
 }
 
+/// Arguments of `serve`. It wants nginx, wrk and redis-server where programs are looked for.
+#[derive(Args)]
+struct ServeArguments {
+    #[command(flatten)]
+    common: Common,
+    /// Measures only this part; may be given again
+    #[arg(long, value_enum)]
+    only: Vec<ServePart>,
+    /// How often each is measured
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..))]
+    rounds: u8,
+    /// Seconds of each measurement
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    window: u64,
+    /// The gateway's program that measures a check alone; needed for `check`
+    #[arg(long, value_name = "PROGRAM")]
+    checks: Option<PathBuf>,
+}
+
 /// Arguments of every bench.
 #[derive(Args)]
 struct Common {
@@ -166,6 +194,21 @@ enum CostPart {
     Ladder,
 }
 
+/// What `serve` can measure by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ServePart {
+    /// Processor time of segments, beside nginx
+    Segments,
+    /// Playlists whose session is checked, beside nginx with and without a check
+    Playlists,
+    /// Viewers who keep time, beside nginx with and without a check
+    Paced,
+    /// Memory of connections, beside nginx and axum
+    Idle,
+    /// The check of a session and of a segment's key, beside an HMAC
+    Check,
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let bench = Arguments::parse().bench;
@@ -200,6 +243,13 @@ async fn measure(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
         Bench::Presence(arguments) => {
             let figures = watching::measure(usize::from(arguments.rounds)).await?;
             (&arguments.common, figures)
+        }
+        Bench::Serve(arguments) => (&arguments.common, serve(arguments).await?),
+        Bench::AuthService(arguments) => {
+            return serve::serve_auth(arguments).await.map(|()| Vec::new());
+        }
+        Bench::AxumPeer(arguments) => {
+            return serve::serve_axum(arguments).await.map(|()| Vec::new());
         }
     };
     if common.json {
@@ -245,4 +295,19 @@ async fn cost(arguments: &CostArguments) -> anyhow::Result<Vec<Figure>> {
         figures.extend(ladder::measure(program, rounds, window).await?);
     }
     Ok(figures)
+}
+
+async fn serve(arguments: &ServeArguments) -> anyhow::Result<Vec<Figure>> {
+    let parts = match arguments.only.as_slice() {
+        [] => ServePart::value_variants(),
+        only => only,
+    };
+    serve::measure(&serve::Settings {
+        program: arguments.common.standalone()?,
+        checks: arguments.checks.as_deref(),
+        parts,
+        rounds: usize::from(arguments.rounds),
+        window: Duration::from_secs(arguments.window),
+    })
+    .await
 }

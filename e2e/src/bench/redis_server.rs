@@ -14,6 +14,9 @@ use crate::machine::free_port;
 /// How long it may take until it answers.
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// What it is started by.
+pub(crate) const PROGRAM: &str = "redis-server";
+
 /// A running redis-server.
 #[derive(Debug)]
 pub(crate) struct Redis {
@@ -24,8 +27,13 @@ pub(crate) struct Redis {
 impl Redis {
     /// Starts it with its files in this directory.
     pub(crate) async fn start(directory: &Path) -> Result<Self> {
+        Self::start_by(Command::new(PROGRAM), directory).await
+    }
+
+    /// The same by a command that runs [`PROGRAM`].
+    pub(crate) async fn start_by(mut command: Command, directory: &Path) -> Result<Self> {
         let port = free_port()?;
-        let child = Command::new("redis-server")
+        let child = command
             .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
             .args(["--appendonly", "yes", "--appendfsync", "everysec"])
             .args(["--save", "", "--maxmemory-policy", "noeviction", "--dir"])

@@ -15,7 +15,6 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::process::Command;
 
 use self::audit::{Asked, AuditLog};
@@ -24,6 +23,7 @@ use self::node::Node;
 use self::operators::{Operators, Release};
 use self::streams::Streams;
 use crate::figure::{Figure, median, table};
+use crate::machine::raise_limit;
 use crate::redis_server::Redis;
 
 /// Of every figure here.
@@ -68,6 +68,7 @@ struct Cost {
 /// Measures with so many objects at the most.
 pub(crate) async fn measure(program: &Path, objects: usize) -> Result<Vec<Figure>> {
     ensure!(objects >= FEWEST, "there must be {FEWEST} objects at least");
+    // Every running pod is a connection of its operator, and one of the transcoder.
     raise_limit()?;
     let directory = tempfile::tempdir().context("failed to create a directory")?;
     let directory = directory.path();
@@ -116,16 +117,6 @@ fn sizes(objects: usize) -> Vec<usize> {
 /// A goal that is for the full size.
 fn goal(objects: usize, goal: f64) -> Option<f64> {
     (objects >= ALL).then_some(goal)
-}
-
-/// Every running pod is a connection of its operator, and one of the transcoder.
-fn raise_limit() -> Result<()> {
-    let hard = getrlimit(Resource::Nofile).maximum;
-    let all = Rlimit {
-        current: hard,
-        maximum: hard,
-    };
-    setrlimit(Resource::Nofile, all).context("failed to raise the limit of open files")
 }
 
 impl Bench<'_> {

@@ -70,6 +70,17 @@ impl Standalone {
         directory: &Path,
         idle: Duration,
     ) -> Result<Self> {
+        Self::start_by(Command::new(program), renditions, channels, directory, idle).await
+    }
+
+    /// The same by a command that runs it.
+    pub(crate) async fn start_by(
+        mut command: Command,
+        renditions: Renditions,
+        channels: &[Channel],
+        directory: &Path,
+        idle: Duration,
+    ) -> Result<Self> {
         let list = directory.join("channels.m3u");
         std::fs::write(&list, channel_list(channels))
             .context("failed to write the channel list")?;
@@ -77,7 +88,7 @@ impl Standalone {
         std::fs::write(&classes, renditions.class()).context("failed to write the class")?;
         let log = std::fs::File::create(directory.join("standalone.log"))
             .context("failed to create a log")?;
-        let mut child = Command::new(program)
+        let mut child = command
             .arg("--playlist")
             .arg(&list)
             .args(renditions.arguments())
@@ -93,13 +104,13 @@ impl Standalone {
             .stderr(log)
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("failed to start {}", program.display()))?;
+            .with_context(|| format!("failed to start {:?}", command.as_std()))?;
         let stdout = child.stdout.take().context("no standard output")?;
         let mut lines = BufReader::new(stdout).lines();
         let announced = tokio::time::timeout(PATIENCE, announced(&mut lines)).await;
         let Ok(Some(url)) = announced else {
             let log = std::fs::read_to_string(directory.join("standalone.log")).unwrap_or_default();
-            bail!("{} named no channel: {}", program.display(), log.trim());
+            bail!("{:?} named no channel: {}", command.as_std(), log.trim());
         };
         let token = url.query_pairs().find(|(name, _)| name == "token");
         let token = token.map(|(_, token)| token.into_owned());
