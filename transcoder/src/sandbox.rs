@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -158,7 +158,8 @@ pub(crate) fn spawn(
     arguments: &[OsString],
     pipes: Vec<FdMapping>,
 ) -> io::Result<Child> {
-    Command::new(program)
+    let began = Instant::now();
+    let child = Command::new(program)
         .args(arguments)
         .env_clear()
         .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
@@ -169,8 +170,19 @@ pub(crate) fn spawn(
         .kill_on_drop(true)
         .fd_mappings(pipes)
         .map_err(io::Error::other)?
-        .spawn()
+        .spawn();
+    let took = began.elapsed();
+    if took > SLOW {
+        tracing::warn!(
+            took_ms = took.as_millis(),
+            "starting FFmpeg took long, and the stream stood still meanwhile: disk or memory of this node are slow"
+        );
+    }
+    child
 }
+
+/// A program is started within milliseconds, unless it must be read from a disk that is slow.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// How encoders are started.
 #[derive(Debug, Clone)]
