@@ -39,6 +39,15 @@ impl Snapshot {
         self.channel_list.iter()
     }
 
+    /// The channels that stand behind that place in the catalog's order, whether one stands there or not; behind `(0, "")` stand all.
+    pub fn channels_after<'a>(
+        &'a self,
+        order: u32,
+        slug: &'a str,
+    ) -> impl Iterator<Item = &'a Arc<Channel>> {
+        self.channel_list.after((order, slug))
+    }
+
     /// How many channels there are.
     #[must_use]
     pub fn channel_count(&self) -> usize {
@@ -56,6 +65,15 @@ impl Snapshot {
         self.group_list.iter()
     }
 
+    /// The groups that stand behind that place, like [`Snapshot::channels_after`].
+    pub fn groups_after<'a>(
+        &'a self,
+        order: u32,
+        id: &'a str,
+    ) -> impl Iterator<Item = &'a Arc<Group>> {
+        self.group_list.after((order, id))
+    }
+
     /// The group of that id.
     #[must_use]
     pub fn group(&self, id: &str) -> Option<&Arc<Group>> {
@@ -65,6 +83,17 @@ impl Snapshot {
     /// Every user, active or not, by name.
     pub fn users(&self) -> impl Iterator<Item = &Arc<User>> {
         self.user_list.iter()
+    }
+
+    /// The users whose names stand behind that one; behind an empty one stand all.
+    pub fn users_after<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<User>> {
+        self.user_list.after((0, name))
+    }
+
+    /// The user of that name, active or not.
+    #[must_use]
+    pub fn user_named(&self, name: &str) -> Option<&Arc<User>> {
+        self.user_list.get((0, name))
     }
 
     /// How many users there are.
@@ -104,7 +133,7 @@ impl Snapshot {
         if password.is_empty() || password.len() > TOKEN_MAXIMUM {
             return None;
         }
-        let user = self.user_list.get((0, name));
+        let user = self.user_named(name);
         let id = user.map_or(name, |user| &user.id);
         let hash = key.hash_password(id, password.as_bytes());
         user.filter(|user| user.password.is_some_and(|known| known.matches(&hash)))
@@ -369,6 +398,8 @@ mod tests {
             .map(|user| (user.name.as_str(), user.id.as_str()))
             .collect();
         assert_eq!(names, [("alice", "2"), ("bob", "1")]);
+        assert_eq!(snapshot.user_named("alice").unwrap().id, "2");
+        assert!(snapshot.user_named("1").is_none());
         snapshot.put(Row::User(user("1", "bob", &["c"])), 2);
         assert_eq!(whose(&snapshot, "b"), None);
         snapshot.remove(&RowKey::User("2".to_owned()));

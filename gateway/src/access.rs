@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use catalog::{Allowed, Catalog, Snapshot, TokenKey, TokenTag, User};
+use catalog::{Allowed, Catalog, Snapshot, TokenHash, TokenKey, TokenTag, User};
 use jiff::Timestamp;
 
 use crate::directory::{Channel, StreamDirectory};
@@ -159,6 +159,18 @@ impl Access {
             }));
         }
         channels
+    }
+
+    /// What the catalog says now.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.catalog.snapshot()
+    }
+
+    /// What the catalog knows a token by.
+    #[must_use]
+    pub fn hash(&self, token: &str) -> TokenHash {
+        self.token_key.hash(token.as_bytes())
     }
 
     /// The catalog's versions.

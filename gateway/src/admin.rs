@@ -21,7 +21,7 @@ const TOKEN_LENGTH: usize = 24;
 #[derive(Debug, Parser)]
 #[command(name = "headend-admin", version)]
 pub enum Command {
-    /// Prints the hash of a token, for `tokenHash` of a user. The token is the first line of standard input.
+    /// Prints the hash of a token, for `tokenHash` of a user or an administrator. The token is the first line of standard input.
     HashToken {
         /// File with the key that hashes tokens: `token` of the gateways' keys.
         key: PathBuf,
@@ -101,7 +101,7 @@ fn hash_token(
 ) -> Result<(), ProcessError> {
     let key = TokenKey::read(key).map_err(ProcessError::input)?;
     let token = if generate {
-        make_token()?
+        make_token().map_err(AdminError::Random)?
     } else {
         read_token(input)?
     };
@@ -113,9 +113,10 @@ fn hash_token(
     Ok(())
 }
 
-fn make_token() -> Result<String, ProcessError> {
+/// A token that nobody guesses, of letters that need no quoting anywhere.
+pub(crate) fn make_token() -> Result<String, getrandom::Error> {
     let mut bytes = [0; TOKEN_LENGTH];
-    getrandom::fill(&mut bytes).map_err(AdminError::Random)?;
+    getrandom::fill(&mut bytes)?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 

@@ -12,6 +12,7 @@ pub mod tls;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use self::brute::Guesses;
@@ -72,7 +73,7 @@ impl Gateway {
         self.judge(surface, Who::User(user), Limit::User, client.address)
     }
 
-    /// The user whose token it is. Whoever comes with one wrong token after the other waits, with the right one, too.
+    /// The user whose token it is.
     ///
     /// # Errors
     /// When there is no token, it is nobody's, or address or user ask too often.
@@ -82,6 +83,24 @@ impl Gateway {
         client: &Client,
         token: Option<&str>,
     ) -> Result<Admitted, Error> {
+        let admitted = self.prove(surface, client, token, |token, now| {
+            self.access.by_token(token, now)
+        })?;
+        self.meter_user(surface, client, &admitted.user.id)?;
+        Ok(admitted)
+    }
+
+    /// Who it is whose token it is, as `whose` finds them. Whoever comes with one wrong token after the other waits, with the right one, too.
+    ///
+    /// # Errors
+    /// Those of `whose`, or that the address asks too often.
+    pub(crate) fn prove<T>(
+        &self,
+        surface: Surface,
+        client: &Client,
+        token: Option<&str>,
+        whose: impl FnOnce(Option<&str>, Timestamp) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         self.meter(surface, client)?;
         let moment = Instant::now();
         if let Some(wait) = self.guessed(client, moment) {
@@ -90,13 +109,11 @@ impl Gateway {
             return Err(Error::TooMany { limit, wait });
         }
         let (now, _) = self.now();
-        let admitted = self.access.by_token(token, now);
-        if let (Err(Error::WrongToken), Some(token)) = (&admitted, token) {
+        let found = whose(token, now);
+        if let (Err(Error::WrongToken), Some(token)) = (&found, token) {
             self.wrong_token(client, token, moment);
         }
-        let admitted = admitted?;
-        self.meter_user(surface, client, &admitted.user.id)?;
-        Ok(admitted)
+        found
     }
 
     /// Lets a user start a channel that does not run: whoever zaps through channels that nobody watches must not start them all. A viewer

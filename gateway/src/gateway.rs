@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ::catalog::store::CatalogStore;
 use ::catalog::{Catalog, TokenKey};
 use ::presence::Presence;
 use ::presence::notes::Notes;
@@ -12,6 +13,7 @@ use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
 use crate::access::Access;
+use crate::administrators::Administrators;
 use crate::cache::SegmentCache;
 use crate::client::Proxies;
 use crate::directory::StreamDirectory;
@@ -33,6 +35,8 @@ use crate::viewers::Viewers;
 pub struct Ports {
     /// Channels and users.
     pub catalog: Arc<dyn Catalog>,
+    /// The same, where they can be changed.
+    pub store: Option<Arc<dyn CatalogStore>>,
     /// Where it is told who is watching.
     pub presence: Arc<dyn Presence>,
     /// Where places of users' sessions are counted.
@@ -54,6 +58,8 @@ pub struct Options {
     pub keys: Keys,
     /// Hashes tokens.
     pub token_key: TokenKey,
+    /// Who may use the admin API; without them there is none.
+    pub administrators: Option<Arc<Administrators>>,
     /// How requests are held.
     pub hold: HoldLimits,
     /// Bytes of recent segments in memory.
@@ -76,6 +82,8 @@ pub struct Gateway {
     pub(crate) edge: Edge,
     pub(crate) origins: Origins,
     pub(crate) access: Access,
+    pub(crate) administrators: Option<Arc<Administrators>>,
+    pub(crate) store: Option<Arc<dyn CatalogStore>>,
     pub(crate) directory: Arc<dyn StreamDirectory>,
     pub(crate) presence: Arc<dyn Presence>,
     pub(crate) streams: Streams,
@@ -96,6 +104,7 @@ impl Gateway {
         let viewers = Arc::new(Viewers::new(now));
         let Ports {
             catalog,
+            store,
             presence,
             places,
             notes,
@@ -117,6 +126,8 @@ impl Gateway {
             edge: Edge::new(options.rates, now),
             origins: options.origins,
             access: Access::new(catalog, options.token_key, directory.clone()),
+            administrators: options.administrators,
+            store,
             directory,
             presence,
             streams: Streams::new(shared, options.hold),

@@ -1,6 +1,8 @@
-//! What viewers can call, one module per surface. Only reads: no request changes anything but the wish for a channel.
+//! What can be called, one module per surface. Viewers only read: nothing of them changes anything but the wish for a channel. What
+//! administrators change is in [`admin`].
 
-pub mod channels;
+mod admin;
+mod channels;
 pub mod error;
 pub mod hls;
 pub mod live;
@@ -29,7 +31,7 @@ pub fn app(gateway: Arc<Gateway>) -> Router {
         .merge(live::router())
         .merge(hls::router())
         .merge(segments::router())
-        .merge(channels::router())
+        .merge(admin::router(&gateway))
         .merge(page::router())
         .with_state(gateway)
 }

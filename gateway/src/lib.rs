@@ -10,9 +10,11 @@
 //! | where playlists and segments come from | [`origin`] |
 //! | who is watching | [`viewers`], [`presence_flush`] |
 //! | how many sessions a user has | [`places`] |
+//! | who may administer, and what | [`administrators`] |
 
 pub mod access;
 pub mod admin;
+pub mod administrators;
 pub mod cache;
 pub mod client;
 pub mod directory;

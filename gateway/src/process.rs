@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ::catalog::files::FilesCatalog;
 use ::catalog::redis::OpenError;
-use ::catalog::store::StoreCatalog;
+use ::catalog::store::{CatalogStore, StoreCatalog};
 use ::catalog::{Catalog, TokenKey};
 use ::presence::redis::RedisPresence;
 use prometheus_client::registry::Registry;
@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::administrators::Administrators;
 use crate::directory::kubernetes::{self, KubernetesDirectory, Watch};
 use crate::edge::tls::Certificates;
 use crate::keys::Keys;
@@ -76,6 +77,14 @@ impl Kept {
         }
     }
 
+    /// The port for changes; files are changed where they come from.
+    fn store(&self) -> Option<Arc<dyn CatalogStore>> {
+        match self {
+            Self::Files(_) => None,
+            Self::Store(catalog) => Some(catalog.clone()),
+        }
+    }
+
     async fn follow(self, shutdown: CancellationToken) -> io::Result<()> {
         match self {
             Self::Files(catalog) => catalog.follow(shutdown.cancelled_owned()).await,
@@ -125,10 +134,16 @@ pub async fn start(settings: Settings, shutdown: CancellationToken) -> Result<()
 fn options(settings: &Settings) -> Result<Options, ProcessError> {
     let keys_directory = &settings.files.keys_directory;
     let token_key = TokenKey::read(&keys_directory.join("token"));
+    let token_key = token_key.map_err(ProcessError::input)?;
+    let administrators = settings.files.administrators.clone();
+    let administrators = administrators
+        .map(|file| Administrators::open(file, token_key.clone()).map(Arc::new))
+        .transpose();
     Ok(Options {
         name: settings.place.gateway_name.clone(),
         keys: Keys::read(keys_directory).map_err(ProcessError::input)?,
-        token_key: token_key.map_err(ProcessError::input)?,
+        token_key,
+        administrators: administrators.map_err(ProcessError::input)?,
         hold: settings.serving.hold(),
         cache_bytes: settings.serving.cache_mebibytes * 1024 * 1024,
         proxies: settings.limits.proxies(),
@@ -159,6 +174,7 @@ async fn parts(settings: &Settings) -> Result<Parts, ProcessError> {
     Ok(Parts {
         ports: Ports {
             catalog: catalog.port(),
+            store: catalog.store(),
             presence: presence.clone(),
             places: presence.clone(),
             notes: presence,

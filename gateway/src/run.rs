@@ -100,6 +100,13 @@ pub(crate) fn spawn(
             Ok::<_, io::Error>(())
         });
     }
+    if let Some(administrators) = gateway.administrators.clone() {
+        let shutdown = shutdown.clone();
+        tasks.spawn("administrators", async move {
+            administrators.follow(shutdown).await;
+            Ok::<_, io::Error>(())
+        });
+    }
     tasks.spawn("catalog", follow_catalog(gateway.clone(), shutdown));
     tasks.spawn("presence", {
         let ended = ended.clone();

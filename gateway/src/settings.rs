@@ -90,6 +90,9 @@ pub struct FileSettings {
     /// Directory with the keys `session`, `segment` and `token`.
     #[arg(long, env = "HEADEND_KEYS_DIRECTORY")]
     pub keys_directory: PathBuf,
+    /// File with those who may use the admin API: YAML with `administrators:`, a list of { name, role, tokenHash }. Without it the API is off.
+    #[arg(long, env = "HEADEND_ADMINISTRATORS")]
+    pub administrators: Option<PathBuf>,
     /// Where the volume of the transcoder pods is mounted.
     #[arg(long, env = "HEADEND_OUTPUT_DIRECTORY")]
     pub output_directory: PathBuf,

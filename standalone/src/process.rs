@@ -163,6 +163,7 @@ fn gateway(
     };
     let ports = Ports {
         catalog: channels.catalog,
+        store: None,
         presence: presence.clone(),
         places: presence.clone(),
         notes: presence,
@@ -173,6 +174,7 @@ fn gateway(
         name: GATEWAY.to_owned(),
         keys,
         token_key: channels.token_key,
+        administrators: None,
         hold: HoldLimits {
             time: HOLD,
             count: HOLDS,

@@ -32,6 +32,13 @@ impl<T: Placed> Ordered<T> {
         self.pieces.iter().flat_map(|piece| piece.iter())
     }
 
+    /// What stands behind a place, whether anything stands there or not.
+    pub(super) fn after<'a>(&'a self, place: (u32, &'a str)) -> impl Iterator<Item = &'a Arc<T>> {
+        let pieces = self.pieces.get(self.piece_of(place)..).unwrap_or_default();
+        let rows = pieces.iter().flat_map(|piece| piece.iter());
+        rows.skip_while(move |row| row.place() <= place)
+    }
+
     pub(super) fn get(&self, place: (u32, &str)) -> Option<&Arc<T>> {
         let piece = self.pieces.get(self.piece_of(place))?;
         let index = find(piece, place).ok()?;
@@ -108,6 +115,7 @@ impl Placed for User {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::ops::Bound;
 
     use super::*;
 
@@ -150,6 +158,14 @@ mod tests {
                 let (order, id) = (number % 7, number.to_string());
                 assert_eq!(list.get((order, &id)), map.get(&(order, id.clone())));
             }
+            for number in [0, 1, 777, 3_999] {
+                let place = (number % 7, number.to_string());
+                let behind = (Bound::Excluded(place.clone()), Bound::Unbounded);
+                let behind = map.range(behind).map(|(_, row)| row);
+                assert!(list.after((place.0, &place.1)).eq(behind));
+            }
+            assert!(list.after((0, "")).eq(map.values()));
+            assert_eq!(list.after((7, "")).count(), 0);
             assert!(
                 list.pieces
                     .iter()

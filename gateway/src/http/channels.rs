@@ -1,13 +1,8 @@
-//! `GET /api/v1/channels`: the channels that a token may watch, for the start page. The token comes in a header only.
+//! The channels that a viewer's token may watch, for the start page. The token comes in a header only.
 
 use std::sync::Arc;
 
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
-use http::HeaderValue;
-use http::header::CACHE_CONTROL;
+use axum::extract::FromRequestParts;
 use http::request::Parts;
 use serde::Serialize;
 
@@ -20,7 +15,7 @@ use crate::metrics::Surface;
 
 /// The answer.
 #[derive(Debug, Serialize)]
-struct Channels {
+pub(super) struct ListedChannels {
     channels: Vec<ChannelItem>,
 }
 
@@ -55,27 +50,15 @@ impl From<Listed> for ChannelItem {
     }
 }
 
-pub(super) fn router() -> Router<Arc<Gateway>> {
-    Router::new().route("/api/v1/channels", get(channels))
-}
-
-async fn channels(State(gateway): State<Arc<Gateway>>, client: Client, parts: Parts) -> Response {
-    let response = list(&gateway, &client, &parts).unwrap_or_else(Error::into_json);
-    gateway.metrics.answered(Surface::Api, response.status());
-    response
-}
-
-fn list(gateway: &Gateway, client: &Client, parts: &Parts) -> Result<Response, Error> {
-    let Admitted { user, .. } =
-        gateway.authenticate(Surface::Api, client, viewer::bearer(parts))?;
-    let channels = gateway
-        .access
-        .list(&user)
-        .into_iter()
-        .map(ChannelItem::from);
-    let headers = [(CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-    let body = Channels {
-        channels: channels.collect(),
-    };
-    Ok((headers, Json(body)).into_response())
+/// What the viewer whose token it is may watch.
+pub(super) async fn list(
+    gateway: &Arc<Gateway>,
+    parts: &mut Parts,
+) -> Result<ListedChannels, Error> {
+    let Ok(client) = Client::from_request_parts(parts, gateway).await;
+    let token = viewer::bearer(parts);
+    let Admitted { user, .. } = gateway.authenticate(Surface::Api, &client, token)?;
+    let channels = gateway.access.list(&user).into_iter();
+    let channels = channels.map(ChannelItem::from).collect();
+    Ok(ListedChannels { channels })
 }

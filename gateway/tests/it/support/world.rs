@@ -9,7 +9,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use catalog::files::FilesCatalog;
+use catalog::store::StoreCatalog;
 use catalog::{Catalog, TokenKey};
+use gateway::administrators::Administrators;
 use gateway::client::Proxies;
 use gateway::directory::kubernetes::KubernetesDirectory;
 use gateway::directory::{StreamDirectory, StreamPhase};
@@ -91,6 +93,10 @@ impl Replica {
         ask(&self.app, Request::get(uri), headers).await
     }
 
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        send(&self.app, request).await
+    }
+
     pub(crate) fn metrics(&self) -> String {
         scrape(&self.registry)
     }
@@ -130,6 +136,7 @@ impl World {
         let presence = Arc::new(MemoryPresence::new());
         let ports = Ports {
             catalog: catalog.clone(),
+            store: None,
             presence: presence.clone(),
             places: presence.clone(),
             notes: presence.clone(),
@@ -140,6 +147,7 @@ impl World {
             name: "gateway-0".to_owned(),
             keys: Keys::generate().unwrap(),
             token_key,
+            administrators: None,
             hold: HoldLimits {
                 time: Duration::from_secs(8),
                 count: 100,
@@ -175,6 +183,29 @@ impl World {
         self.replica_with(name, self.presence.clone())
     }
 
+    /// The same with a catalog that can be changed, and those who may change it.
+    pub(crate) fn replica_on(
+        &self,
+        store: Arc<StoreCatalog>,
+        administrators: Administrators,
+    ) -> Replica {
+        let ports = Ports {
+            catalog: store.clone(),
+            store: Some(store),
+            ..self.ports.clone()
+        };
+        let options = Options {
+            administrators: Some(Arc::new(administrators)),
+            ..self.options.clone()
+        };
+        let mut registry = Registry::default();
+        let gateway = Gateway::new(ports, options, &mut registry);
+        Replica {
+            app: gateway::app(gateway),
+            registry,
+        }
+    }
+
     /// The same with another store for places.
     pub(crate) fn replica_with(&self, name: &str, places: Arc<dyn Places>) -> Replica {
         let ports = Ports {
@@ -202,6 +233,10 @@ impl World {
         let peer = SocketAddr::new(peer.parse().unwrap(), 4711);
         let request = Request::get(uri).extension(ConnectInfo(peer));
         self.ask(request, headers).await
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        send(&self.app, request).await
     }
 
     pub(crate) async fn ask(
@@ -311,7 +346,10 @@ async fn ask(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = request.body(Body::empty()).unwrap();
+    send(app, request.body(Body::empty()).unwrap()).await
+}
+
+async fn send(app: &Router, request: Request<Body>) -> Answer {
     let response = app.clone().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();

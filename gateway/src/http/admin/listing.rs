@@ -1,0 +1,198 @@
+//! Lists in pages: of a bounded size, searched by name, going on where the page before ended. A cursor says a place and not a number, so rows
+//! that come or go meanwhile shift nothing.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Query};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::request::Parts;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::refusal::Refusal;
+
+/// Rows of a page, unless it is asked for others.
+const PAGE: usize = 100;
+
+/// Rows of a page at most.
+const PAGE_MAXIMUM: usize = 500;
+
+/// Bytes of what is searched for, and of a cursor, at most.
+const TEXT_MAXIMUM: usize = 2048;
+
+/// What of a list is asked for.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListQuery {
+    /// Rows at most: 1 to 500, 100 when not given.
+    limit: Option<usize>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+    /// Only rows with this in their name, or in what names them in URLs; letters small or large.
+    search: Option<String>,
+}
+
+/// The same, checked.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Listing {
+    limit: usize,
+    /// Behind which place the page begins: order and name.
+    pub(super) after: (u32, String),
+    search: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Listing {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let query = Query::<ListQuery>::try_from_uri(&parts.uri);
+        let Query(query) = query.map_err(|rejection| Refusal::Unreadable {
+            field: None,
+            message: rejection.body_text(),
+        })?;
+        Self::of(query)
+    }
+}
+
+impl Listing {
+    fn of(query: ListQuery) -> Result<Self, Refusal> {
+        let limit = query.limit.unwrap_or(PAGE);
+        if !(1..=PAGE_MAXIMUM).contains(&limit) {
+            let message = format!("a page has 1 to {PAGE_MAXIMUM} rows");
+            return Err(Refusal::unreadable("limit", message));
+        }
+        let search = query.search.filter(|search| !search.is_empty());
+        if search
+            .as_ref()
+            .is_some_and(|text| text.len() > TEXT_MAXIMUM)
+        {
+            let message = format!("what is searched for has at most {TEXT_MAXIMUM} bytes");
+            return Err(Refusal::unreadable("search", message));
+        }
+        let after = query
+            .cursor
+            .as_deref()
+            .map_or(Some((0, String::new())), read);
+        let after = after.ok_or_else(|| {
+            let message = "this is no cursor: take `next` of the page before as it is";
+            Refusal::unreadable("cursor", message)
+        })?;
+        Ok(Self {
+            limit,
+            after,
+            search: search.map(|search| search.to_lowercase()),
+        })
+    }
+
+    /// Whether one of a row's texts is searched for.
+    fn finds(&self, texts: &[&str]) -> bool {
+        let Some(search) = &self.search else {
+            return true;
+        };
+        let mut texts = texts.iter();
+        texts.any(|text| text.to_lowercase().contains(search))
+    }
+
+    /// The page of rows that stand behind [`Self::after`], and the cursor of the next one.
+    pub(super) fn page<'a, T: 'a>(
+        &self,
+        rows: impl Iterator<Item = &'a Arc<T>>,
+        texts: impl Fn(&T) -> [&str; 2],
+        place: impl Fn(&T) -> (u32, &str),
+    ) -> (Vec<Arc<T>>, Option<String>) {
+        let found = rows.filter(|row| self.finds(&texts(row)));
+        let mut page: Vec<Arc<T>> = found.take(self.limit + 1).cloned().collect();
+        let is_more = page.len() > self.limit;
+        page.truncate(self.limit);
+        let last = page.last().filter(|_| is_more);
+        let next = last.map(|row| write(place(row)));
+        (page, next)
+    }
+}
+
+fn write((order, name): (u32, &str)) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{order} {name}"))
+}
+
+fn read(cursor: &str) -> Option<(u32, String)> {
+    if cursor.len() > TEXT_MAXIMUM {
+        return None;
+    }
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+    let (order, name) = text.split_once(' ')?;
+    Some((order.parse().ok()?, name.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use catalog::Group;
+
+    use super::*;
+
+    fn listing(query: &str) -> Result<Listing, Refusal> {
+        let uri = format!("/?{query}").parse().unwrap();
+        let Query(query) = Query::<ListQuery>::try_from_uri(&uri).unwrap();
+        Listing::of(query)
+    }
+
+    fn group(order: u32, id: &str) -> Arc<Group> {
+        let name = format!("Gruppe {id}");
+        let id = id.to_owned();
+        Arc::new(Group { id, name, order })
+    }
+
+    /// The ids of a page, and its cursor.
+    fn page(query: &str, rows: &[Arc<Group>]) -> (Vec<String>, Option<String>) {
+        let listing = listing(query).unwrap();
+        let (order, id) = &listing.after;
+        let behind = rows
+            .iter()
+            .filter(|row| (row.order, row.id.as_str()) > (*order, id));
+        let (rows, next) = listing.page(
+            behind,
+            |row| [row.id.as_str(), row.name.as_str()],
+            |row| (row.order, row.id.as_str()),
+        );
+        (rows.iter().map(|row| row.id.clone()).collect(), next)
+    }
+
+    #[test]
+    fn pages_follow_each_other_and_the_last_one_says_so() {
+        let rows = [group(1, "b"), group(1, "ä c"), group(2, "a"), group(3, "z")];
+        let (first, next) = page("limit=2", &rows);
+        assert_eq!(first, ["b", "ä c"]);
+        let next = format!("limit=2&cursor={}", next.unwrap());
+        let (second, next) = page(&next, &rows);
+        assert_eq!((second, next), (vec!["a".to_owned(), "z".to_owned()], None));
+        assert_eq!(page("", &[]), (vec![], None));
+    }
+
+    #[test]
+    fn a_row_is_found_by_any_part_of_its_names_in_large_and_small_letters() {
+        let rows = [group(1, "News"), group(2, "Sport")];
+        assert_eq!(page("search=EWS", &rows).0, ["News"]);
+        assert_eq!(page("search=gruppe%20s", &rows).0, ["Sport"]);
+        assert_eq!(page("search=", &rows).0.len(), 2);
+        assert_eq!(page("search=kultur", &rows).0.len(), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_asked_for_is_refused_by_name() {
+        let long = format!("search={}", "x".repeat(2049));
+        for (query, field) in [
+            ("limit=0", "limit"),
+            ("limit=501", "limit"),
+            ("cursor=x", "cursor"),
+            ("cursor=eCB4", "cursor"),
+            (&long, "search"),
+        ] {
+            let refused = listing(query).unwrap_err();
+            let Refusal::Unreadable { field: told, .. } = refused else {
+                panic!("{refused:?}");
+            };
+            assert_eq!(told.as_deref(), Some(field), "{query}");
+        }
+    }
+}
