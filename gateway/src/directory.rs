@@ -8,7 +8,7 @@ use std::sync::Arc;
 use api::LiveStreamSpec;
 use api::condition::Reason;
 use api::job::StreamIdentity;
-use api::live_stream::{WarmAttempt, attempt_pod_name};
+use api::live_stream::{Phase, WarmAttempt, attempt_pod_name};
 use async_trait::async_trait;
 use runtime::trace::TraceContext;
 use tokio::sync::watch;
@@ -159,6 +159,44 @@ impl Refusal {
     }
 }
 
+/// A stream as administrators see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamSummary {
+    /// Which one it is.
+    pub identity: Arc<StreamIdentity>,
+    /// The name that people read.
+    pub display_name: Option<String>,
+    /// What it does, as far as is told.
+    pub phase: Phase,
+    /// Why it cannot be played, where that is known for certain.
+    pub refusal: Option<Refusal>,
+}
+
+/// What an administrator does with a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Steering {
+    /// It stops. Whoever watches it starts it again.
+    Stop,
+    /// It stops, and nothing wakes it.
+    Suspend,
+    /// It may run again.
+    Resume,
+}
+
+/// Why a stream was not steered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SteerError {
+    /// There is none of that name.
+    #[error("there is no such stream")]
+    Unknown,
+    /// What keeps the streams cannot be reached, or refused it.
+    #[error("failed to steer the stream: {reason}")]
+    Unavailable {
+        /// The cause, for the log.
+        reason: String,
+    },
+}
+
 /// Why a stream could not be asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EnsureError {
@@ -216,4 +254,10 @@ pub trait StreamDirectory: Send + Sync {
 
     /// Every channel of the directory's own, by slug.
     fn own_channels(&self) -> Vec<OwnChannel>;
+
+    /// Every stream there is, by name.
+    fn streams(&self) -> Vec<StreamSummary>;
+
+    /// Steers the stream of that name. `Ok` says that it is recorded and that [`StreamDirectory::follow`] shows what becomes of it.
+    async fn steer(&self, slug: &str, steering: Steering) -> Result<(), SteerError>;
 }

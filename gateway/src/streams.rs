@@ -435,7 +435,10 @@ mod tests {
 
     use super::testing::{identity, keys, playlists};
     use super::*;
-    use crate::directory::{EnsureError, OwnChannel, Refusal, StreamPhase, StreamView, Urgency};
+    use crate::directory::{
+        EnsureError, OwnChannel, Refusal, SteerError, Steering, StreamPhase, StreamSummary,
+        StreamView, Urgency,
+    };
     use crate::origin::{SegmentError, SegmentId};
     use crate::window::Video;
     use api::condition::Reason;
@@ -510,6 +513,14 @@ mod tests {
 
         fn own_channels(&self) -> Vec<OwnChannel> {
             Vec::new()
+        }
+
+        fn streams(&self) -> Vec<StreamSummary> {
+            Vec::new()
+        }
+
+        async fn steer(&self, _: &str, _: Steering) -> Result<(), SteerError> {
+            Err(SteerError::Unknown)
         }
     }
 

@@ -10,12 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use api::job::StreamIdentity;
+use api::live_stream::Phase;
 use api::playlists::Playlists;
 use api::{LiveStreamSpec, StreamClassSpec};
 use async_trait::async_trait;
 use bytes::Bytes;
 use gateway::directory::{
-    Channel, EnsureError, Entry, OwnChannel, StreamDirectory, StreamPhase, StreamView, Urgency,
+    Channel, EnsureError, Entry, OwnChannel, SteerError, Steering, StreamDirectory, StreamPhase,
+    StreamSummary, StreamView, Urgency,
 };
 use gateway::origin::{Demand, Origin, SegmentError, SegmentId};
 use presence::Presence;
@@ -61,6 +63,8 @@ struct Inner {
 struct Name {
     view: watch::Sender<Arc<StreamView>>,
     stream: Option<Arc<Stream>>,
+    /// Nothing wakes it.
+    suspended: bool,
 }
 
 /// A stream that runs, and when nobody watching stops it.
@@ -190,7 +194,7 @@ impl Inner {
             && name.is_of(stream)
         {
             name.stream = None;
-            name.view.send_replace(Arc::default());
+            name.rest();
         }
     }
 }
@@ -199,6 +203,50 @@ impl Name {
     fn is_of(&self, stream: &Stream) -> bool {
         let uid = |stream: &Arc<Stream>| stream.identity.uid.clone();
         self.stream.as_ref().map(uid).as_ref() == Some(&stream.identity.uid)
+    }
+
+    /// Shows that there is no stream, and whether there may be one.
+    fn rest(&self) {
+        let phase = match self.suspended {
+            true => StreamPhase::Suspended,
+            false => StreamPhase::Absent,
+        };
+        let view = StreamView {
+            phase,
+            ..StreamView::default()
+        };
+        self.view.send_replace(Arc::new(view));
+    }
+
+    /// What administrators see, if there is anything.
+    fn summary(&self, slug: &str) -> Option<StreamSummary> {
+        let identity = self.stream.as_ref().map(|stream| stream.identity.clone());
+        let view = self.view.borrow();
+        let plays = |stream: &Arc<Stream>| stream.playlists.borrow().is_some();
+        let plays = self.stream.as_ref().is_some_and(plays);
+        let phase = match (view.phase, plays) {
+            _ if identity.is_none() && !self.suspended => return None,
+            (StreamPhase::Absent | StreamPhase::Suspended | StreamPhase::Stopped, _) => {
+                Phase::Suspended
+            }
+            (StreamPhase::Ending, _) => Phase::Stopping,
+            (StreamPhase::Wanted, true) if view.refusal.is_some() => Phase::Degraded,
+            (StreamPhase::Wanted, true) => Phase::Live,
+            (StreamPhase::Wanted, false) => Phase::Starting,
+        };
+        let nobody = || {
+            Arc::new(StreamIdentity {
+                namespace: String::new(),
+                name: slug.to_owned(),
+                uid: String::new(),
+            })
+        };
+        Some(StreamSummary {
+            identity: identity.unwrap_or_else(nobody),
+            display_name: None,
+            phase,
+            refusal: view.refusal.clone(),
+        })
     }
 
     fn show(&self, change: impl FnOnce(&mut StreamView)) {
@@ -230,6 +278,7 @@ impl StreamDirectory for LocalStreams {
                 stream.edit(entry);
                 Ok(())
             }
+            None if name.suspended => Err(EnsureError::Suspended { slug: slug.clone() }),
             // The process is ending, and with it whoever waits.
             None if self.0.tasks.is_closed() => Ok(()),
             None => self.start(slug, name, entry, trace),
@@ -251,6 +300,39 @@ impl StreamDirectory for LocalStreams {
 
     fn own_channels(&self) -> Vec<OwnChannel> {
         Vec::new()
+    }
+
+    fn streams(&self) -> Vec<StreamSummary> {
+        let names = self.0.lock();
+        let streams = names.iter().filter_map(|(slug, name)| name.summary(slug));
+        let mut streams: Vec<_> = streams.collect();
+        streams.sort_by(|left, right| left.identity.name.cmp(&right.identity.name));
+        streams
+    }
+
+    async fn steer(&self, slug: &str, steering: Steering) -> Result<(), SteerError> {
+        let stream = {
+            let mut names = self.0.lock();
+            let name = names.get_mut(slug);
+            let name = name.filter(|name| name.stream.is_some() || name.suspended);
+            let name = name.ok_or(SteerError::Unknown)?;
+            match steering {
+                Steering::Stop => {}
+                Steering::Suspend => name.suspended = true,
+                Steering::Resume => {
+                    name.suspended = false;
+                    if name.stream.is_none() {
+                        name.rest();
+                    }
+                    return Ok(());
+                }
+            }
+            name.stream.clone()
+        };
+        if let Some(stream) = stream {
+            self.stop(&stream.identity);
+        }
+        Ok(())
     }
 }
 

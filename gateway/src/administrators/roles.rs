@@ -27,20 +27,31 @@ pub enum Action {
     ReadUsers,
     /// Makes, changes and removes users and their tokens.
     ChangeUsers,
+    /// Reads what streams do, who watches, and how the gateway is.
+    ReadStreams,
+    /// Stops, suspends and resumes streams.
+    ControlStreams,
 }
 
 impl Role {
     /// Whether the role may do that.
     #[must_use]
     pub const fn may(self, action: Action) -> bool {
-        use Action::{ChangeCatalog, ReadCatalog, ReadSources, ReadUsers};
+        use Action::{
+            ChangeCatalog, ControlStreams, ReadCatalog, ReadSources, ReadStreams, ReadUsers,
+        };
         match self {
             Self::Admin => true,
             Self::Operator => matches!(
                 action,
-                ReadCatalog | ReadSources | ChangeCatalog | ReadUsers
+                ReadCatalog
+                    | ReadSources
+                    | ChangeCatalog
+                    | ReadUsers
+                    | ReadStreams
+                    | ControlStreams
             ),
-            Self::Support => matches!(action, ReadCatalog | ReadUsers),
+            Self::Support => matches!(action, ReadCatalog | ReadUsers | ReadStreams),
         }
     }
 
@@ -65,6 +76,8 @@ impl Action {
             Self::ChangeCatalog => "change channels and groups",
             Self::ReadUsers => "read users",
             Self::ChangeUsers => "change users and their tokens",
+            Self::ReadStreams => "read streams",
+            Self::ControlStreams => "stop, suspend and resume streams",
         }
     }
 }
@@ -81,6 +94,8 @@ mod tests {
             (Action::ChangeCatalog, true, true, false),
             (Action::ReadUsers, true, true, true),
             (Action::ChangeUsers, true, false, false),
+            (Action::ReadStreams, true, true, true),
+            (Action::ControlStreams, true, true, false),
         ] {
             let may = [Role::Admin, Role::Operator, Role::Support].map(|role| role.may(action));
             assert_eq!(may, [admin, operator, support], "{action:?}");

@@ -22,7 +22,10 @@ use kube::{Api, Client, Resource};
 use runtime::trace::TraceContext;
 use tokio::sync::watch;
 
-use crate::directory::{Channel, EnsureError, OwnChannel, StreamDirectory, StreamView, Urgency};
+use crate::directory::{
+    Channel, EnsureError, OwnChannel, SteerError, Steering, StreamDirectory, StreamSummary,
+    StreamView, Urgency,
+};
 use crate::tls;
 use decide::{Action, Waking, decide};
 use index::{Change, Index};
@@ -182,6 +185,35 @@ impl StreamDirectory for KubernetesDirectory {
 
     fn own_channels(&self) -> Vec<OwnChannel> {
         self.index.own_channels()
+    }
+
+    fn streams(&self) -> Vec<StreamSummary> {
+        self.index.streams()
+    }
+
+    async fn steer(&self, slug: &str, steering: Steering) -> Result<(), SteerError> {
+        if self.index.record(slug).is_none() {
+            return Err(SteerError::Unknown);
+        }
+        let patch = decide::steering(steering);
+        match self.requests.patch(slug, &patch).await {
+            Ok(object) => {
+                if let Some(record) = Record::read(&object) {
+                    self.index.apply(record);
+                }
+                Ok(())
+            }
+            Err(Failure::Gone) => {
+                self.index.remove_name(slug);
+                Err(SteerError::Unknown)
+            }
+            Err(Failure::Rejected(reason) | Failure::Passing(reason)) => {
+                Err(SteerError::Unavailable { reason })
+            }
+            Err(Failure::Exists) => Err(SteerError::Unavailable {
+                reason: "it exists".to_owned(),
+            }),
+        }
     }
 }
 

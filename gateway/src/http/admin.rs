@@ -8,6 +8,8 @@ mod channels;
 mod groups;
 mod listing;
 mod refusal;
+mod stats;
+mod streams;
 mod tokens;
 mod users;
 
@@ -40,8 +42,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(30);
 #[openapi(
     info(
         title = "Headend admin API",
-        description = "Channels, groups and users of a Headend. Tokens of administrators come as `Authorization: Bearer`; each has a role: \
-                       `admin` may do everything, `operator` reads everything and changes channels and groups, `support` reads and sees no \
+        description = "Channels, groups, users and streams of a Headend. Tokens of administrators come as `Authorization: Bearer`; each has a role: \
+                       `admin` may do everything, `operator` reads everything, changes channels and groups, and steers streams, `support` reads and sees no \
                        addresses of sources. A row's `ETag` is its revision: name it in `If-Match`, and a change that somebody else \
                        overtook is refused with 412. Refusals are `{ code, message, field }`: a stable word, a sentence, and what it is \
                        about where that is one field."
@@ -72,6 +74,8 @@ pub(super) fn router(gateway: &Arc<Gateway>) -> Router<Arc<Gateway>> {
         .merge(groups::router())
         .merge(users::router())
         .merge(tokens::router())
+        .merge(streams::router())
+        .merge(stats::router())
         .routes(routes!(description))
         .split_for_parts();
     // A document of plain values always becomes text.

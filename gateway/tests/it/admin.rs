@@ -3,6 +3,7 @@
 mod catalog_rows;
 mod description;
 mod doors;
+mod streams;
 mod users;
 
 use std::sync::Arc;
@@ -60,7 +61,7 @@ fn request(
 
 /// A gateway with a catalog in a file.
 struct Api {
-    _world: World,
+    world: World,
     _folder: TempDir,
     replica: Replica,
     store: Arc<StoreCatalog>,
@@ -74,7 +75,7 @@ impl Api {
         let store = Arc::new(store.catalog().await.unwrap());
         Self {
             replica: world.replica_on(store.clone(), administrators()),
-            _world: world,
+            world,
             _folder: folder,
             store,
         }

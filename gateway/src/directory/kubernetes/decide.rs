@@ -9,7 +9,7 @@ use runtime::trace::TraceContext;
 use serde_json::{Value, json};
 
 use super::record::Record;
-use crate::directory::{Channel, EnsureError, Entry, StreamPhase, Urgency};
+use crate::directory::{Channel, EnsureError, Entry, Steering, StreamPhase, Urgency};
 
 /// A stream that was woken within this time is not woken again for the same fence: one flush of the presence store.
 const WOKEN_RECENTLY: SignedDuration = SignedDuration::from_secs(5);
@@ -110,6 +110,15 @@ fn patch(waking: Option<Waking>, entry: Option<&Entry>) -> Value {
         spec.insert("sources".to_owned(), json!(entry.spec.sources));
     }
     json!({ "metadata": { "annotations": annotations }, "spec": spec })
+}
+
+/// What an administrator's word changes of a stream, whoever made it.
+pub(super) fn steering(steering: Steering) -> Value {
+    match steering {
+        Steering::Stop => json!({ "spec": { "replicas": 0 } }),
+        Steering::Suspend => json!({ "spec": { "suspend": true } }),
+        Steering::Resume => json!({ "spec": { "suspend": false } }),
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::watch;
 
 use super::record::{Record, version};
-use crate::directory::{OwnChannel, StreamView};
+use crate::directory::{OwnChannel, StreamSummary, StreamView};
 
 /// Names without a stream that are kept for their followers before they are looked through.
 const SLACK: usize = 1024;
@@ -59,6 +59,14 @@ impl Index {
         let mut channels: Vec<_> = records.filter_map(|record| record.own_channel()).collect();
         channels.sort_by(|left, right| left.slug.cmp(&right.slug));
         channels
+    }
+
+    pub(super) fn streams(&self) -> Vec<StreamSummary> {
+        let table = self.read();
+        let records = table.slots.values().filter_map(|slot| slot.record.as_ref());
+        let mut streams: Vec<_> = records.map(|record| record.summary()).collect();
+        streams.sort_by(|left, right| left.identity.name.cmp(&right.identity.name));
+        streams
     }
 
     pub(super) fn follow(&self, name: &str) -> watch::Receiver<Arc<StreamView>> {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use api::LiveStream;
 use api::condition::{ConditionType, Reason, find_condition};
 use api::job::StreamIdentity;
+use api::live_stream::Phase;
 use api::names;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 
-use crate::directory::{OwnChannel, PodView, Refusal, StreamPhase, StreamView};
+use crate::directory::{OwnChannel, PodView, Refusal, StreamPhase, StreamSummary, StreamView};
 
 /// What is known of one LiveStream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub(super) struct Record {
     pub(super) woken_at: Option<Timestamp>,
     /// The name that people read.
     pub(super) display_name: Option<String>,
+    /// What the operator says it does.
+    pub(super) told: Phase,
     /// What followers see.
     pub(super) view: Arc<StreamView>,
 }
@@ -56,9 +59,20 @@ impl Record {
             revision: annotation(names::ANNOTATION_CHANNEL_REVISION),
             woken_at: annotation(names::ANNOTATION_WOKEN_AT).and_then(|text| text.parse().ok()),
             display_name: object.spec.display_name.clone(),
+            told: told(object),
             view: Arc::new(view(object, &identity)),
             identity,
         })
+    }
+
+    /// The stream as administrators see it.
+    pub(super) fn summary(&self) -> StreamSummary {
+        StreamSummary {
+            identity: self.identity.clone(),
+            display_name: self.display_name.clone(),
+            phase: self.told,
+            refusal: self.view.refusal.clone(),
+        }
     }
 
     /// The channel that a hand-made stream is.
@@ -85,6 +99,17 @@ fn view(object: &LiveStream, identity: &Arc<StreamIdentity>) -> StreamView {
         warm_attempts: warm.to_vec(),
         refusal: refusal(conditions),
     }
+}
+
+/// The operator's word; before it has one, what is wished for.
+fn told(object: &LiveStream) -> Phase {
+    let told = object.status.as_ref().and_then(|status| status.phase);
+    told.unwrap_or(match phase(object) {
+        StreamPhase::Ending => Phase::Stopping,
+        StreamPhase::Suspended => Phase::Suspended,
+        StreamPhase::Stopped | StreamPhase::Absent => Phase::Idle,
+        StreamPhase::Wanted => Phase::Pending,
+    })
 }
 
 fn phase(object: &LiveStream) -> StreamPhase {
@@ -172,6 +197,21 @@ mod tests {
         };
         assert_eq!(*record.view, expected);
         assert_eq!(record.identity.uid, "uid-1");
+    }
+
+    #[test]
+    fn a_stream_does_what_the_operator_says_and_before_that_what_is_wished_for() {
+        let mut object = object("news-one", "uid-1", 7);
+        assert_eq!(read(&object).summary().phase, Phase::Pending);
+        object.spec.suspend = true;
+        assert_eq!(read(&object).summary().phase, Phase::Suspended);
+        object.status = Some(LiveStreamStatus {
+            phase: Some(Phase::Stopping),
+            ..LiveStreamStatus::default()
+        });
+        let summary = read(&object).summary();
+        assert_eq!(summary.phase, Phase::Stopping);
+        assert_eq!(summary.display_name.as_deref(), Some("News One"));
     }
 
     #[test]

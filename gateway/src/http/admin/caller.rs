@@ -26,6 +26,8 @@ pub(super) struct ReadCatalog;
 pub(super) struct ChangeCatalog;
 pub(super) struct ReadUsers;
 pub(super) struct ChangeUsers;
+pub(super) struct ReadStreams;
+pub(super) struct ControlStreams;
 
 impl Rule for ReadCatalog {
     const ACTION: Action = Action::ReadCatalog;
@@ -41,6 +43,14 @@ impl Rule for ReadUsers {
 
 impl Rule for ChangeUsers {
     const ACTION: Action = Action::ChangeUsers;
+}
+
+impl Rule for ReadStreams {
+    const ACTION: Action = Action::ReadStreams;
+}
+
+impl Rule for ControlStreams {
+    const ACTION: Action = Action::ControlStreams;
 }
 
 /// An administrator who may do what `R` says.

@@ -95,6 +95,9 @@ pub(super) enum Refusal {
         "the catalog cannot be changed now; whether this change was made is not known, so look before repeating it"
     )]
     Unavailable,
+    /// What keeps the streams does not answer, or refused it.
+    #[error("the stream cannot be steered now; the gateway's log says why")]
+    StreamsAway,
     /// The system gives no random bytes.
     #[error("no token can be made now")]
     NoRandom,
@@ -166,7 +169,9 @@ impl Refusal {
                 StatusCode::CONFLICT
             }
             Self::Changed => StatusCode::PRECONDITION_FAILED,
-            Self::Unavailable | Self::NoRandom => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::StreamsAway | Self::NoRandom => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -188,6 +193,7 @@ impl Refusal {
             Self::Changed => "Changed",
             Self::Busy => "Busy",
             Self::Unavailable => "Unavailable",
+            Self::StreamsAway => "StreamsUnavailable",
             Self::NoRandom => "NoRandom",
         }
     }
