@@ -16,5 +16,6 @@ pub mod process;
 mod restart;
 pub mod settings;
 mod sources;
+mod stored;
 mod streams;
 mod threads;

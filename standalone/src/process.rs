@@ -3,13 +3,15 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use catalog::files::FilesCatalog;
+use catalog::store::{CatalogStore, StoreCatalog};
 use catalog::{Catalog, TokenKey};
+use gateway::administrators::Administrators;
 use gateway::client::Proxies;
 use gateway::edge::rate::RateLimits;
 use gateway::http::origins::Origins;
@@ -37,6 +39,7 @@ use crate::guest::Guest;
 use crate::narrator::{self, Narrator, say};
 use crate::settings::{ChannelSettings, Settings};
 use crate::sources::Playlist;
+use crate::stored;
 use crate::streams::{Context, LocalStreams};
 use crate::threads::StreamThreads;
 
@@ -163,7 +166,7 @@ fn gateway(
     };
     let ports = Ports {
         catalog: channels.catalog,
-        store: None,
+        store: channels.store,
         presence: presence.clone(),
         places: presence.clone(),
         notes: presence,
@@ -174,7 +177,7 @@ fn gateway(
         name: GATEWAY.to_owned(),
         keys,
         token_key: channels.token_key,
-        administrators: None,
+        administrators: channels.administrators,
         hold: HoldLimits {
             time: HOLD,
             count: HOLDS,
@@ -215,11 +218,13 @@ impl Output {
     }
 }
 
-/// Channels and users, and the guest if there is one.
+/// Channels and users, the guest if there is one, and who may change them.
 struct Channels {
-    catalog: Arc<FilesCatalog>,
+    catalog: Arc<dyn Catalog>,
+    store: Option<Arc<dyn CatalogStore>>,
     token_key: TokenKey,
     guest_token: Option<String>,
+    administrators: Option<Arc<Administrators>>,
 }
 
 impl Channels {
@@ -229,35 +234,69 @@ impl Channels {
         tasks: &mut Tasks,
     ) -> Result<Self, ProcessError> {
         let token_key = token_key(settings)?;
-        let mut paths = settings.catalog.clone();
-        if let Some(playlist) = &settings.playlist {
-            let playlist = Playlist::parse(playlist, &directory);
-            paths.push(playlist.file().to_owned());
-            if let Playlist::Web(list) = playlist {
-                list.fetch().await.map_err(ProcessError::input)?;
-                tasks.spawn("channel list", list.keep(tasks.token()));
-            }
-        }
-        let wanted = settings.token.is_some() || settings.catalog.is_empty();
-        let guest = wanted.then(|| Guest::new(&token_key, settings.token.clone()));
-        let guest = guest.transpose()?;
-        let users = guest.iter().map(|guest| guest.user.clone()).collect();
-        let catalog = FilesCatalog::open_with(paths, users).map_err(ProcessError::input)?;
-        if catalog.snapshot().user_count() == 0 {
+        let is_alone = settings.catalog.is_empty() && settings.catalog_file.is_none();
+        let guest = (settings.token.is_some() || is_alone)
+            .then(|| Guest::new(&token_key, settings.token.clone()))
+            .transpose()?;
+        let (catalog, store): (Arc<dyn Catalog>, Option<Arc<dyn CatalogStore>>) =
+            match &settings.catalog_file {
+                None => {
+                    let catalog = files(settings, &directory, guest.as_ref(), tasks).await?;
+                    (catalog, None)
+                }
+                Some(file) => {
+                    let stored = stored::open(file, settings, &directory, guest.as_ref()).await?;
+                    let stored = Arc::new(stored);
+                    tasks.spawn("catalog file", follow_store(stored.clone(), tasks.token()));
+                    (stored.clone(), Some(stored))
+                }
+            };
+        let administrators = settings.admin_token.as_ref();
+        let administrators = administrators
+            .map(|token| Arc::new(Administrators::only("admin", token, token_key.clone())));
+        if catalog.snapshot().user_count() == 0 && (store.is_none() || administrators.is_none()) {
             let message = "nobody may watch: name users in the catalog, or set HEADEND_TOKEN";
             return Err(ProcessError::input(message));
         }
-        let catalog = Arc::new(catalog);
-        tasks.spawn("catalog files", follow(catalog.clone(), tasks.token()));
         Ok(Self {
             catalog,
+            store,
             token_key,
             guest_token: guest.map(|guest| guest.token),
+            administrators,
         })
     }
 }
 
+/// The catalog of the lists and files that are named, kept up with them.
+async fn files(
+    settings: &ChannelSettings,
+    directory: &Path,
+    guest: Option<&Guest>,
+    tasks: &mut Tasks,
+) -> Result<Arc<FilesCatalog>, ProcessError> {
+    let mut paths = settings.catalog.clone();
+    if let Some(playlist) = &settings.playlist {
+        let playlist = Playlist::parse(playlist, directory);
+        paths.push(playlist.file().to_owned());
+        if let Playlist::Web(list) = playlist {
+            list.fetch().await.map_err(ProcessError::input)?;
+            tasks.spawn("channel list", list.keep(tasks.token()));
+        }
+    }
+    let users = guest.iter().map(|guest| guest.user.clone()).collect();
+    let catalog = FilesCatalog::open_with(paths, users).map_err(ProcessError::input)?;
+    let catalog = Arc::new(catalog);
+    tasks.spawn("catalog files", follow(catalog.clone(), tasks.token()));
+    Ok(catalog)
+}
+
 async fn follow(catalog: Arc<FilesCatalog>, shutdown: CancellationToken) -> io::Result<()> {
+    catalog.follow(shutdown.cancelled_owned()).await;
+    Ok(())
+}
+
+async fn follow_store(catalog: Arc<StoreCatalog>, shutdown: CancellationToken) -> io::Result<()> {
     catalog.follow(shutdown.cancelled_owned()).await;
     Ok(())
 }

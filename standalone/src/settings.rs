@@ -42,7 +42,7 @@ pub struct ChannelSettings {
         long,
         env = "HEADEND_CATALOG",
         value_delimiter = ',',
-        required_unless_present = "playlist"
+        required_unless_present_any = ["playlist", "catalog_file"]
     )]
     pub catalog: Vec<PathBuf>,
     /// A channel list: an M3U or YAML file, or the http address of an M3U, which is fetched every hour.
@@ -53,6 +53,13 @@ pub struct ChannelSettings {
         value_name = "FILE|URL"
     )]
     pub playlist: Option<String>,
+    /// File with channels and users that the admin API changes. Made when it is not there, and filled from the lists above; later they are not
+    /// looked at. Hashes of tokens are worth something only with the keys that they were made with.
+    #[arg(long, env = "HEADEND_CATALOG_FILE", requires = "keys_directory")]
+    pub catalog_file: Option<PathBuf>,
+    /// Token of an administrator `admin`, who may do everything by the admin API (/api/v1); without it there is none.
+    #[arg(long, env = "HEADEND_ADMIN_TOKEN", hide_env_values = true)]
+    pub admin_token: Option<String>,
     /// Directory with the keys `session`, `segment` and `token`; new ones at every start when not given.
     #[arg(long, env = "HEADEND_KEYS_DIRECTORY")]
     pub keys_directory: Option<PathBuf>,
@@ -118,6 +125,8 @@ mod tests {
     fn a_list_of_channels_is_all_that_must_be_given() {
         assert!(parse(&["--playlist", "channels.m3u"]).is_ok());
         assert!(parse(&["--catalog", "a.yaml,b"]).is_ok());
+        assert!(parse(&["--catalog-file", "a.redb", "--keys-directory", "keys"]).is_ok());
+        assert!(parse(&["--catalog-file", "a.redb"]).is_err());
         assert!(parse(&[]).is_err());
     }
 

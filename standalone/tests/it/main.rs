@@ -4,6 +4,7 @@
     reason = "helpers of a test file are outside of #[test] functions"
 )]
 
+mod admin;
 mod editing;
 mod files;
 mod life;

@@ -49,9 +49,17 @@ impl Standalone {
         let list = list.to_str().unwrap();
         let mut command = command(&[&["--playlist", list], arguments].concat());
         // A token of our own, so that nothing has to be read out of text.
-        command
-            .env("HEADEND_TOKEN", "token")
-            .stderr(Stdio::inherit());
+        command.env("HEADEND_TOKEN", "token");
+        Self::listening(command).await
+    }
+
+    /// Starts it with these arguments alone and waits until it listens.
+    pub(crate) async fn run(arguments: &[&str]) -> Self {
+        Self::listening(command(arguments)).await
+    }
+
+    async fn listening(mut command: Command) -> Self {
+        command.stderr(Stdio::inherit());
         let mut child = command.spawn().unwrap();
         let said = Arc::new(Mutex::new(Vec::new()));
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
