@@ -72,6 +72,8 @@ pub struct Options {
     pub origins: Origins,
     /// The built start page.
     pub web_directory: PathBuf,
+    /// Whether its own port speaks TLS.
+    pub is_tls: bool,
 }
 
 /// The gateway.
@@ -93,6 +95,7 @@ pub struct Gateway {
     pub(crate) cache: SegmentCache,
     pub(crate) metrics: Metrics,
     pub(crate) page: Page,
+    pub(crate) is_tls: bool,
 }
 
 impl Gateway {
@@ -137,6 +140,7 @@ impl Gateway {
             cache: SegmentCache::new(origin, options.cache_bytes, metrics.clone()),
             metrics,
             page: Page::load(&options.web_directory),
+            is_tls: options.is_tls,
         })
     }
 

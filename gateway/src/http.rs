@@ -8,6 +8,7 @@ pub mod hls;
 pub mod live;
 pub mod origins;
 pub mod page;
+mod panel;
 pub mod segments;
 mod viewer;
 mod wish;
@@ -33,5 +34,6 @@ pub fn app(gateway: Arc<Gateway>) -> Router {
         .merge(segments::router())
         .merge(admin::router(&gateway))
         .merge(page::router())
+        .merge(panel::router())
         .with_state(gateway)
 }

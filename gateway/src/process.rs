@@ -150,6 +150,7 @@ fn options(settings: &Settings) -> Result<Options, ProcessError> {
         rates: settings.limits.rates(),
         origins: settings.serving.cors_origins.clone(),
         web_directory: settings.files.web_directory(),
+        is_tls: settings.tls.files().is_some(),
     })
 }
 

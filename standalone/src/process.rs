@@ -188,6 +188,7 @@ fn gateway(
         rates: RateLimits::OFF,
         origins: Origins::Any,
         web_directory: default_web_directory(),
+        is_tls: false,
     };
     Ok(Gateway::new(ports, options, registry))
 }

@@ -1,6 +1,7 @@
 //! The admin API under `/api/v1`: its routes and their description come from the same functions, so that neither lacks what the other has. Every
 //! handler names in its signature what its caller must be allowed ([`caller`]), and no body, page or wait is without a bound.
 
+mod aliases;
 mod body;
 mod caller;
 mod change;
@@ -80,6 +81,7 @@ pub(super) fn router(gateway: &Arc<Gateway>) -> Router<Arc<Gateway>> {
         .split_for_parts();
     // A document of plain values always becomes text.
     let document = serde_json::to_vec(&document).unwrap_or_default();
+    let router = router.merge(aliases::router());
     let watch = middleware::from_fn_with_state(gateway.clone(), watch);
     router
         .layer(Extension(Document(document.into())))

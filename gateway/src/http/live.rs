@@ -36,9 +36,20 @@ async fn master(
     Path(slug): Path<String>,
     parts: Parts,
 ) -> Response {
-    let answer = start(&gateway, &client, &slug, &parts).await;
+    answer(&gateway, &client, &asking, &slug, &parts).await
+}
+
+/// The master playlist of a channel, or why there is none.
+pub(super) async fn answer(
+    gateway: &Gateway,
+    client: &Client,
+    asking: &Asking,
+    slug: &str,
+    parts: &Parts,
+) -> Response {
+    let answer = start(gateway, client, slug, parts).await;
     let mut response = answer.unwrap_or_else(Error::into_text);
-    gateway.origins.tell(&asking, response.headers_mut());
+    gateway.origins.tell(asking, response.headers_mut());
     gateway.metrics.answered(Surface::Live, response.status());
     response
 }

@@ -15,6 +15,7 @@ mod entry;
 mod failures;
 mod life;
 mod page;
+mod panel;
 mod places;
 mod playing;
 mod serving;

@@ -23,7 +23,7 @@ const PRESENCE_TIME: Duration = Duration::from_secs(1);
 /// How a gateway is.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Health {
+pub(super) struct Health {
     /// `ok`, or `degraded`: then viewers who play go on playing, and something does not work.
     status: &'static str,
     /// The gateway that answers.
@@ -49,7 +49,7 @@ struct CatalogHealth {
 /// What is going on.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Stats {
+pub(super) struct Stats {
     /// Of all gateways.
     streams: StreamStats,
     /// Of the gateway that answers.
@@ -102,7 +102,10 @@ pub(super) fn router() -> OpenApiRouter<Arc<Gateway>> {
     get, path = "/api/v1/health", operation_id = "readHealth", tag = "gateway",
     responses((status = 200, body = Health), (status = "default", description = "Why not", body = RefusalBody))
 )]
-async fn health(State(gateway): State<Arc<Gateway>>, _: Caller<ReadStreams>) -> Json<Health> {
+pub(super) async fn health(
+    State(gateway): State<Arc<Gateway>>,
+    _: Caller<ReadStreams>,
+) -> Json<Health> {
     let flushes = tokio::time::timeout(PRESENCE_TIME, gateway.presence.flushes()).await;
     let is_there = matches!(flushes, Ok(Ok(_)));
     let snapshot = gateway.access.snapshot();
@@ -124,7 +127,10 @@ async fn health(State(gateway): State<Arc<Gateway>>, _: Caller<ReadStreams>) -> 
     get, path = "/api/v1/stats", operation_id = "readStats", tag = "gateway",
     responses((status = 200, body = Stats), (status = "default", description = "Why not", body = RefusalBody))
 )]
-async fn stats(State(gateway): State<Arc<Gateway>>, _: Caller<ReadStreams>) -> Json<Stats> {
+pub(super) async fn stats(
+    State(gateway): State<Arc<Gateway>>,
+    _: Caller<ReadStreams>,
+) -> Json<Stats> {
     let metrics = &gateway.metrics;
     let (hits, misses) = (metrics.cache_hits.get(), metrics.cache_misses.get());
     Json(Stats {

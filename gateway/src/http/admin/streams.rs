@@ -29,6 +29,9 @@ const COUNT_TIME: Duration = Duration::from_secs(2);
 /// Streams whose viewers are asked for at once.
 const COUNTS: usize = 16;
 
+/// Streams of the list that has no pages.
+const ACTIVE_MAXIMUM: usize = 1_000;
+
 /// A stream.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -56,7 +59,7 @@ pub(super) struct StreamDocument {
 
 /// A page of streams.
 #[derive(Debug, Serialize, ToSchema)]
-struct StreamsPage {
+pub(super) struct StreamsPage {
     /// By name.
     streams: Vec<StreamDocument>,
     /// `cursor` of the next page; none after the last one.
@@ -102,6 +105,21 @@ async fn list(
     );
     let streams = gateway.counted(&page).await;
     Json(StreamsPage { streams, next })
+}
+
+/// `/api/streams/active`: those that run, or are on their way to; the first ones by name.
+pub(super) async fn active(
+    State(gateway): State<Arc<Gateway>>,
+    _: Caller<ReadStreams>,
+) -> Json<StreamsPage> {
+    let streams = gateway.directory.streams().into_iter();
+    let active = streams.filter(|stream| !matches!(stream.phase, Phase::Idle | Phase::Suspended));
+    let active: Vec<_> = active.take(ACTIVE_MAXIMUM).map(Arc::new).collect();
+    let streams = gateway.counted(&active).await;
+    Json(StreamsPage {
+        streams,
+        next: None,
+    })
 }
 
 /// One stream.

@@ -157,6 +157,7 @@ impl World {
             rates: RateLimits::OFF,
             origins: Origins::Any,
             web_directory: folder.path().join("web"),
+            is_tls: false,
         };
         change(&mut options);
         let mut registry = Registry::default();
