@@ -92,12 +92,15 @@ impl Access {
     /// The user of a session, if still allowed to come in and watch the channel. One look-up, on the way of every playlist.
     ///
     /// # Errors
-    /// When the user, its token or the channel is gone, or the user is no longer allowed the channel.
+    /// When the user, its token or the channel is gone, the user is no longer allowed the channel, or somebody ended the session.
     pub fn still(&self, session: &Session, now: Timestamp) -> Result<Arc<User>, Error> {
         let snapshot = self.catalog.snapshot();
         let user = snapshot.user(&session.user).ok_or(Error::WrongToken)?;
         if !user.is_active(now) || !user.has_token(&session.token, now) {
             return Err(Error::WrongToken);
+        }
+        if user.has_ended(session.issued_at) {
+            return Err(Error::SessionClosed);
         }
         self.permit(user, &session.channel)?;
         Ok(user.clone())

@@ -28,6 +28,9 @@ pub struct User {
     /// From when on no longer allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
+    /// Sessions that began until then are over: somebody ended them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions_ended: Option<Timestamp>,
     /// How many sessions at once, at least 1; no limit when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_sessions: Option<u32>,
@@ -143,6 +146,14 @@ impl User {
         tokens.any(|token| token.hash.tag() == *tag && token.is_valid(now))
     }
 
+    /// Whether a session that began then, in Unix seconds, was ended since.
+    #[must_use]
+    pub fn has_ended(&self, session_began: u64) -> bool {
+        let ended = self.sessions_ended.map(Timestamp::as_second);
+        let ended = ended.and_then(|ended| u64::try_from(ended).ok());
+        ended.is_some_and(|ended| session_began <= ended)
+    }
+
     /// Whether the user may come in at all.
     #[must_use]
     pub fn is_active(&self, now: Timestamp) -> bool {
@@ -229,6 +240,17 @@ mod tests {
             assert_eq!(user.standing(now), standing, "{status:?} {expires:?}");
             assert_eq!(user.is_active(now), standing == Standing::Active);
         }
+    }
+
+    #[test]
+    fn sessions_that_began_until_they_were_ended_are_over() {
+        let mut user = User::default();
+        assert!(!user.has_ended(0));
+        let now: Timestamp = NOW.parse().unwrap();
+        let second = u64::try_from(now.as_second()).unwrap();
+        user.sessions_ended = Some(now);
+        let ended = [second - 1, second, second + 1].map(|began| user.has_ended(began));
+        assert_eq!(ended, [true, true, false]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub enum Role {
     Admin,
     /// Runs channels and streams. Gives nobody access.
     Operator,
-    /// Helps viewers: looks, and sees no login of a source.
+    /// Helps viewers: looks, sees no login of a source, and ends sessions.
     Support,
 }
 
@@ -27,6 +27,8 @@ pub enum Action {
     ReadUsers,
     /// Makes, changes and removes users and their tokens.
     ChangeUsers,
+    /// Ends the sessions of a user, who may begin new ones.
+    EndSessions,
     /// Reads what streams do, who watches, and how the gateway is.
     ReadStreams,
     /// Stops, suspends and resumes streams.
@@ -38,7 +40,8 @@ impl Role {
     #[must_use]
     pub const fn may(self, action: Action) -> bool {
         use Action::{
-            ChangeCatalog, ControlStreams, ReadCatalog, ReadSources, ReadStreams, ReadUsers,
+            ChangeCatalog, ControlStreams, EndSessions, ReadCatalog, ReadSources, ReadStreams,
+            ReadUsers,
         };
         match self {
             Self::Admin => true,
@@ -48,10 +51,11 @@ impl Role {
                     | ReadSources
                     | ChangeCatalog
                     | ReadUsers
+                    | EndSessions
                     | ReadStreams
                     | ControlStreams
             ),
-            Self::Support => matches!(action, ReadCatalog | ReadUsers | ReadStreams),
+            Self::Support => matches!(action, ReadCatalog | ReadUsers | EndSessions | ReadStreams),
         }
     }
 
@@ -76,6 +80,7 @@ impl Action {
             Self::ChangeCatalog => "change channels and groups",
             Self::ReadUsers => "read users",
             Self::ChangeUsers => "change users and their tokens",
+            Self::EndSessions => "end sessions",
             Self::ReadStreams => "read streams",
             Self::ControlStreams => "stop, suspend and resume streams",
         }
@@ -94,6 +99,7 @@ mod tests {
             (Action::ChangeCatalog, true, true, false),
             (Action::ReadUsers, true, true, true),
             (Action::ChangeUsers, true, false, false),
+            (Action::EndSessions, true, true, true),
             (Action::ReadStreams, true, true, true),
             (Action::ControlStreams, true, true, false),
         ] {

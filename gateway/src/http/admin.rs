@@ -44,8 +44,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(30);
     info(
         title = "Headend admin API",
         description = "Channels, groups, users and streams of a Headend. Tokens of administrators come as `Authorization: Bearer`; each has a role: \
-                       `admin` may do everything, `operator` reads everything, changes channels and groups, and steers streams, `support` reads and sees no \
-                       addresses of sources. A row's `ETag` is its revision: name it in `If-Match`, and a change that somebody else \
+                       `admin` may do everything, `operator` reads everything, changes channels and groups, and steers streams, `support` reads, sees no \
+                       addresses of sources, and ends sessions. A row's `ETag` is its revision: name it in `If-Match`, and a change that somebody else \
                        overtook is refused with 412. Refusals are `{ code, message, field }`: a stable word, a sentence, and what it is \
                        about where that is one field."
     ),

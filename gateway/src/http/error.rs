@@ -40,6 +40,9 @@ pub enum Error {
         "the session ended: another one of the same user took its place; start the channel anew"
     )]
     SessionEnded,
+    /// Somebody ended the session.
+    #[error("the session was ended by an administrator; start the channel anew")]
+    SessionClosed,
     /// No place is free for the session.
     #[error(
         "the user already watches in {most} places, which is as many as are allowed; end one of them"
@@ -111,7 +114,9 @@ impl Error {
         match self {
             Self::NoToken | Self::WrongToken | Self::Session(_) => StatusCode::UNAUTHORIZED,
             Self::TooMany { .. } | Self::TooManySessions { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::NotAllowed | Self::WrongKey | Self::SessionEnded => StatusCode::FORBIDDEN,
+            Self::NotAllowed | Self::WrongKey | Self::SessionEnded | Self::SessionClosed => {
+                StatusCode::FORBIDDEN
+            }
             Self::NoChannel | Self::NotFound | Self::Segment(SegmentError::NotFound) => {
                 StatusCode::NOT_FOUND
             }
@@ -134,7 +139,7 @@ impl Error {
             },
             Self::Session(SessionError::Invalid) => "SessionInvalid",
             Self::Session(SessionError::Expired) => "SessionExpired",
-            Self::SessionEnded => "SessionEnded",
+            Self::SessionEnded | Self::SessionClosed => "SessionEnded",
             Self::TooManySessions { .. } => "TooManySessions",
             Self::NotAllowed => "NotAllowed",
             Self::NoChannel => "NoChannel",

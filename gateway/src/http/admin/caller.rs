@@ -26,6 +26,7 @@ pub(super) struct ReadCatalog;
 pub(super) struct ChangeCatalog;
 pub(super) struct ReadUsers;
 pub(super) struct ChangeUsers;
+pub(super) struct EndSessions;
 pub(super) struct ReadStreams;
 pub(super) struct ControlStreams;
 
@@ -43,6 +44,10 @@ impl Rule for ReadUsers {
 
 impl Rule for ChangeUsers {
     const ACTION: Action = Action::ChangeUsers;
+}
+
+impl Rule for EndSessions {
+    const ACTION: Action = Action::EndSessions;
 }
 
 impl Rule for ReadStreams {

@@ -18,7 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::body::Body;
-use super::caller::{Caller, ChangeUsers, ReadUsers};
+use super::caller::{Caller, ChangeUsers, EndSessions, ReadUsers};
 use super::change::{Precondition, tag};
 use super::listing::{ListQuery, Listing};
 use super::refusal::{Refusal, RefusalBody};
@@ -129,6 +129,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<Gateway>> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
         .routes(routes!(read, replace, remove))
+        .routes(routes!(kick))
 }
 
 /// Lists users.
@@ -239,6 +240,29 @@ async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Ends all sessions of a user, wherever it watches: with its next playlist every one is refused. It may begin new ones; ban it to keep it out.
+#[utoipa::path(
+    post, path = "/api/v1/users/{name}/kick", operation_id = "kickUser", tag = "users", params(("name" = String, Path)),
+    responses((status = 204), (status = "default", description = "Why not", body = RefusalBody))
+)]
+async fn kick(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller<EndSessions>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Refusal> {
+    let (now, _) = gateway.now();
+    let edit = |before: Option<&User>| {
+        let user = before.ok_or_else(|| Refusal::missing(WHAT, &name))?;
+        Ok(User {
+            sessions_ended: Some(now),
+            ..user.clone()
+        })
+    };
+    let kicked = gateway.edit_user(&name, Precondition::None, edit).await;
+    caller.audit("kick", &named(&name), kicked)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 impl Gateway {
     /// Changes a user as it is when it is written: tried again when somebody else was faster, unless the caller said what must be there.
     pub(super) async fn edit_user(
@@ -320,6 +344,7 @@ fn wished(wish: &UserDocument, user: User) -> User {
         id: user.id,
         password: user.password,
         tokens: user.tokens,
+        sessions_ended: user.sessions_ended,
     }
 }
 
@@ -375,6 +400,7 @@ mod tests {
             tokens: vec![UserToken::of_hash(TokenHash::from_bytes([8; 32]))],
             status: Status::Disabled,
             expires: "2030-01-31T00:00:00Z".parse().ok(),
+            sessions_ended: "2026-01-31T00:00:00Z".parse().ok(),
             max_sessions: Some(2),
             over_limit: OverLimit::NewestWins,
             channels: Allowed::Only {

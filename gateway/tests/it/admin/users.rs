@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{Api, json as body, refused};
+use crate::support::playlists;
+use crate::support::transcoder::Pod;
 
 async fn make(api: &Api, name: &str) -> String {
     let user = json!({ "name": name, "channels": "all" });
@@ -175,4 +177,46 @@ async fn changes_of_one_user_at_the_same_time_do_not_lose_each_other() {
     futures::future::join_all(made).await;
     let tokens = api.get("/api/v1/users/anna/tokens").await;
     assert_eq!(tokens["tokens"].as_array().unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn a_user_who_is_kicked_is_out_with_the_next_playlist_and_may_come_back() {
+    let api = Api::start().await;
+    let pod = Pod::start().await;
+    let uid = api.world.running("news-one", 1, &pod);
+    pod.publish(playlists(&uid, 1, 1, 10..20));
+    let channel = json!({ "slug": "news-one", "name": "News One", "sources": [{ "url": "http://source.example/one.ts" }] });
+    assert_eq!(
+        api.ask("POST", "/api/v1/channels", Some(&channel))
+            .await
+            .status,
+        201
+    );
+    let token = make(&api, "anna").await;
+    let begin = async || {
+        let uri = format!("/live/news-one/master.m3u8?token={token}");
+        api.replica.get(&uri).await.uris().remove(0)
+    };
+    let playlist = begin().await;
+    assert_eq!(api.replica.get(&playlist).await.status, 200);
+    let kicked = api
+        .ask_as("desk-token", "POST", "/api/v1/users/anna/kick", None)
+        .await;
+    assert_eq!(kicked.status, 204, "{}", kicked.body);
+    let over = api.replica.get(&playlist).await;
+    assert_eq!(
+        (over.status, over.header("headend-reason")),
+        (403, "SessionEnded")
+    );
+    assert!(over.body.contains("by an administrator"), "{}", over.body);
+    // One that begins in the same second is over, too; so the player is let in a second later at the latest.
+    let back = async {
+        while api.replica.get(&begin().await).await.status != 200 {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    let back = tokio::time::timeout(std::time::Duration::from_mins(1), back).await;
+    assert!(back.is_ok() && is_let_in(&api, &token).await);
+    let nobody = api.ask("POST", "/api/v1/users/none/kick", None).await;
+    refused(&nobody, 404, "NotFound");
 }
