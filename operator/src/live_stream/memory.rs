@@ -72,11 +72,12 @@ impl Memory {
         stream.map_or_else(Recollection::default, |stream| (**stream).clone())
     }
 
-    /// Whether a write of ours has replaced this version of a stream.
-    pub(crate) fn has_replaced(&self, stream_uid: &str, version: &str) -> bool {
+    /// When a write of ours has replaced this version of a stream.
+    pub(crate) fn replaced_at(&self, stream_uid: &str, version: &str) -> Option<Timestamp> {
         let streams = self.lock();
-        let stream = streams.get(stream_uid);
-        stream.is_some_and(|stream| stream.replaced.as_deref() == Some(version))
+        let stream = streams.get(stream_uid)?;
+        let is_replaced = stream.replaced.as_deref() == Some(version);
+        stream.written.filter(|_| is_replaced)
     }
 
     /// Changes what is remembered of a stream. Of most there is nothing, and that takes no room.

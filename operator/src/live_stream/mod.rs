@@ -66,8 +66,10 @@ pub(crate) use self::watches::{WATCHES, start};
 
 /// Streams that are reconciled at once; one stream never is twice.
 const CONCURRENCY: u16 = 32;
-/// How soon a stream is looked at again of which the watch is behind: no event of a status triggers it.
+/// How soon a stream is looked at again of which the watch is behind: no event of a status triggers it. While the watch is away it is looked at
+/// more and more rarely.
 const BEHIND_RECHECK: Duration = Duration::from_millis(20);
+const LONGEST_BEHIND_RECHECK: Duration = Duration::from_secs(2);
 
 /// A LiveStream, or what of it could be read: a malformed object must not stop the watch.
 pub(crate) type Guarded = DeserializeGuard<LiveStream>;
@@ -248,11 +250,17 @@ async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Actio
     outcome
 }
 
-/// Whether the watch has not brought yet what was written last: whatever followed from what it shows would be refused. A pod that has just
+/// Since when there is something that the watch has not brought yet: whatever followed from what it shows would be refused. A pod that has just
 /// been asked for the first time often answers sooner.
-fn is_behind(stream: &LiveStream, context: &Context) -> bool {
-    let seen = stream.uid().zip(stream.resource_version());
-    seen.is_some_and(|(uid, version)| context.memory.has_replaced(&uid, &version))
+fn behind_since(stream: &LiveStream, context: &Context) -> Option<Timestamp> {
+    let (uid, version) = stream.uid().zip(stream.resource_version())?;
+    context.memory.replaced_at(&uid, &version)
+}
+
+/// After so long it is looked whether the watch has caught up: after half as long again as it has been behind.
+fn behind_recheck(since: Timestamp, now: Timestamp) -> Duration {
+    let behind = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+    (behind / 2).clamp(BEHIND_RECHECK, LONGEST_BEHIND_RECHECK)
 }
 
 /// What is due no sooner than a round of `resync` takes is left to that.
@@ -269,8 +277,8 @@ async fn reconcile_stream(
     context: &Context,
     clock: impl FnOnce() -> Timestamp,
 ) -> Result<Duration, Error> {
-    if is_behind(stream, context) {
-        return Ok(BEHIND_RECHECK);
+    if let Some(since) = behind_since(stream, context) {
+        return Ok(behind_recheck(since, clock()));
     }
     let observed = observe::observe(context, stream).await?;
     let now = clock();

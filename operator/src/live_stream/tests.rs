@@ -341,6 +341,13 @@ async fn nothing_is_written_over_what_the_watch_is_behind_with() {
     let writes = world.writes().len();
     assert_eq!(writes, 2, "a name and a pod");
     assert_eq!(world.reconcile(&seen).await, BEHIND_RECHECK);
+    for (seconds, recheck) in [
+        (1, Duration::from_millis(500)),
+        (60, LONGEST_BEHIND_RECHECK),
+    ] {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        assert_eq!(world.reconcile(&seen).await, recheck, "{seconds}");
+    }
     assert_eq!(world.writes().len(), writes);
     world.look("stream-1").await;
     assert!(world.writes().len() > writes, "it goes on");
