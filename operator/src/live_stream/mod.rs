@@ -12,6 +12,7 @@ mod control;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod gauges;
+mod intake;
 mod memory;
 mod observe;
 mod observed;

@@ -9,7 +9,7 @@ use futures::stream::{BoxStream, Stream};
 use futures::{StreamExt, TryStreamExt, future};
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::WatchStreamExt;
-use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use prometheus_client::registry::Registry;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::classes::{Concerns, GuardedClass};
 use super::gauges;
+use super::intake::Intake;
 use super::orphans::{self, Gone};
 use super::pods::Belongs;
 use super::providers::{GuardedProvider, News};
@@ -81,7 +82,7 @@ pub(crate) fn start(
     for_orphans.push(streams_synced.subscribe());
     let streams = streams(
         Api::namespaced(client.clone(), namespace),
-        gone,
+        (gone, triggers.clone()),
         readiness.clone(),
         streams_synced,
     );
@@ -147,55 +148,34 @@ pub(super) async fn all(synced: Vec<watch::Receiver<bool>>) {
 
 fn streams(
     api: Api<Guarded>,
-    gone: mpsc::UnboundedSender<Gone>,
+    (gone, triggers): (mpsc::UnboundedSender<Gone>, Triggers),
     readiness: Readiness,
     synced: watch::Sender<bool>,
 ) -> Streams {
-    let (store, mut writer) = reflector::store();
-    let known = store.clone();
+    let (store, mut intake) = Intake::new(triggers);
     let changes = watcher(api, paged())
         .default_backoff()
         .modify(trim)
         .try_filter_map(move |event| {
-            let is_news = is_news(&known, &event);
-            writer.apply_watcher_event(&event);
+            let is_complete = matches!(event, Event::InitDone);
+            if let Event::Delete(stream) = &event {
+                // Nobody listens only while the process ends.
+                let _ = gone.send(Gone::of(stream));
+            }
+            let changed = intake.take(event);
             // Behind the store, which itself would wake only one of those who wait for it.
-            let changed = match event {
-                Event::InitApply(stream) | Event::Apply(stream) => is_news.then_some(stream),
-                Event::InitDone => {
-                    readiness.set(WATCHES[0], true);
-                    synced.send_replace(true);
-                    None
-                }
-                Event::Delete(stream) => {
-                    // Nobody listens only while the process ends.
-                    let _ = gone.send(Gone::of(&stream));
-                    None
-                }
-                Event::Init => None,
-            };
+            if is_complete {
+                readiness.set(WATCHES[0], true);
+                synced.send_replace(true);
+            }
             future::ready(Ok(changed))
         })
         .boxed();
     Streams { changes, store }
 }
 
-/// Whether somebody changed a stream since it was last seen: what the operator itself writes, its status, is nothing to look at. Compared with
-/// the store and not by a predicate of the runtime's, which would keep all names a second time.
-fn is_news(known: &Store<Guarded>, event: &Event<Guarded>) -> bool {
-    let (Event::InitApply(stream) | Event::Apply(stream)) = event else {
-        return false;
-    };
-    let before = known.get(&ObjectRef::from_obj(stream));
-    before.is_none_or(|before| {
-        let (meta, texts) = (stream.meta(), (stream.labels(), stream.annotations()));
-        (&meta.uid, meta.generation) != (&before.meta().uid, before.meta().generation)
-            || texts != (before.labels(), before.annotations())
-    })
-}
-
-/// Lists come in pages of this many objects: what of a page is not kept is taken up by the next one.
-const PAGE: u32 = 100;
+/// Lists come in pages of this many objects: what of a page is not kept is taken up by the next one, and what of the last one, by nobody.
+const PAGE: u32 = 25;
 
 fn paged() -> watcher::Config {
     watcher::Config::default().page_size(PAGE)
@@ -332,61 +312,4 @@ fn those_that(streams: &Store<Guarded>, are_meant: impl Fn(&LiveStream) -> bool)
     let streams = streams.state().into_iter();
     let streams = streams.filter(|stream| stream.0.as_ref().is_ok_and(&are_meant));
     streams.map(|stream| stream.name_any()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use kube::core::DeserializeGuard;
-
-    use super::*;
-    use crate::live_stream::fixtures::{NAMESPACE, spec};
-
-    #[test]
-    fn what_people_write_is_news_and_what_the_operator_writes_is_not() {
-        type Case = (&'static str, fn(&mut LiveStream), bool);
-        let mut stream = LiveStream::new("news-one", spec());
-        stream.metadata.namespace = Some(NAMESPACE.to_owned());
-        stream.metadata.uid = Some("uid".to_owned());
-        stream.metadata.generation = Some(1);
-        let event = |stream: &LiveStream| Event::Apply(DeserializeGuard(Ok(stream.clone())));
-        let (store, mut writer) = reflector::store();
-        assert!(is_news(&store, &event(&stream)), "nobody has seen it");
-        writer.apply_watcher_event(&event(&stream));
-        assert!(!is_news(&store, &event(&stream)), "it is the same");
-        let changes: [Case; 6] = [
-            (
-                "uid",
-                |one| one.metadata.uid = Some("other".to_owned()),
-                true,
-            ),
-            ("generation", |one| one.metadata.generation = Some(2), true),
-            (
-                "label",
-                |one| drop(one.labels_mut().insert("a".into(), "b".into())),
-                true,
-            ),
-            (
-                "annotation",
-                |one| drop(one.annotations_mut().insert("a".into(), "b".into())),
-                true,
-            ),
-            (
-                "version",
-                |one| one.metadata.resource_version = Some("7".to_owned()),
-                false,
-            ),
-            (
-                "status",
-                |one| one.status = Some(api::LiveStreamStatus::default()),
-                false,
-            ),
-        ];
-        for (case, change, expected) in changes {
-            let mut changed = stream.clone();
-            change(&mut changed);
-            assert_eq!(is_news(&store, &event(&changed)), expected, "{case}");
-        }
-        writer.apply_watcher_event(&Event::Delete(DeserializeGuard(Ok(stream.clone()))));
-        assert!(is_news(&store, &event(&stream)), "it is made anew");
-    }
 }

@@ -136,6 +136,7 @@ fn spawn(release: &Release, namespace: &str) -> Result<(Child, u16)> {
         .env("HEADEND_LOG", "warn")
         // As the chart sets it.
         .env("MALLOC_ARENA_MAX", "1")
+        .env("MALLOC_MMAP_THRESHOLD_", "65536")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)
