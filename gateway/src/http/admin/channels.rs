@@ -21,7 +21,7 @@ use utoipa_axum::routes;
 use super::body::Body;
 use super::caller::{Caller, ChangeCatalog, ReadCatalog};
 use super::change::{Precondition, tag};
-use super::listing::{ListQuery, Listing};
+use super::listing::{ListQuery, Listing, weighed};
 use super::refusal::{Refusal, RefusalBody};
 use crate::Gateway;
 use crate::administrators::Action;
@@ -145,16 +145,13 @@ async fn list(State(gateway): State<Arc<Gateway>>, mut parts: Parts) -> Result<R
     let listing = Listing::from_request_parts(&mut parts, &gateway).await?;
     let snapshot = gateway.access.snapshot();
     let (order, slug) = &listing.after;
+    let sees_sources = caller.may(Action::ReadSources);
     let (channels, next) = listing.page(
         snapshot.channels_after(*order, slug),
         |channel| [channel.slug.as_str(), channel.name.as_str()],
         |channel| (channel.order, channel.slug.as_str()),
+        |channel| weighed(document(channel, sees_sources)),
     );
-    let sees_sources = caller.may(Action::ReadSources);
-    let channels = channels
-        .iter()
-        .map(|channel| document(channel, sees_sources));
-    let channels = channels.collect();
     Ok(Json(ChannelsPage { channels, next }).into_response())
 }
 

@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 use super::body::Body;
 use super::caller::{Caller, ChangeCatalog, ReadCatalog};
 use super::change::{Precondition, tag};
-use super::listing::{ListQuery, Listing};
+use super::listing::{ListQuery, Listing, weighed};
 use super::refusal::{Refusal, RefusalBody};
 use crate::Gateway;
 
@@ -70,8 +70,8 @@ async fn list(
         snapshot.groups_after(*order, id),
         |group| [group.id.as_str(), group.name.as_str()],
         |group| (group.order, group.id.as_str()),
+        |group| weighed(document(group)),
     );
-    let groups = groups.iter().map(|group| document(group)).collect();
     Json(GroupsPage { groups, next })
 }
 

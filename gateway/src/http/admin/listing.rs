@@ -7,7 +7,7 @@ use axum::extract::{FromRequestParts, Query};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::request::Parts;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
 use super::refusal::Refusal;
@@ -18,6 +18,9 @@ const PAGE: usize = 100;
 /// Rows of a page at most.
 const PAGE_MAXIMUM: usize = 500;
 
+/// A page ends before its rows are as many as it is asked for, where those have so many bytes: one may have a megabyte.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
 /// Bytes of what is searched for, and of a cursor, at most.
 const TEXT_MAXIMUM: usize = 2048;
 
@@ -26,7 +29,7 @@ const TEXT_MAXIMUM: usize = 2048;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
-    /// Rows at most: 1 to 500, 100 when not given.
+    /// Rows at most: 1 to 500, 100 when not given. A page of very long rows has fewer.
     limit: Option<usize>,
     /// `next` of the page before.
     cursor: Option<String>,
@@ -95,21 +98,34 @@ impl Listing {
         texts.any(|text| text.to_lowercase().contains(search))
     }
 
-    /// The page of rows that stand behind [`Self::after`], and the cursor of the next one.
-    pub(super) fn page<'a, T: 'a>(
+    /// The page of rows that stand behind [`Self::after`], each as `show` makes it and says how many bytes it has, and the cursor of the next one.
+    pub(super) fn page<'a, T: 'a, D>(
         &self,
         rows: impl Iterator<Item = &'a Arc<T>>,
         texts: impl Fn(&T) -> [&str; 2],
         place: impl Fn(&T) -> (u32, &str),
-    ) -> (Vec<Arc<T>>, Option<String>) {
-        let found = rows.filter(|row| self.finds(&texts(row)));
-        let mut page: Vec<Arc<T>> = found.take(self.limit + 1).cloned().collect();
-        let is_more = page.len() > self.limit;
-        page.truncate(self.limit);
-        let last = page.last().filter(|_| is_more);
-        let next = last.map(|row| write(place(row)));
-        (page, next)
+        show: impl Fn(&Arc<T>) -> (D, usize),
+    ) -> (Vec<D>, Option<String>) {
+        let mut page = Vec::new();
+        let mut bytes = 0;
+        let mut last: Option<&Arc<T>> = None;
+        for row in rows.filter(|row| self.finds(&texts(row))) {
+            if page.len() == self.limit || bytes >= PAGE_BYTES {
+                return (page, last.map(|row| write(place(row))));
+            }
+            let (document, length) = show(row);
+            page.push(document);
+            bytes += length;
+            last = Some(row);
+        }
+        (page, None)
     }
+}
+
+/// A document with its length.
+pub(super) fn weighed<D: Serialize>(document: D) -> (D, usize) {
+    let length = serde_json::to_vec(&document).map_or(0, |text| text.len());
+    (document, length)
 }
 
 fn write((order, name): (u32, &str)) -> String {
@@ -154,8 +170,9 @@ mod tests {
             behind,
             |row| [row.id.as_str(), row.name.as_str()],
             |row| (row.order, row.id.as_str()),
+            |row| (row.id.clone(), row.name.len()),
         );
-        (rows.iter().map(|row| row.id.clone()).collect(), next)
+        (rows, next)
     }
 
     #[test]
@@ -167,6 +184,21 @@ mod tests {
         let (second, next) = page(&next, &rows);
         assert_eq!((second, next), (vec!["a".to_owned(), "z".to_owned()], None));
         assert_eq!(page("", &[]), (vec![], None));
+    }
+
+    #[test]
+    fn a_page_of_long_rows_ends_early_and_has_one_at_least() {
+        let long = |order: u32| {
+            let name = "x".repeat(PAGE_BYTES / 2);
+            let id = order.to_string();
+            Arc::new(Group { id, name, order })
+        };
+        let rows = [long(1), long(2), long(3)];
+        let (first, next) = page("", &rows);
+        assert_eq!(first, ["1", "2"]);
+        let next = format!("cursor={}", next.unwrap());
+        assert_eq!(page(&next, &rows), (vec!["3".to_owned()], None));
+        assert_eq!(weighed("four"), ("four", 6));
     }
 
     #[test]

@@ -29,6 +29,9 @@ const COUNT_TIME: Duration = Duration::from_secs(2);
 /// Streams whose viewers are asked for at once.
 const COUNTS: usize = 16;
 
+/// Bytes of a stream in a list, about.
+const STREAM_BYTES: usize = 256;
+
 /// Streams of the list that has no pages.
 const ACTIVE_MAXIMUM: usize = 1_000;
 
@@ -102,6 +105,7 @@ async fn list(
             ]
         },
         |stream| (0, stream.identity.name.as_str()),
+        |stream| (stream.clone(), STREAM_BYTES),
     );
     let streams = gateway.counted(&page).await;
     Json(StreamsPage { streams, next })

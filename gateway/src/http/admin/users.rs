@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 use super::body::Body;
 use super::caller::{Caller, ChangeUsers, EndSessions, ReadUsers};
 use super::change::{Precondition, tag};
-use super::listing::{ListQuery, Listing};
+use super::listing::{ListQuery, Listing, weighed};
 use super::refusal::{Refusal, RefusalBody};
 use super::tokens::{TokenDocument, shown};
 use crate::Gateway;
@@ -148,8 +148,8 @@ async fn list(
         snapshot.users_after(&listing.after.1),
         |user| [user.name.as_str(), ""],
         |user| (0, user.name.as_str()),
+        |user| weighed(document(user, now)),
     );
-    let users = users.iter().map(|user| document(user, now)).collect();
     Json(UsersPage { users, next })
 }
 
