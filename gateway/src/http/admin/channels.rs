@@ -134,7 +134,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<Gateway>> {
 /// Lists channels. A viewer's token is shown those that it may watch, all at once, with slug, name, number, logo and the group's name.
 #[utoipa::path(
     get, path = "/api/v1/channels", operation_id = "listChannels", tag = "channels", params(ListQuery),
-    responses((status = 200, body = ChannelsPage), (status = "default", description = "Why not", body = RefusalBody))
+    responses((status = 200, description = "As asked for", body = ChannelsPage), (status = "default", description = "Why not", body = RefusalBody))
 )]
 async fn list(State(gateway): State<Arc<Gateway>>, mut parts: Parts) -> Result<Response, Refusal> {
     if !gateway.is_administrator(&parts) {
@@ -158,7 +158,7 @@ async fn list(State(gateway): State<Arc<Gateway>>, mut parts: Parts) -> Result<R
 /// One channel.
 #[utoipa::path(
     get, path = "/api/v1/channels/{slug}", operation_id = "readChannel", tag = "channels", params(("slug" = String, Path)),
-    responses((status = 200, body = ChannelDocument), (status = "default", description = "Why not", body = RefusalBody))
+    responses((status = 200, description = "As asked for", body = ChannelDocument), (status = "default", description = "Why not", body = RefusalBody))
 )]
 async fn read(
     State(gateway): State<Arc<Gateway>>,
@@ -176,7 +176,7 @@ async fn read(
 /// Makes a channel.
 #[utoipa::path(
     post, path = "/api/v1/channels", operation_id = "createChannel", tag = "channels", request_body = ChannelDocument,
-    responses((status = 201, body = ChannelDocument), (status = "default", description = "Why not", body = RefusalBody))
+    responses((status = 201, description = "Made", body = ChannelDocument), (status = "default", description = "Why not", body = RefusalBody))
 )]
 async fn create(
     State(gateway): State<Arc<Gateway>>,
@@ -197,7 +197,7 @@ async fn create(
     put, path = "/api/v1/channels/{slug}", operation_id = "replaceChannel", tag = "channels", request_body = ChannelDocument,
     params(("slug" = String, Path), ("If-Match" = Option<String>, Header, description = "The revision that is replaced"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is none")),
-    responses((status = 200, body = ChannelDocument), (status = "default", description = "Why not", body = RefusalBody))
+    responses((status = 200, description = "As asked for", body = ChannelDocument), (status = "default", description = "Why not", body = RefusalBody))
 )]
 async fn replace(
     State(gateway): State<Arc<Gateway>>,
@@ -221,7 +221,7 @@ async fn replace(
 #[utoipa::path(
     delete, path = "/api/v1/channels/{slug}", operation_id = "removeChannel", tag = "channels",
     params(("slug" = String, Path), ("If-Match" = Option<String>, Header, description = "The revision that is removed")),
-    responses((status = 204), (status = "default", description = "Why not", body = RefusalBody))
+    responses((status = 204, description = "Done"), (status = "default", description = "Why not", body = RefusalBody))
 )]
 async fn remove(
     State(gateway): State<Arc<Gateway>>,

@@ -57,7 +57,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<Gateway>> {
 /// Lists groups.
 #[utoipa::path(
     get, path = "/api/v1/groups", operation_id = "listGroups", tag = "groups", params(ListQuery),
-    responses((status = 200, body = GroupsPage), (status = "default", description = "Why not", body = RefusalBody))
+    responses((status = 200, description = "As asked for", body = GroupsPage), (status = "default", description = "Why not", body = RefusalBody))
 )]
 async fn list(
     State(gateway): State<Arc<Gateway>>,
@@ -78,7 +78,7 @@ async fn list(
 /// One group.
 #[utoipa::path(
     get, path = "/api/v1/groups/{id}", operation_id = "readGroup", tag = "groups", params(("id" = String, Path)),
-    responses((status = 200, body = GroupDocument), (status = "default", description = "Why not", body = RefusalBody))
+    responses((status = 200, description = "As asked for", body = GroupDocument), (status = "default", description = "Why not", body = RefusalBody))
 )]
 async fn read(
     State(gateway): State<Arc<Gateway>>,
@@ -95,7 +95,7 @@ async fn read(
 /// Makes a group.
 #[utoipa::path(
     post, path = "/api/v1/groups", operation_id = "createGroup", tag = "groups", request_body = GroupDocument,
-    responses((status = 201, body = GroupDocument), (status = "default", description = "Why not", body = RefusalBody))
+    responses((status = 201, description = "Made", body = GroupDocument), (status = "default", description = "Why not", body = RefusalBody))
 )]
 async fn create(
     State(gateway): State<Arc<Gateway>>,
@@ -117,7 +117,7 @@ async fn create(
     put, path = "/api/v1/groups/{id}", operation_id = "replaceGroup", tag = "groups", request_body = GroupDocument,
     params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "The revision that is replaced"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is none")),
-    responses((status = 200, body = GroupDocument), (status = "default", description = "Why not", body = RefusalBody))
+    responses((status = 200, description = "As asked for", body = GroupDocument), (status = "default", description = "Why not", body = RefusalBody))
 )]
 async fn replace(
     State(gateway): State<Arc<Gateway>>,
@@ -143,7 +143,7 @@ async fn replace(
 #[utoipa::path(
     delete, path = "/api/v1/groups/{id}", operation_id = "removeGroup", tag = "groups",
     params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "The revision that is removed")),
-    responses((status = 204), (status = "default", description = "Why not", body = RefusalBody))
+    responses((status = 204, description = "Done"), (status = "default", description = "Why not", body = RefusalBody))
 )]
 async fn remove(
     State(gateway): State<Arc<Gateway>>,

@@ -100,7 +100,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<Gateway>> {
 /// How the gateway that answers is.
 #[utoipa::path(
     get, path = "/api/v1/health", operation_id = "readHealth", tag = "gateway",
-    responses((status = 200, body = Health), (status = "default", description = "Why not", body = RefusalBody))
+    responses((status = 200, description = "As asked for", body = Health), (status = "default", description = "Why not", body = RefusalBody))
 )]
 pub(super) async fn health(
     State(gateway): State<Arc<Gateway>>,
@@ -125,7 +125,7 @@ pub(super) async fn health(
 /// What is going on: all streams, and what the gateway that answers does.
 #[utoipa::path(
     get, path = "/api/v1/stats", operation_id = "readStats", tag = "gateway",
-    responses((status = 200, body = Stats), (status = "default", description = "Why not", body = RefusalBody))
+    responses((status = 200, description = "As asked for", body = Stats), (status = "default", description = "Why not", body = RefusalBody))
 )]
 pub(super) async fn stats(
     State(gateway): State<Arc<Gateway>>,

@@ -82,7 +82,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<Gateway>> {
 /// Lists streams. A channel that nobody watches has none.
 #[utoipa::path(
     get, path = "/api/v1/streams", operation_id = "listStreams", tag = "streams", params(ListQuery),
-    responses((status = 200, body = StreamsPage), (status = "default", description = "Why not", body = RefusalBody))
+    responses((status = 200, description = "As asked for", body = StreamsPage), (status = "default", description = "Why not", body = RefusalBody))
 )]
 async fn list(
     State(gateway): State<Arc<Gateway>>,
@@ -129,7 +129,7 @@ pub(super) async fn active(
 /// One stream.
 #[utoipa::path(
     get, path = "/api/v1/streams/{name}", operation_id = "readStream", tag = "streams", params(("name" = String, Path)),
-    responses((status = 200, body = StreamDocument), (status = "default", description = "Why not", body = RefusalBody))
+    responses((status = 200, description = "As asked for", body = StreamDocument), (status = "default", description = "Why not", body = RefusalBody))
 )]
 async fn read(
     State(gateway): State<Arc<Gateway>>,
@@ -149,7 +149,7 @@ async fn read(
 /// Stops a stream. Who watches it starts it again with the next playlist: suspend it, or disable its channel, to keep it from running.
 #[utoipa::path(
     post, path = "/api/v1/streams/{name}/stop", operation_id = "stopStream", tag = "streams", params(("name" = String, Path)),
-    responses((status = 204), (status = "default", description = "Why not", body = RefusalBody))
+    responses((status = 204, description = "Done"), (status = "default", description = "Why not", body = RefusalBody))
 )]
 async fn stop(
     State(gateway): State<Arc<Gateway>>,
@@ -162,7 +162,7 @@ async fn stop(
 /// Suspends a stream: it stops, nothing wakes it, and who asks for it is told so.
 #[utoipa::path(
     post, path = "/api/v1/streams/{name}/suspend", operation_id = "suspendStream", tag = "streams", params(("name" = String, Path)),
-    responses((status = 204), (status = "default", description = "Why not", body = RefusalBody))
+    responses((status = 204, description = "Done"), (status = "default", description = "Why not", body = RefusalBody))
 )]
 async fn suspend(
     State(gateway): State<Arc<Gateway>>,
@@ -175,7 +175,7 @@ async fn suspend(
 /// Lets a suspended stream run again.
 #[utoipa::path(
     post, path = "/api/v1/streams/{name}/resume", operation_id = "resumeStream", tag = "streams", params(("name" = String, Path)),
-    responses((status = 204), (status = "default", description = "Why not", body = RefusalBody))
+    responses((status = 204, description = "Done"), (status = "default", description = "Why not", body = RefusalBody))
 )]
 async fn resume(
     State(gateway): State<Arc<Gateway>>,

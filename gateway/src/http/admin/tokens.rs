@@ -73,7 +73,7 @@ pub(super) fn shown(token: &UserToken) -> TokenDocument {
 /// Lists the tokens of a user: at most 100, and none of them can be told from this.
 #[utoipa::path(
     get, path = "/api/v1/users/{name}/tokens", operation_id = "listTokens", tag = "users", params(("name" = String, Path)),
-    responses((status = 200, body = Tokens), (status = "default", description = "Why not", body = RefusalBody))
+    responses((status = 200, description = "As asked for", body = Tokens), (status = "default", description = "Why not", body = RefusalBody))
 )]
 async fn list(
     State(gateway): State<Arc<Gateway>>,
@@ -91,7 +91,7 @@ async fn list(
 #[utoipa::path(
     post, path = "/api/v1/users/{name}/tokens", operation_id = "createToken", tag = "users", request_body = TokenDocument,
     params(("name" = String, Path)),
-    responses((status = 201, body = NewToken), (status = "default", description = "Why not", body = RefusalBody))
+    responses((status = 201, description = "Made", body = NewToken), (status = "default", description = "Why not", body = RefusalBody))
 )]
 async fn create(
     State(gateway): State<Arc<Gateway>>,
@@ -130,7 +130,7 @@ async fn create(
 #[utoipa::path(
     delete, path = "/api/v1/users/{name}/tokens/{token}", operation_id = "removeToken", tag = "users",
     params(("name" = String, Path), ("token" = String, Path, description = "The token's name")),
-    responses((status = 204), (status = "default", description = "Why not", body = RefusalBody))
+    responses((status = 204, description = "Done"), (status = "default", description = "Why not", body = RefusalBody))
 )]
 async fn remove(
     State(gateway): State<Arc<Gateway>>,

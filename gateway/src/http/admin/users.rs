@@ -135,7 +135,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<Gateway>> {
 /// Lists users.
 #[utoipa::path(
     get, path = "/api/v1/users", operation_id = "listUsers", tag = "users", params(ListQuery),
-    responses((status = 200, body = UsersPage), (status = "default", description = "Why not", body = RefusalBody))
+    responses((status = 200, description = "As asked for", body = UsersPage), (status = "default", description = "Why not", body = RefusalBody))
 )]
 async fn list(
     State(gateway): State<Arc<Gateway>>,
@@ -156,7 +156,7 @@ async fn list(
 /// One user.
 #[utoipa::path(
     get, path = "/api/v1/users/{name}", operation_id = "readUser", tag = "users", params(("name" = String, Path)),
-    responses((status = 200, body = UserDocument), (status = "default", description = "Why not", body = RefusalBody))
+    responses((status = 200, description = "As asked for", body = UserDocument), (status = "default", description = "Why not", body = RefusalBody))
 )]
 async fn read(
     State(gateway): State<Arc<Gateway>>,
@@ -175,7 +175,7 @@ async fn read(
 /// Makes a user, without a token: `/api/v1/users/{name}/tokens` makes one.
 #[utoipa::path(
     post, path = "/api/v1/users", operation_id = "createUser", tag = "users", request_body = UserDocument,
-    responses((status = 201, body = UserDocument), (status = "default", description = "Why not", body = RefusalBody))
+    responses((status = 201, description = "Made", body = UserDocument), (status = "default", description = "Why not", body = RefusalBody))
 )]
 async fn create(
     State(gateway): State<Arc<Gateway>>,
@@ -197,7 +197,7 @@ async fn create(
     put, path = "/api/v1/users/{name}", operation_id = "replaceUser", tag = "users", request_body = UserDocument,
     params(("name" = String, Path), ("If-Match" = Option<String>, Header, description = "The revision that is replaced"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is none")),
-    responses((status = 200, body = UserDocument), (status = "default", description = "Why not", body = RefusalBody))
+    responses((status = 200, description = "As asked for", body = UserDocument), (status = "default", description = "Why not", body = RefusalBody))
 )]
 async fn replace(
     State(gateway): State<Arc<Gateway>>,
@@ -224,7 +224,7 @@ async fn replace(
 #[utoipa::path(
     delete, path = "/api/v1/users/{name}", operation_id = "removeUser", tag = "users",
     params(("name" = String, Path), ("If-Match" = Option<String>, Header, description = "The revision that is removed")),
-    responses((status = 204), (status = "default", description = "Why not", body = RefusalBody))
+    responses((status = 204, description = "Done"), (status = "default", description = "Why not", body = RefusalBody))
 )]
 async fn remove(
     State(gateway): State<Arc<Gateway>>,
@@ -243,7 +243,7 @@ async fn remove(
 /// Ends all sessions of a user, wherever it watches: with its next playlist every one is refused. It may begin new ones; ban it to keep it out.
 #[utoipa::path(
     post, path = "/api/v1/users/{name}/kick", operation_id = "kickUser", tag = "users", params(("name" = String, Path)),
-    responses((status = 204), (status = "default", description = "Why not", body = RefusalBody))
+    responses((status = 204, description = "Done"), (status = "default", description = "Why not", body = RefusalBody))
 )]
 async fn kick(
     State(gateway): State<Arc<Gateway>>,

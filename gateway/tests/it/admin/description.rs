@@ -58,6 +58,10 @@ async fn the_description_has_every_operation_with_what_it_takes_and_gives() {
             operations.push((method.to_uppercase(), path.clone()));
             let id = operation["operationId"].as_str().unwrap();
             assert!(operation["summary"].is_string(), "{id}");
+            // OpenAPI 3.1, Response Object: each answer has one.
+            let responses = operation["responses"].as_object().unwrap();
+            let mut described = responses.values().map(|one| one["description"].is_string());
+            assert!(!responses.is_empty() && described.all(|is| is), "{id}");
             let is_switch = path.starts_with("/api/v1/streams/") || path.ends_with("/kick");
             let takes = method == "put" || method == "post" && !is_switch;
             assert_eq!(operation["requestBody"].is_object(), takes, "{id}");
