@@ -22,6 +22,9 @@ const PERIOD: Duration = Duration::from_secs(2);
 const FEWEST: f64 = 500.0;
 const MOST: usize = 9_500;
 
+/// Times that a number is tried before it is too many: whatever else the machine did for a moment is not the server's.
+const TRIES: usize = 2;
+
 /// From one number of viewers that may be tried to the next.
 const STEP: f64 = 1.1;
 
@@ -52,8 +55,13 @@ pub(super) async fn measure(bench: &Bench<'_>) -> Result<Vec<Figure>> {
         let mut of_round = [0.0; 3];
         for (whose, subject) in turns(round, subjects.all()) {
             let most = most(&steps, async |viewers| {
-                let subject = subject.clone();
-                on_a_thread(move || try_here(subject, viewers, window)).await
+                for _ in 0..TRIES {
+                    let subject = subject.clone();
+                    if on_a_thread(move || try_here(subject, viewers, window)).await? {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
             });
             of_round[whose] = most.await? as f64;
         }
