@@ -9,12 +9,13 @@ use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ORIGIN, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ORIGIN, RETRY_AFTER, VARY,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use url::Url;
 
+use super::REASON;
 use crate::Gateway;
 
 /// What scripts may read besides the body.
@@ -84,7 +85,10 @@ impl Origins {
         };
         if let Some(allowed) = allowed {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
-            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+            // An answer that has neither needs no word about them, and that is nearly every one: its connection keeps room for its headers.
+            if headers.contains_key(REASON) || headers.contains_key(RETRY_AFTER) {
+                headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+            }
         }
     }
 }
