@@ -2,9 +2,9 @@
 //! too slowly or too much loses it.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,6 +23,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
@@ -116,25 +117,28 @@ impl Protocols {
         }
     }
 
-    async fn http1<S: Stream>(
+    /// The future holds the connection once: there are thousands of them.
+    fn http1<S: Stream>(
         &self,
         stream: S,
         peer: SocketAddr,
         time: Duration,
-    ) -> hyper::Result<()> {
-        let service = service_fn(|request| self.answer(request, peer));
+    ) -> impl Future<Output = hyper::Result<()>> + Send {
+        let service = service_fn(move |request| self.answer(request, peer));
         let mut builder = self.http1.clone();
         builder.header_read_timeout(time);
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
-        let mut connection = pin!(connection);
-        tokio::select! {
-            // The shutdown first, so that an answer that comes with it already says `connection: close`.
-            biased;
-            () = self.shutdown.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        let mut connection = builder.serve_connection(TokioIo::new(stream), service);
+        async move {
+            let mut connection = Pin::new(&mut connection);
+            tokio::select! {
+                // The shutdown first, so that an answer that comes with it already says `connection: close`.
+                biased;
+                () = self.shutdown.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+                outcome = connection.as_mut() => outcome,
             }
-            outcome = connection.as_mut() => outcome,
         }
     }
 
@@ -192,16 +196,12 @@ impl Protocols {
     ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
         let target = request.uri().path_and_query();
         let length = target.map_or(0, |target| target.as_str().len());
-        let answer = (length <= self.limits.target_bytes).then(|| {
-            request.extensions_mut().insert(ConnectInfo(peer));
-            self.router.clone().call(request)
-        });
-        async move {
-            match answer {
-                Some(answer) => answer.await,
-                None => Ok(StatusCode::URI_TOO_LONG.into_response()),
-            }
+        if length > self.limits.target_bytes {
+            let refusal = StatusCode::URI_TOO_LONG.into_response();
+            return Either::Right(ready(Ok(refusal)));
         }
+        request.extensions_mut().insert(ConnectInfo(peer));
+        Either::Left(self.router.clone().call(request))
     }
 }
 
