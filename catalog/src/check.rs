@@ -27,8 +27,24 @@ const TOKENS_MAXIMUM: usize = 100;
 const ALLOWED_CHANNELS_MAXIMUM: usize = 10_000;
 const ALLOWED_GROUPS_MAXIMUM: usize = 1_000;
 
+/// What is wrong with a row, and where in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// The field, as documents name it: `sources[0].url`.
+    pub(crate) field: String,
+    /// What is wrong.
+    pub(crate) what: String,
+}
+
+impl Fault {
+    fn of(field: impl Into<String>, what: impl Into<String>) -> Option<Self> {
+        let (field, what) = (field.into(), what.into());
+        Some(Self { field, what })
+    }
+}
+
 /// What is wrong with a row.
-pub(crate) fn row(row: &Row) -> Option<String> {
+pub(crate) fn row(row: &Row) -> Option<Fault> {
     match row {
         Row::Channel(row) => channel(row),
         Row::Group(row) => group(row),
@@ -37,44 +53,51 @@ pub(crate) fn row(row: &Row) -> Option<String> {
 }
 
 /// What is wrong with a channel.
-pub(crate) fn channel(channel: &Channel) -> Option<String> {
+pub(crate) fn channel(channel: &Channel) -> Option<Fault> {
     if !is_slug(&channel.slug) {
-        return Some(format!(
-            "the slug {:?} is not 1 to 44 letters a-z, digits and inner hyphens",
-            channel.slug
-        ));
+        let what = "is not 1 to 44 letters a-z, digits and inner hyphens";
+        return Fault::of("slug", format!("the slug {:?} {what}", channel.slug));
     }
     if !fits(&channel.name, NAME_MAXIMUM) {
-        return Some(format!("a name has 1 to {NAME_MAXIMUM} characters"));
+        return Fault::of("name", format!("a name has 1 to {NAME_MAXIMUM} characters"));
     }
-    for (what, text, maximum) in [
-        ("number", &channel.number, NUMBER_MAXIMUM),
-        ("group", &channel.group, NAME_MAXIMUM),
-        ("logo", &channel.logo, URL_MAXIMUM),
-        ("guide id", &channel.guide_id, NAME_MAXIMUM),
-        ("class", &channel.class, CLASS_MAXIMUM),
+    for (field, what, text, maximum) in [
+        ("number", "number", &channel.number, NUMBER_MAXIMUM),
+        ("group", "group", &channel.group, NAME_MAXIMUM),
+        ("logo", "logo", &channel.logo, URL_MAXIMUM),
+        ("guideId", "guide id", &channel.guide_id, NAME_MAXIMUM),
+        ("class", "class", &channel.class, CLASS_MAXIMUM),
     ] {
         if text.as_ref().is_some_and(|text| !fits(text, maximum)) {
-            return Some(format!("a {what} has 1 to {maximum} characters"));
+            return Fault::of(field, format!("a {what} has 1 to {maximum} characters"));
         }
     }
     if let Some(language) = &channel.audio_language
         && (language.len() != 3 || !language.bytes().all(|byte| byte.is_ascii_lowercase()))
     {
-        return Some(format!(
-            "the language {language:?} is not three letters of ISO 639-2, such as \"eng\""
-        ));
+        let what = "is not three letters of ISO 639-2, such as \"eng\"";
+        return Fault::of("audioLanguage", format!("the language {language:?} {what}"));
     }
     if !(1..=SOURCES_MAXIMUM).contains(&channel.sources.len()) {
-        return Some(format!("a channel has 1 to {SOURCES_MAXIMUM} sources"));
+        let what = format!("a channel has 1 to {SOURCES_MAXIMUM} sources");
+        return Fault::of("sources", what);
     }
-    channel.sources.iter().find_map(source)
+    let mut sources = channel.sources.iter().enumerate();
+    sources.find_map(|(index, one)| {
+        let (field, what) = source(one)?;
+        Fault::of(format!("sources[{index}]{field}"), what)
+    })
 }
 
 /// What is wrong with a group.
-pub(crate) fn group(group: &Group) -> Option<String> {
+pub(crate) fn group(group: &Group) -> Option<Fault> {
     let whole = fits(&group.id, NAME_MAXIMUM) && fits(&group.name, NAME_MAXIMUM);
-    (!whole).then(|| format!("a group's id and name have 1 to {NAME_MAXIMUM} characters"))
+    let field = match fits(&group.id, NAME_MAXIMUM) {
+        true => "name",
+        false => "id",
+    };
+    let what = format!("a group's id and name have 1 to {NAME_MAXIMUM} characters");
+    Fault::of(field, what).filter(|_| !whole)
 }
 
 /// Whether a text has 1 to `maximum` characters.
@@ -87,31 +110,37 @@ fn is_plain(text: &str) -> bool {
     fits(text, NAME_MAXIMUM) && !text.chars().any(char::is_control)
 }
 
-fn source(source: &ChannelSource) -> Option<String> {
+/// Which field of a source is wrong, and what.
+fn source(source: &ChannelSource) -> Option<(&'static str, String)> {
     let address = match &source.address {
-        SourceAddress::Url(text) => url_fault(text),
-        SourceAddress::Provider(channel) => provider_fault(channel),
+        SourceAddress::Url(text) => url_fault(text).map(|fault| (".url", fault)),
+        SourceAddress::Provider(channel) => {
+            provider_fault(channel).map(|fault| (".provider", fault))
+        }
     };
     if address.is_some() {
         return address;
     }
     let quality = source.quality.as_deref().unwrap_or("x");
     if !fits(quality, QUALITY_MAXIMUM) {
-        return Some(format!("a quality has 1 to {QUALITY_MAXIMUM} characters"));
+        let what = format!("a quality has 1 to {QUALITY_MAXIMUM} characters");
+        return Some((".quality", what));
     }
     let user_agent = source.user_agent.as_deref().unwrap_or("x");
     if user_agent.is_empty() || user_agent.len() > USER_AGENT_MAXIMUM {
-        return Some(format!(
-            "a user agent has 1 to {USER_AGENT_MAXIMUM} characters"
-        ));
+        let what = format!("a user agent has 1 to {USER_AGENT_MAXIMUM} characters");
+        return Some((".userAgent", what));
     }
     if user_agent.chars().any(char::is_control) {
-        return Some("the user agent has a control character".to_owned());
+        let what = "the user agent has a control character".to_owned();
+        return Some((".userAgent", what));
     }
     if source.headers.len() > HEADERS_MAXIMUM {
-        return Some(format!("a source has at most {HEADERS_MAXIMUM} headers"));
+        let what = format!("a source has at most {HEADERS_MAXIMUM} headers");
+        return Some((".headers", what));
     }
-    source.headers.iter().find_map(header_fault)
+    let fault = source.headers.iter().find_map(header_fault);
+    fault.map(|fault| (".headers", fault))
 }
 
 /// Addresses carry logins, so no fault repeats one.
@@ -157,26 +186,33 @@ fn header_fault((name, value): &(String, String)) -> Option<String> {
 }
 
 /// What is wrong with a user.
-pub(crate) fn user(user: &User) -> Option<String> {
+pub(crate) fn user(user: &User) -> Option<Fault> {
     if !is_plain(&user.name) {
-        return Some(format!(
+        let what = format!(
             "a user's name has 1 to {NAME_MAXIMUM} characters, none of them a control character"
-        ));
+        );
+        return Fault::of("name", what);
     }
     if !is_plain(&user.id) {
-        return Some(format!("a user's id has 1 to {NAME_MAXIMUM} characters"));
+        return Fault::of(
+            "id",
+            format!("a user's id has 1 to {NAME_MAXIMUM} characters"),
+        );
     }
     if user.max_sessions == Some(0) {
-        return Some("maxSessions is at least 1; leave it out for no limit".to_owned());
+        let what = "maxSessions is at least 1; leave it out for no limit";
+        return Fault::of("maxSessions", what);
     }
     if let Allowed::Only { channels, groups } = &user.channels
         && (channels.len() > ALLOWED_CHANNELS_MAXIMUM || groups.len() > ALLOWED_GROUPS_MAXIMUM)
     {
-        return Some(format!(
+        let what = format!(
             "a user is allowed at most {ALLOWED_CHANNELS_MAXIMUM} channels and {ALLOWED_GROUPS_MAXIMUM} groups by name"
-        ));
+        );
+        return Fault::of("channels", what);
     }
-    tokens_fault(&user.tokens)
+    let fault = tokens_fault(&user.tokens);
+    fault.and_then(|what| Fault::of("tokens", what))
 }
 
 fn tokens_fault(tokens: &[UserToken]) -> Option<String> {
@@ -215,7 +251,7 @@ mod tests {
     fn with(change: impl FnOnce(&mut Channel)) -> Option<String> {
         let mut channel = sound();
         change(&mut channel);
-        super::channel(&channel)
+        super::channel(&channel).map(|fault| fault.what)
     }
 
     #[test]
@@ -295,7 +331,7 @@ mod tests {
         let with = |change: &dyn Fn(&mut User)| {
             let mut changed = sound.clone();
             change(&mut changed);
-            user(&changed).unwrap_or_default()
+            user(&changed).map_or_else(String::new, |fault| fault.what)
         };
         for (fault, expected) in [
             (with(&|user| user.name = "a\nb".to_owned()), "control"),

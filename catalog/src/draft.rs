@@ -113,7 +113,7 @@ impl Draft {
     /// Takes a channel that says itself where it stands.
     pub(crate) fn add_channel_in_place(&mut self, channel: Channel, place: &Place) {
         if let Some(fault) = check::channel(&channel) {
-            return self.error(place, fault);
+            return self.error(place, fault.what);
         }
         if let Some(first) = self.slugs.get(&channel.slug) {
             let fault = format!("the slug {:?} is that of {first} already", channel.slug);
@@ -136,7 +136,7 @@ impl Draft {
     /// Takes a user.
     pub fn add_user(&mut self, user: User, place: &Place) {
         if let Some(fault) = check::user(&user) {
-            return self.error(place, fault);
+            return self.error(place, fault.what);
         }
         // Users of files have their name for an id.
         if let Some(first) = self.names.get(&user.name) {

@@ -76,6 +76,8 @@ pub enum StoreError {
     Refused {
         /// The row.
         row: RowKey,
+        /// Where in it, as documents name fields (`sources[0].url`), if it is one of them.
+        field: Option<String>,
         /// What is wrong with it, without secrets.
         fault: String,
     },
@@ -170,7 +172,8 @@ fn refusal(row: &Row) -> Result<(), StoreError> {
         None => Ok(()),
         Some(fault) => Err(StoreError::Refused {
             row: row.key(),
-            fault,
+            field: Some(fault.field),
+            fault: fault.what,
         }),
     }
 }

@@ -233,7 +233,7 @@ fn backup_row(line: &[u8]) -> Result<Row, String> {
         .map_err(|error| format!("the row cannot be read (column {})", error.column()))?;
     match crate::check::row(&row) {
         None => Ok(row),
-        Some(fault) => Err(format!("{}: {fault}", row.key())),
+        Some(fault) => Err(format!("{}: {}", row.key(), fault.what)),
     }
 }
 

@@ -187,7 +187,8 @@ impl Batch {
             if !seen.insert(edit.key.clone()) {
                 let fault = "a batch changes it twice".to_owned();
                 let row = edit.key;
-                return Err(StoreError::Refused { row, fault });
+                let field = None;
+                return Err(StoreError::Refused { row, field, fault });
             }
             edits.push(edit);
         }
@@ -241,7 +242,11 @@ impl RowEdit {
                 text: Some(text),
                 claims: claims(&row),
             }),
-            Err(fault) => Err(StoreError::Refused { row: key, fault }),
+            Err(fault) => Err(StoreError::Refused {
+                row: key,
+                field: None,
+                fault,
+            }),
         }
     }
 

@@ -142,8 +142,8 @@ impl Refusal {
     pub(super) fn of_store(error: &StoreError) -> Self {
         match error {
             StoreError::BatchTooLarge => Self::TooLong,
-            StoreError::Refused { fault, .. } => Self::Invalid {
-                field: None,
+            StoreError::Refused { field, fault, .. } => Self::Invalid {
+                field: field.clone(),
                 message: fault.clone(),
             },
             StoreError::Conflict { .. } => Self::Changed,
@@ -280,6 +280,7 @@ mod tests {
         for (error, status, code) in [
             (
                 StoreError::Refused {
+                    field: Some("name".to_owned()),
                     row: row.clone(),
                     fault,
                 },
