@@ -1,4 +1,5 @@
-//! Who may ask, and how often: decided before anything is looked up for a request. Knows addresses, users and the time; never a channel.
+//! Who may ask, and how often: decided before anything is looked up for a request. Knows addresses, users and the time,
+//! and of a channel only whether it runs.
 //!
 //! What is remembered of addresses and users has a fixed number of places ([`table`]), and every replica counts for itself.
 

@@ -1,5 +1,5 @@
 //! Sessions: who watches which channel from where, signed into the URL so that every replica knows it without a store.
-//! A session carries no token, and nothing in it is believed before its signature is checked.
+//! A session carries no token, only the first bytes of its keyed hash, and nothing in it is believed before its signature is checked.
 
 use std::net::IpAddr;
 

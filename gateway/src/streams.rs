@@ -1,5 +1,5 @@
 //! The streams that viewers of this gateway ask for: one keeper task each, one status for all who wait. Requests are held here,
-//! woken by what the keeper learns, never by a timer of their own, and always bounded in number and time.
+//! woken by what the keeper learns, by a timer only where they wait for their turn to start, and always bounded in number and time.
 
 mod keeper;
 mod status;

@@ -1,5 +1,6 @@
-//! How often an address and a user may ask: a token bucket each, kept as the moment at which it would be full (the generic cell rate
-//! algorithm of ATM Forum TM 4.0), so that one number is all there is to remember. Never waits and never asks anybody.
+//! How often an address and a user may ask, and how often a user may start a channel: a token bucket each, kept as the moment at which it
+//! would be full (the generic cell rate algorithm of ATM Forum TM 4.0), so that one number is all there is to remember. Never waits and
+//! never asks anybody.
 
 use std::hash::Hash;
 use std::net::IpAddr;

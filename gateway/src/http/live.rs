@@ -1,4 +1,5 @@
-//! `GET /live/<slug>/master.m3u8`: from a token to a session. The only place where a player shows a token; what it gets holds none.
+//! `GET /live/<slug>/master.m3u8`: from a token to a session. A player shows its token here and nowhere after that; what it
+//! gets holds none.
 
 use std::sync::Arc;
 
