@@ -28,7 +28,8 @@ const WINDOW: &str = "-hls_list_size 6 -hls_flags delete_segments";
 /// A queue of GStreamer that holds whatever the other branch waits for.
 const UNBOUNDED: &str = "queue max-size-time=0 max-size-bytes=0 max-size-buffers=0";
 
-/// Encoder options that the product has, but for the rungs' bit rates: costs are compared for the same pictures.
+/// Encoder options that the product has, but for the rungs' bit rates: costs are compared for the same pictures, and peers scale
+/// with one thread as it does.
 pub(crate) const ENCODER: &str = "-preset veryfast -profile:v main -level:v 3.1 -bf 2 -rc-lookahead 5 -threads 2 -x264-params sync-lookahead=0";
 
 /// When the product's encoder sets keys, and that it makes no pictures of its own.
@@ -141,7 +142,7 @@ fn three(source: &str, audio: &str) -> Vec<Vec<String>> {
     let rung = |(index, (height, rate)): (usize, (u32, u32))| {
         let buffer = 2 * rate;
         ffmpeg(&format!(
-            "-threads 1 -i {source} -map 0:v:0 -map 0:a:0 -vf scale=-2:{height},format=yuv420p \
+            "-threads 1 -i {source} -map 0:v:0 -map 0:a:0 -filter_threads 1 -vf scale=-2:{height},format=yuv420p \
              -c:v libx264 {ENCODER} {KEYS} -b:v {rate}k -maxrate {rate}k -bufsize {buffer}k {audio} \
              -f hls -hls_time 2 {WINDOW} rung{index}.m3u8"
         ))
@@ -151,7 +152,7 @@ fn three(source: &str, audio: &str) -> Vec<Vec<String>> {
 
 /// Output of one FFmpeg that decodes once and encodes every rung, all with these options.
 fn ladder(video: &str, audio: &str) -> String {
-    let filter = "-filter_complex [0:v:0]split=3[s0][s1][s2];[s0]scale=-2:720,format=yuv420p[v0];\
+    let filter = "-filter_complex_threads 1 -filter_complex [0:v:0]split=3[s0][s1][s2];[s0]scale=-2:720,format=yuv420p[v0];\
          [s1]scale=-2:480,format=yuv420p[v1];[s2]scale=-2:360,format=yuv420p[v2]";
     let rungs = RUNGS.iter().enumerate().map(|(index, (_, rate))| {
         let buffer = 2 * rate;

@@ -40,6 +40,7 @@ impl Encode {
         let mut arguments = Vec::new();
         words(&mut arguments, GLOBAL_AND_INPUT);
         if !self.rungs.is_empty() {
+            words(&mut arguments, self.filter_threads());
             words(&mut arguments, "-filter_complex");
             arguments.push(self.filter_graph());
         }
@@ -69,6 +70,16 @@ impl Encode {
         let count = self.rungs.len();
         let scales: String = scales.collect();
         format!("[0:v:0]{deinterlace}split={count}{splits}{scales}")
+    }
+
+    /// One thread scales what comes at up to 30 pictures a second: to share a picture out costs more than it saves. What comes
+    /// faster may need more than one, and FFmpeg chooses.
+    fn filter_threads(&self) -> &'static str {
+        if self.frames_per_second > 30 {
+            ""
+        } else {
+            "-filter_complex_threads 1"
+        }
     }
 
     fn video_output(&self, index: usize, rung: Rung) -> String {
@@ -182,7 +193,7 @@ mod tests {
             frames_per_second: 25,
         };
         let expected = format!(
-            "{INPUT} -filter_complex [0:v:0]split=2[s0][s1];[s0]scale=-2:480,format=yuv420p[v0];[s1]scale=-2:360,format=yuv420p[v1] \
+            "{INPUT} -filter_complex_threads 1 -filter_complex [0:v:0]split=2[s0][s1];[s0]scale=-2:480,format=yuv420p[v0];[s1]scale=-2:360,format=yuv420p[v1] \
 -map [v0] -c:v libx264 -preset veryfast -profile:v main -level:v 3.1 -bf 2 -rc-lookahead 5 -threads 2 -x264-params sync-lookahead=0 -b:v 1000k -maxrate 1000k -bufsize 2000k -sc_threshold 0 -force_key_frames source -g 50 -fps_mode passthrough -enc_time_base:v 1:90000 -mpegts_copyts 1 -muxdelay 0 -muxpreload 0 -avoid_negative_ts disabled -flush_packets 1 -pat_period 2 -sdt_period 3600 -f mpegts pipe:3 \
 -map [v1] -c:v libx264 -preset veryfast -profile:v main -level:v 3.1 -bf 2 -rc-lookahead 5 -threads 2 -x264-params sync-lookahead=0 -b:v 600k -maxrate 600k -bufsize 1200k -sc_threshold 0 -force_key_frames source -g 50 -fps_mode passthrough -enc_time_base:v 1:90000 -mpegts_copyts 1 -muxdelay 0 -muxpreload 0 -avoid_negative_ts disabled -flush_packets 1 -pat_period 2 -sdt_period 3600 -f mpegts pipe:4"
         );
@@ -203,6 +214,7 @@ mod tests {
         assert!(text.contains(graph), "{text}");
         assert!(text.contains("-g 100 "), "{text}");
         assert!(text.contains("-threads 4 "), "{text}");
+        assert!(!text.contains("-filter_complex_threads"), "{text}");
         let audio = "-f mpegts pipe:5 -map 0:a:0 -vn -c:a aac -b:a 96k -ac 2 -ar 48000 -mpegts_copyts 1 -muxdelay 0 -muxpreload 0 -avoid_negative_ts disabled -flush_packets 1 -f mpegts pipe:6";
         assert!(text.ends_with(audio), "{text}");
         assert_eq!((encode.pipes(), encode.audio_pipe()), (4, Some(3)));
