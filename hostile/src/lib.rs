@@ -2,15 +2,18 @@
 //! Fuzzers (`fuzz/`) and an ordinary test call the same functions; nothing of the product does.
 
 mod documents;
+mod requests;
 mod segmenter;
+mod sessions;
 mod streams;
 mod texts;
+mod world;
 
 /// A reader by the name of its fuzz target.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 16] = [
     ("codecs", streams::codecs),
     ("front_end", streams::front_end),
     ("packed_audio", streams::packed_audio),
@@ -21,6 +24,10 @@ pub const TARGETS: [Target; 12] = [
     ("encoder_lines", texts::encoder_lines),
     ("hls_playlist", texts::hls_playlist),
     ("pipe_list", texts::pipe_list),
+    ("import", texts::import),
+    ("request", requests::request),
+    ("session", sessions::session),
+    ("segment_key", sessions::segment_key),
     ("job", documents::job),
     ("state", documents::state),
 ];

@@ -1,5 +1,7 @@
 //! Lists and lines that others write: read within their limits, and the same however they are cut.
 
+use catalog::Snapshot;
+use catalog::transfer::{additions, read_backup, read_m3u, read_pipe, write_backup, write_m3u};
 use iptv::hls::{self, ENTRIES_MAXIMUM, Playlist};
 use iptv::m3u::{Limits, Parser, parse, write_entry};
 use iptv::pipe;
@@ -49,6 +51,31 @@ pub(crate) fn channel_list(bytes: &[u8]) {
         Ok(list.entries.len()),
         "{text}"
     );
+}
+
+/// A list as a catalog takes it in; the first byte says in which form. Its rows are such as a catalog has, in a backup as in a list.
+pub(crate) fn import(bytes: &[u8]) {
+    let (form, bytes) = choice(bytes);
+    let import = match form % 3 {
+        0 => read_m3u("list.m3u", bytes),
+        1 => read_pipe("list.txt", bytes),
+        _ => read_backup("backup", bytes),
+    };
+    let snapshot: Snapshot = import.rows.into_iter().collect();
+    let mut backup = Vec::new();
+    assert!(write_backup(&snapshot, &mut backup).is_ok());
+    let again = read_backup("again", &backup);
+    assert!(again.problems.is_empty(), "{}", again.problems);
+    assert_eq!(additions(&snapshot, again.rows), []);
+    let mut list = String::new();
+    let _ = write_m3u(&snapshot, &mut list);
+    let again: Snapshot = read_m3u("again.m3u", list.as_bytes())
+        .rows
+        .into_iter()
+        .collect();
+    for channel in again.channels() {
+        assert!(snapshot.channel(&channel.slug).is_some(), "{list}");
+    }
 }
 
 /// An HLS playlist.

@@ -14,6 +14,8 @@ use hostile::TARGETS;
 
 /// Inputs of each reader beside its seeds.
 const ROUNDS: u64 = 2000;
+/// The same for each of its seeds, where that is more.
+const ROUNDS_OF_A_SEED: u64 = 100;
 /// No input grows longer.
 const LONGEST: usize = 128 * 1024;
 
@@ -107,6 +109,7 @@ fn every_reader_survives_its_seeds_and_what_is_made_of_them() {
     let rounds: u64 = rounds.map_or(ROUNDS, |rounds| rounds.parse().unwrap());
     for (target, read) in TARGETS {
         let seeds = seeds(target);
+        let rounds = rounds.max(ROUNDS_OF_A_SEED * seeds.len() as u64);
         let mut random = Random(0x9E37_79B9_7F4A_7C15);
         for seed in &seeds {
             survive(target, read, seed);

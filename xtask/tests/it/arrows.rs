@@ -33,7 +33,12 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("testkit", &["media"]),
-    ("hostile", &["api", "iptv", "media"]),
+    (
+        "hostile",
+        &[
+            "api", "catalog", "gateway", "iptv", "media", "presence", "runtime",
+        ],
+    ),
     ("e2e", &["api", "presence", "testkit"]),
     ("xtask", &[]),
 ];

@@ -1,0 +1,4 @@
+//! Feeds `session` of the crate `hostile`. Decides nothing.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| hostile::run("session", bytes));
