@@ -7,4 +7,5 @@ pub mod pes;
 pub mod program;
 pub mod seam;
 pub mod section;
+pub mod splice;
 pub mod tables;

@@ -55,6 +55,13 @@ pub fn media(
     text
 }
 
+/// What is known of a rendition's segments, gaps and all: those at the end that it lacks and that may still come are left out.
+#[must_use]
+pub fn known<'a>(document: &'a Playlists, rendition: &str) -> &'a [SegmentEntry] {
+    let segments = &document.segments;
+    &segments[..segments.len() - to_come(document, rendition, segments)]
+}
+
 /// How many of these segments a rendition lacks at the end that may still come.
 fn to_come(document: &Playlists, rendition: &str, listed: &[SegmentEntry]) -> usize {
     if !document.behind.iter().any(|id| id == rendition) {

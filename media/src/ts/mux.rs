@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::time::Ticks;
 use crate::ts::tables::{Descriptor, ElementaryStream, PAT_PID, Pat, Pmt, Program};
 use crate::unit::{AccessUnit, AudioCodec, VideoCodec};
+pub(super) use packet::timestamp;
 use packet::{Adaptation, Stream};
 
 /// PID of the programme map.

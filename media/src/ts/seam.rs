@@ -11,6 +11,8 @@ use super::section::PACKET_BYTES;
 const NO_PAYLOAD: u8 = 0x20;
 const DISCONTINUITY: u8 = 0x80;
 
+const TRACKS: [u16; 2] = [VIDEO_PID, AUDIO_PID];
+
 /// The segment with a packet before the first one of each of its tracks that says: time and counter do not go on from here
 /// (`discontinuity_indicator`, ISO/IEC 13818-1 §2.4.3.5). What is no whole transport stream comes back as it was.
 #[must_use]
@@ -19,8 +21,8 @@ pub fn mark(segment: &Bytes) -> Bytes {
     if !rest.is_empty() || packets.iter().any(|packet| packet[0] != SYNC_BYTE) {
         return segment.clone();
     }
-    let mut marked = Vec::with_capacity(segment.len() + 2 * PACKET_BYTES);
-    let mut unmarked = vec![VIDEO_PID, AUDIO_PID];
+    let mut marked = Vec::with_capacity(segment.len() + TRACKS.len() * PACKET_BYTES);
+    let mut unmarked = TRACKS.to_vec();
     for packet in packets {
         let view = Packet::new(packet);
         if let Some(index) = unmarked.iter().position(|pid| *pid == view.pid()) {
@@ -30,6 +32,21 @@ pub fn mark(segment: &Bytes) -> Bytes {
         marked.extend_from_slice(packet);
     }
     Bytes::from(marked)
+}
+
+/// The packets that [`mark`] adds, to be sent before a segment that is shared and must not be copied. Nothing where it is none.
+#[must_use]
+pub fn announce(segment: &[u8]) -> Bytes {
+    let (packets, _) = segment.as_chunks::<PACKET_BYTES>();
+    let first = |pid: u16| {
+        let mut packets = packets.iter();
+        packets.find(|packet| packet[0] == SYNC_BYTE && Packet::new(packet).pid() == pid)
+    };
+    let firsts = TRACKS.into_iter().filter_map(first);
+    let marks: Vec<_> = firsts
+        .map(|packet| mark_before(Packet::new(packet)))
+        .collect();
+    Bytes::from(marks.concat())
 }
 
 fn mark_before(first: Packet) -> [u8; PACKET_BYTES] {
@@ -117,9 +134,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_announced_is_what_a_mark_adds() {
+        let plain = segment(&mut Muxer::default(), 900_000);
+        let announced = announce(&plain);
+        let (packets, _) = announced.as_chunks::<PACKET_BYTES>();
+        let marked = mark(&plain);
+        let (all, _) = marked.as_chunks::<PACKET_BYTES>();
+        let added: Vec<_> = all
+            .iter()
+            .filter(|packet| {
+                let view = Packet::new(packet);
+                !view.has_payload() && view.adaptation().is_some_and(|field| field.discontinuity)
+            })
+            .collect();
+        assert_eq!(packets.iter().collect::<Vec<_>>(), added);
+    }
+
+    #[test]
     fn what_is_no_transport_stream_stays_as_it_is() {
         for bytes in [&b""[..], b"media", &[0; PACKET_BYTES]] {
             assert_eq!(mark(&Bytes::copy_from_slice(bytes)), bytes);
+            assert_eq!(announce(bytes), b""[..]);
         }
     }
 }

@@ -166,7 +166,7 @@ fn header(pid: u16, starts: bool, control: u8) -> [u8; HEADER_BYTES] {
 }
 
 /// The 33 bits of a PES timestamp, spread over five bytes with their marker bits.
-fn timestamp(prefix: u8, time: Ticks) -> [u8; 5] {
+pub(in crate::ts) fn timestamp(prefix: u8, time: Ticks) -> [u8; 5] {
     let wire = time.wrapped();
     let byte = |shift: u32| u8::try_from(wire >> shift & 0xFF).unwrap_or(0);
     [
