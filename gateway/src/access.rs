@@ -17,6 +17,15 @@ pub struct Access {
     directory: Arc<dyn StreamDirectory>,
 }
 
+/// In which form a channel is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// HLS playlists and segments.
+    Hls,
+    /// One continuous transport stream.
+    Continuous,
+}
+
 /// A user who came in, and with which token.
 #[derive(Debug, Clone)]
 pub struct Admitted {
@@ -89,11 +98,11 @@ impl Access {
         user.is_active(now).then(admitted).ok_or(Error::WrongToken)
     }
 
-    /// The user of a session, if still allowed to come in and watch the channel. One look-up, on the way of every playlist.
+    /// The user of a session, if still allowed to come in and watch the channel in that form. One look-up, on the way of every playlist.
     ///
     /// # Errors
     /// When the user, its token or the channel is gone, the user is no longer allowed the channel, or somebody ended the session.
-    pub fn still(&self, session: &Session, now: Timestamp) -> Result<Arc<User>, Error> {
+    pub fn still(&self, session: &Session, form: Form, now: Timestamp) -> Result<Arc<User>, Error> {
         let snapshot = self.catalog.snapshot();
         let user = snapshot.user(&session.user).ok_or(Error::WrongToken)?;
         if !user.is_active(now) || !user.has_token(&session.token, now) {
@@ -102,15 +111,15 @@ impl Access {
         if user.has_ended(session.issued_at) {
             return Err(Error::SessionClosed);
         }
-        self.permit(user, &session.channel)?;
+        self.permit(user, &session.channel, form)?;
         Ok(user.clone())
     }
 
-    /// Whether the user may watch the channel, as HLS.
+    /// Whether the user may watch the channel in that form.
     ///
     /// # Errors
     /// When there is no such channel, or the user is not allowed it, or not in that form.
-    pub fn permit(&self, user: &User, slug: &str) -> Result<(), Error> {
+    pub fn permit(&self, user: &User, slug: &str, form: Form) -> Result<(), Error> {
         let snapshot = self.catalog.snapshot();
         let allowed = match snapshot.channel(slug) {
             Some(channel) if channel.disabled => return Err(Error::NoChannel),
@@ -120,9 +129,11 @@ impl Access {
             None if self.directory.own_channel(slug).is_none() => return Err(Error::NoChannel),
             None => true,
         };
-        (allowed && user.formats.hls)
-            .then_some(())
-            .ok_or(Error::NotAllowed)
+        let has_form = match form {
+            Form::Hls => user.formats.hls,
+            Form::Continuous => user.formats.ts,
+        };
+        (allowed && has_form).then_some(()).ok_or(Error::NotAllowed)
     }
 
     /// The channel of that slug, as the directory needs it.

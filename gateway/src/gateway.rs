@@ -11,6 +11,7 @@ use ::presence::places::Places as PlaceStore;
 use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
 use crate::administrators::Administrators;
@@ -96,6 +97,8 @@ pub struct Gateway {
     pub(crate) metrics: Metrics,
     pub(crate) page: Page,
     pub(crate) is_tls: bool,
+    /// Cancelled when what goes on without an end is to end.
+    pub(crate) draining: CancellationToken,
 }
 
 impl Gateway {
@@ -141,6 +144,7 @@ impl Gateway {
             metrics,
             page: Page::load(&options.web_directory),
             is_tls: options.is_tls,
+            draining: CancellationToken::new(),
         })
     }
 

@@ -3,6 +3,7 @@
 
 mod admin;
 mod channels;
+mod continuous;
 pub mod error;
 pub mod hls;
 pub mod live;

@@ -8,6 +8,7 @@
 //! | how a request becomes a stream, and waits for it | [`streams`] |
 //! | which streams there are | [`directory`] |
 //! | where playlists and segments come from | [`origin`] |
+//! | how a channel becomes one stream without an end | `continuous` |
 //! | who is watching | [`viewers`], [`presence_flush`] |
 //! | how many sessions a user has | [`places`] |
 //! | who may administer, and what | [`administrators`] |
@@ -17,6 +18,7 @@ pub mod admin;
 pub mod administrators;
 pub mod cache;
 pub mod client;
+mod continuous;
 pub mod directory;
 pub mod edge;
 pub mod entry;

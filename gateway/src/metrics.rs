@@ -12,6 +12,8 @@ use prometheus_client::registry::{Registry, Unit};
 pub enum Surface {
     /// Master playlists.
     Live,
+    /// Continuous streams.
+    Continuous,
     /// Media playlists.
     Hls,
     /// Segments.
@@ -89,6 +91,28 @@ pub struct EnsureLabels {
     pub end: EnsureEnd,
 }
 
+/// How a continuous stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum ReaderEnd {
+    /// The viewer left.
+    Left,
+    /// The viewer takes less than the stream brings.
+    Slow,
+    /// The viewer may not watch any more.
+    Refused,
+    /// The stream brings nothing any more.
+    Over,
+    /// This gateway ends.
+    Drained,
+}
+
+/// What tells one count of ends from another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReaderLabels {
+    /// How it ended.
+    pub end: ReaderEnd,
+}
+
 /// How a session's claim of a place ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum ClaimEnd {
@@ -134,6 +158,12 @@ pub struct Metrics {
     pub cache_misses: Counter,
     /// Bytes of segments sent.
     pub segment_bytes: Counter,
+    /// Continuous streams that are being read.
+    pub readers: Gauge,
+    /// Bytes of segments sent in them.
+    pub reader_bytes: Counter,
+    /// Continuous streams that ended.
+    pub reader_ends: Family<ReaderLabels, Counter>,
     /// Sessions in use.
     pub sessions: Gauge,
     /// Streams that are followed.
@@ -166,6 +196,9 @@ impl Default for Metrics {
             cache_hits: Counter::default(),
             cache_misses: Counter::default(),
             segment_bytes: Counter::default(),
+            readers: Gauge::default(),
+            reader_bytes: Counter::default(),
+            reader_ends: Family::default(),
             sessions: Gauge::default(),
             streams: Gauge::default(),
             ensures: Family::default(),
@@ -185,6 +218,7 @@ impl Metrics {
         let registry = registry.sub_registry_with_prefix("headend_gateway");
         metrics.register_edge(registry);
         metrics.register_requests(registry);
+        metrics.register_readers(registry);
         metrics.register_streams(registry);
         metrics
     }
@@ -246,6 +280,25 @@ impl Metrics {
         );
     }
 
+    fn register_readers(&self, registry: &mut Registry) {
+        registry.register(
+            "continuous_readers",
+            "Continuous streams that are being read",
+            self.readers.clone(),
+        );
+        registry.register_with_unit(
+            "continuous",
+            "Bytes of segments sent in continuous streams",
+            Unit::Bytes,
+            self.reader_bytes.clone(),
+        );
+        registry.register(
+            "continuous_ends",
+            "Continuous streams that ended, by how",
+            self.reader_ends.clone(),
+        );
+    }
+
     fn register_streams(&self, registry: &mut Registry) {
         registry.register("sessions", "Sessions in use", self.sessions.clone());
         registry.register("streams", "Streams followed", self.streams.clone());
@@ -291,6 +344,11 @@ impl Metrics {
         self.limited.get_or_create(&labels).inc();
     }
 
+    /// Counts the end of a continuous stream.
+    pub fn read(&self, end: ReaderEnd) {
+        self.reader_ends.get_or_create(&ReaderLabels { end }).inc();
+    }
+
     /// Counts the end of a hold.
     pub fn held(&self, end: HoldEnd) {
         self.holds.get_or_create(&HoldLabels { end }).inc();
@@ -327,6 +385,9 @@ mod tests {
             cache_hits: _,
             cache_misses: _,
             segment_bytes: _,
+            readers: _,
+            reader_bytes: _,
+            reader_ends: _,
             sessions: _,
             streams: _,
             ensures: _,
@@ -341,6 +402,7 @@ mod tests {
             metrics.held(HoldEnd::Ready);
             metrics.ensured(EnsureEnd::Done);
             metrics.claimed(ClaimEnd::Taken);
+            metrics.read(ReaderEnd::Left);
             metrics
         };
         let mut text = String::new();
@@ -359,6 +421,7 @@ mod tests {
         metrics.ensured(EnsureEnd::Failed);
         metrics.claimed(ClaimEnd::TakenOver);
         metrics.segment_bytes.inc_by(7);
+        metrics.read(ReaderEnd::Slow);
         metrics.start.observe(1.2);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
@@ -373,6 +436,9 @@ mod tests {
             "headend_gateway_segment_cache_hits_total 0",
             "headend_gateway_segment_cache_misses_total 0",
             "headend_gateway_segment_bytes_total 7",
+            "headend_gateway_continuous_readers 0",
+            "headend_gateway_continuous_bytes_total 0",
+            "headend_gateway_continuous_ends_total{end=\"Slow\"} 1",
             "headend_gateway_sessions 0",
             "headend_gateway_streams 0",
             "headend_gateway_ensures_total{end=\"Failed\"} 1",

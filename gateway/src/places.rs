@@ -115,6 +115,15 @@ impl Places {
         }
     }
 
+    /// The session is over, which is not often known: its place is free with the next flush, unless a later session has it or uses it.
+    pub fn leaves(&self, id: &Signature) {
+        if let Some(session) = self.read().sessions.get(id)
+            && session.issued_at == session.seat.issued_at.load(Relaxed)
+        {
+            session.seat.span.store(0, Relaxed);
+        }
+    }
+
     /// When a session that begins now is to say that it began, in Unix seconds: later than those that the place was taken from.
     #[must_use]
     pub fn begins(&self, place: &Place, unix_seconds: u64) -> u64 {
@@ -318,6 +327,22 @@ mod tests {
         places.used(&ONE, 10 * SECOND, start);
         assert_eq!(places.changes(start + 29 * SECOND), []);
         assert_eq!(places.changes(start + 30 * SECOND), [left("one")]);
+    }
+
+    #[test]
+    fn a_place_is_free_at_once_when_its_last_session_says_that_it_is_over() {
+        let start = Instant::now();
+        let places = Places::new(start);
+        places.seat(ONE, &held("one", 100), true, start);
+        places.seat(TWO, &held("one", 101), true, start);
+        places.leaves(&ONE);
+        assert_eq!(places.changes(start + SECOND), []);
+        places.leaves(&TWO);
+        // Another player of the same session is there still.
+        places.used(&TWO, TARGET, start + SECOND);
+        assert_eq!(places.changes(start + SECOND), []);
+        places.leaves(&TWO);
+        assert_eq!(places.changes(start + SECOND), [left("one")]);
     }
 
     #[test]

@@ -73,12 +73,14 @@ pub(crate) fn spawn(
     readiness.set(SERVING, true);
     tasks.spawn("drain", {
         let (shutdown, accepting, drain) = (shutdown.clone(), accepting.clone(), limits.drain);
+        let draining = gateway.draining.clone();
         async move {
             shutdown.cancelled().await;
             readiness.set(SERVING, false);
             // Whoever routes to this replica needs a moment to learn that it is going.
             tokio::time::sleep(drain).await;
             accepting.cancel();
+            draining.cancel();
             Ok::<_, io::Error>(())
         }
     });

@@ -62,6 +62,21 @@ pub enum SessionError {
     Expired,
 }
 
+impl Session {
+    /// Whether it is too old.
+    #[must_use]
+    pub fn is_over(&self, now_unix_seconds: u64) -> bool {
+        now_unix_seconds.saturating_sub(self.issued_at) > SESSION_SECONDS
+    }
+}
+
+/// A session that stands in no URL: it lives as long as the one answer that it is for.
+#[must_use]
+pub fn begin(key: &Key, session: Session) -> Verified {
+    let id = key.sign(&[SESSION_DOMAIN, &encode(&session)]);
+    Verified { session, id }
+}
+
 /// The session's text for URLs.
 #[must_use]
 pub fn mint(key: &Key, session: &Session) -> String {
@@ -89,9 +104,8 @@ pub fn verify(key: &Key, text: &str, now_unix_seconds: u64) -> Result<Verified, 
         return Err(SessionError::Invalid);
     }
     let session = decode(payload).ok_or(SessionError::Invalid)?;
-    let age = now_unix_seconds.saturating_sub(session.issued_at);
     let early = session.issued_at.saturating_sub(now_unix_seconds);
-    if age > SESSION_SECONDS || early > SKEW_SECONDS {
+    if session.is_over(now_unix_seconds) || early > SKEW_SECONDS {
         return Err(SessionError::Expired);
     }
     Ok(Verified { session, id: *id })
@@ -175,6 +189,7 @@ mod tests {
         };
         let other = verify(&key(), &mint(&key(), &later), NOW + 10).unwrap();
         assert_ne!(verified.id, other.id);
+        assert_eq!(begin(&key(), session()), verified);
     }
 
     #[test]

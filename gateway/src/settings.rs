@@ -133,7 +133,7 @@ pub struct LimitSettings {
         default_value_t
     )]
     pub trusted_proxy_header: ProxyHeader,
-    /// Requests a second from one address, and of one user, for master playlists and the API; 0 is no limit.
+    /// Requests a second from one address, and of one user, for master playlists, continuous streams and the API; 0 is no limit.
     #[arg(long, env = "HEADEND_STARTS_PER_SECOND", default_value_t = 10)]
     pub starts_per_second: u32,
     /// Requests a second from one address for media playlists and segments, and of one user for media playlists; 0 is no limit.

@@ -1,6 +1,7 @@
 //! The streams that viewers of this gateway ask for: one keeper task each, one status for all who wait. Requests are held here,
 //! woken by what the keeper learns, by a timer only where they wait for their turn to start, and always bounded in number and time.
 
+mod following;
 mod keeper;
 mod status;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use presence::Touch;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
+pub(crate) use following::Following;
 pub use status::{Need, Status, Unplayable};
 use status::{Outlook, outlook};
 
@@ -600,6 +602,32 @@ mod tests {
         assert_eq!(wait(news).await.unwrap().window.next_number(), 12);
         assert_eq!(begun.elapsed(), 4 * SECOND);
         assert_eq!(streams.0.shared.metrics.holding.get(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_somebody_stays_with_is_wanted_until_that_one_leaves() {
+        let stage = Arc::new(Stage::default());
+        let streams = streams(&stage, 1);
+        stage.show(StreamPhase::Wanted, None);
+        stage.publish(1, 1, 10..13);
+        ask(&streams).await.unwrap();
+        let mut following = streams.follow("news-one", Video::Usual).unwrap();
+        assert!(streams.follow("another", Video::Usual).is_none());
+        let ready = following.look(Instant::now()).unwrap().unwrap();
+        assert_eq!(ready.window.next_number(), 13);
+        stage.publish(1, 2, 10..14);
+        following.changed().await;
+        tokio::time::advance(10 * FOLLOW_AFTER).await;
+        settle().await;
+        assert!(following.look(Instant::now()).unwrap().is_none());
+        let asked = stage.asked().len();
+        stage.show(StreamPhase::Stopped, None);
+        settle().await;
+        assert_eq!(stage.asked().len(), asked + 1);
+        drop(following);
+        tokio::time::advance(2 * FOLLOW_AFTER).await;
+        settle().await;
+        assert!(streams.follow("news-one", Video::Usual).is_none());
     }
 
     #[tokio::test(start_paused = true)]

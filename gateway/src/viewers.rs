@@ -140,6 +140,13 @@ impl Viewers {
         }
     }
 
+    /// A session is over, which is not often known: it counts no more.
+    pub fn leaves(&self, stream_uid: &str, session: &Signature) {
+        if let Some(seen) = read(&self.streams).get(stream_uid) {
+            write(&seen.sessions).remove(session);
+        }
+    }
+
     /// Remembers which playlist a session is answered; whether that was the last one that it got. Not of a session that is not counted.
     pub fn answers(&self, stream_uid: &str, id: &Signature, playlist: u64) -> bool {
         let seen = self.seen(stream_uid);
@@ -358,6 +365,21 @@ mod tests {
         // It was another player of the same viewer, which goes on.
         viewers.touch_session("two", watcher(3), TARGET, start);
         assert_eq!(counted(&viewers), [1, 1]);
+    }
+
+    #[test]
+    fn a_session_that_leaves_counts_no_more() {
+        let start = Instant::now();
+        let viewers = Viewers::new(start);
+        for number in [1, 2] {
+            viewers.touch_session("one", watcher(number), TARGET, start);
+        }
+        viewers.leaves("one", &watcher(1).session);
+        viewers.leaves("two", &watcher(2).session);
+        assert_eq!(
+            viewers.count(None, start).touches,
+            [touch("one", Duration::ZERO, 1)]
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::names;
-use api::playlists::{HEVC, Playlists, Rendition};
+use api::playlists::{HEVC, Playlists, Rendition, SegmentEntry};
 use media::playlist::render;
 
 use crate::keys::Keys;
@@ -149,6 +149,34 @@ impl Window {
     pub fn is_behind(&self, id: &str) -> bool {
         let played = self.played(id);
         self.document.behind.iter().any(|behind| behind == played)
+    }
+
+    /// The rendition that comes first in the master that this client is given.
+    #[must_use]
+    pub fn best(&self, video: Video) -> Option<&str> {
+        let on_request = match video {
+            Video::Usual => None,
+            Video::Hevc => self.document.on_request.first(),
+        };
+        let best = on_request.or(self.document.renditions.first());
+        best.map(|rendition| rendition.id.as_str())
+    }
+
+    /// What is known of a rendition's segments, oldest first; what it lacks among them is there as a gap.
+    #[must_use]
+    pub fn segments(&self, rendition: &str) -> &[SegmentEntry] {
+        render::known(&self.document, self.played(rendition))
+    }
+
+    /// What segments aim at, in ticks of 1/90000 s.
+    #[must_use]
+    pub fn aim(&self) -> u64 {
+        let document = &self.document;
+        let seconds = match document.segment_duration_seconds {
+            0 => document.target_duration_seconds,
+            seconds => seconds,
+        };
+        u64::try_from(seconds).unwrap_or(0) * TICKS_PER_SECOND
     }
 
     /// The target duration.
@@ -360,6 +388,45 @@ mod tests {
         assert!(window.media("source").is_some() && !window.has_rendition("360p"));
         let empty = Window::render(Arc::new(playlists(1, 3, 0..0)), &keys());
         assert!(empty.has_renditions() && empty.media("source").is_none());
+    }
+
+    #[test]
+    fn a_client_s_best_rendition_is_the_first_of_its_master() {
+        let mut document = playlists(1, 3, 10..12);
+        let hevc = Rendition {
+            id: HEVC.to_owned(),
+            ..document.renditions[0].clone()
+        };
+        let best = |document: &Playlists, video| {
+            let window = Window::render(Arc::new(document.clone()), &keys());
+            window.best(video).map(str::to_owned)
+        };
+        let source = Some("source".to_owned());
+        assert_eq!(best(&document, Video::Usual), source);
+        assert_eq!(best(&document, Video::Hevc), source);
+        document.on_request.push(hevc);
+        assert_eq!(best(&document, Video::Usual), source);
+        assert_eq!(best(&document, Video::Hevc), Some(HEVC.to_owned()));
+        document.renditions.clear();
+        assert_eq!(best(&document, Video::Usual), None);
+    }
+
+    #[test]
+    fn what_a_rendition_lacks_at_the_end_is_known_only_once_it_does_not_come_any_more() {
+        let mut document = playlists(1, 3, 10..14);
+        for number in [0, 2, 3] {
+            document.segments[number].gaps = vec!["480p".to_owned()];
+        }
+        let known = |document: &Playlists| {
+            let window = Window::render(Arc::new(document.clone()), &keys());
+            let known = window.segments("480p").iter().map(|entry| entry.number);
+            known.collect::<Vec<_>>()
+        };
+        assert_eq!(known(&document), [10, 11, 12, 13]);
+        document.behind = vec!["480p".to_owned()];
+        assert_eq!(known(&document), [10, 11]);
+        document.segments[1].gaps = vec!["480p".to_owned()];
+        assert!(known(&document).is_empty());
     }
 
     #[test]

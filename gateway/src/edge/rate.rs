@@ -22,7 +22,7 @@ const SECOND: u64 = 1_000_000_000;
 /// What is let in of each address and of each user; 0 is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimits {
-    /// Requests a second to the API and for master playlists: what begins something.
+    /// Requests a second to the API, for master playlists and continuous streams: what begins something.
     pub starts_per_second: u32,
     /// Requests a second for media playlists, segments and the page: what goes on.
     pub media_per_second: u32,
@@ -111,7 +111,7 @@ impl Limiter {
         surface: Surface,
         now: Instant,
     ) -> Result<(), Duration> {
-        let is_start = matches!(surface, Surface::Live | Surface::Api);
+        let is_start = matches!(surface, Surface::Live | Surface::Continuous | Surface::Api);
         let rate = if is_start { self.starts } else { self.media };
         let Some(rate) = rate else {
             return Ok(());

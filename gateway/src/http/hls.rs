@@ -17,6 +17,7 @@ use super::error::Error;
 use super::origins::{Asking, preflight};
 use super::wish::PlaylistWish;
 use crate::Gateway;
+use crate::access::Form;
 use crate::client::Client;
 use crate::metrics::Surface;
 use crate::rendered::Rendered;
@@ -67,7 +68,7 @@ async fn playlist(
     let verified = session::verify(&gateway.keys.session, session, unix_seconds)?;
     let session = &verified.session;
     gateway.meter_user(Surface::Hls, client, &session.user)?;
-    let user = gateway.access.still(session, now)?;
+    let user = gateway.access.still(session, Form::Hls, now)?;
     let began = Instant::now();
     let is_counted = gateway.admit(&verified, &user, began).await?;
     let need = Need::Listed(rendition);

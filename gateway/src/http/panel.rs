@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, FromRequestParts, Path, State};
+use axum::extract::{ConnectInfo, FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
@@ -17,10 +17,9 @@ use iptv::m3u::{self, Entry};
 use url::form_urlencoded::byte_serialize;
 
 use super::error::Error;
-use super::origins::Asking;
-use super::{live, viewer};
+use super::viewer;
 use crate::Gateway;
-use crate::access::{Admitted, Listed};
+use crate::access::{Admitted, Form, Listed};
 use crate::client::Client;
 use crate::metrics::Surface;
 
@@ -32,12 +31,10 @@ const LIST_TYPE: HeaderValue = HeaderValue::from_static("audio/x-mpegurl");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 pub(super) fn router() -> Router<Arc<Gateway>> {
-    Router::new()
-        .route("/get_playlist.php", get(playlist))
-        .route("/live/{slug}", get(stream))
+    Router::new().route("/get_playlist.php", get(playlist))
 }
 
-/// `GET /get_playlist.php?token=`: the channels that the token may watch, as an M3U list.
+/// `GET /get_playlist.php?token=`: the channels that the token may watch, as an M3U list; `output=ts` names them as continuous streams.
 async fn playlist(State(gateway): State<Arc<Gateway>>, mut parts: Parts) -> Response {
     let answer = list(&gateway, &mut parts).await;
     let response = answer.unwrap_or_else(Error::into_text);
@@ -51,31 +48,22 @@ async fn list(gateway: &Arc<Gateway>, parts: &mut Parts) -> Result<Response, Err
     let Admitted { user, .. } = gateway.authenticate(Surface::Api, &client, token.as_deref())?;
     let base = base(parts, is_secure(parts, gateway));
     let channels = gateway.access.list(&user);
+    let form = match (user.formats.hls, user.formats.ts) {
+        (true, true) => viewer::output(parts),
+        (true, false) => Form::Hls,
+        (false, _) => Form::Continuous,
+    };
     let mut text = String::new();
     // Writing to a text never fails.
-    let _ = write(&mut text, &channels, &base, &token.unwrap_or_default());
+    let _ = write(
+        &mut text,
+        &channels,
+        form,
+        &base,
+        &token.unwrap_or_default(),
+    );
     let headers = [(CONTENT_TYPE, LIST_TYPE), (CACHE_CONTROL, CACHING)];
     Ok((headers, text).into_response())
-}
-
-/// `GET /live/stream_<id>.m3u8?token=`: the master playlist of a channel, the id being its slug.
-async fn stream(
-    State(gateway): State<Arc<Gateway>>,
-    client: Client,
-    asking: Asking,
-    Path(file): Path<String>,
-    parts: Parts,
-) -> Response {
-    let id = file.strip_prefix("stream_");
-    let id = id.and_then(|id| id.strip_suffix(".m3u8"));
-    match id {
-        Some(slug) => live::answer(&gateway, &client, &asking, slug, &parts).await,
-        None => {
-            let error = Error::NotFound;
-            gateway.metrics.answered(Surface::Live, error.status());
-            error.into_text()
-        }
-    }
 }
 
 /// Whether the client's own connection is a secure one: ours, or that of the proxy that it came to.
@@ -96,7 +84,17 @@ fn base(parts: &Parts, is_secure: bool) -> String {
     host.map_or_else(String::new, |host| format!("{scheme}://{host}"))
 }
 
-fn write(out: &mut impl fmt::Write, channels: &[Listed], base: &str, token: &str) -> fmt::Result {
+fn write(
+    out: &mut impl fmt::Write,
+    channels: &[Listed],
+    form: Form,
+    base: &str,
+    token: &str,
+) -> fmt::Result {
+    let rest = match form {
+        Form::Hls => "/master.m3u8",
+        Form::Continuous => ".ts",
+    };
     let token: String = byte_serialize(token.as_bytes()).collect();
     m3u::write_header(out, None)?;
     for channel in channels {
@@ -106,7 +104,7 @@ fn write(out: &mut impl fmt::Write, channels: &[Listed], base: &str, token: &str
             logo: channel.logo.clone(),
             number: channel.number.clone(),
             groups: channel.group.iter().cloned().collect(),
-            url: format!("{base}/live/{slug}/master.m3u8?token={token}"),
+            url: format!("{base}/live/{slug}{rest}?token={token}"),
             ..Entry::default()
         };
         m3u::write_entry(out, &entry)?;
@@ -160,10 +158,18 @@ mod tests {
             group: Some("News".to_owned()),
             logo: None,
         };
-        let mut text = String::new();
-        write(&mut text, &[channel], "http://tv.example", "a b&c").unwrap();
-        let list = "#EXTM3U\n#EXTINF:-1 tvg-chno=\"1\" group-title=\"News\",News One\n\
-                    http://tv.example/live/news-one/master.m3u8?token=a+b%26c\n";
-        assert_eq!(text, list);
+        for (form, path) in [
+            (Form::Hls, "news-one/master.m3u8"),
+            (Form::Continuous, "news-one.ts"),
+        ] {
+            let mut text = String::new();
+            let channel = std::slice::from_ref(&channel);
+            write(&mut text, channel, form, "http://tv.example", "a b&c").unwrap();
+            let list = format!(
+                "#EXTM3U\n#EXTINF:-1 tvg-chno=\"1\" group-title=\"News\",News One\n\
+                 http://tv.example/live/{path}?token=a+b%26c\n"
+            );
+            assert_eq!(text, list);
+        }
     }
 }

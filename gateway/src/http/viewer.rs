@@ -11,6 +11,7 @@ use http::header::{AUTHORIZATION, USER_AGENT};
 use http::request::Parts;
 
 use crate::Gateway;
+use crate::access::Form;
 use crate::client::{Client, Proxies};
 use crate::window::Video;
 
@@ -57,6 +58,14 @@ pub(super) fn video(parts: &Parts) -> Video {
     match in_query(parts, "video").as_deref() {
         Some(HEVC) => Video::Hevc,
         _ => Video::Usual,
+    }
+}
+
+/// In which form a list is to name channels: `?output=ts`, as panels have it, else as HLS.
+pub(super) fn output(parts: &Parts) -> Form {
+    match in_query(parts, "output").as_deref() {
+        Some("ts" | "mpegts") => Form::Continuous,
+        _ => Form::Hls,
     }
 }
 

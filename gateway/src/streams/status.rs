@@ -39,14 +39,16 @@ pub enum Need {
     Renditions(Video),
     /// A segment of this rendition is listed.
     Listed(String),
+    /// A segment of the rendition that such a client is offered first is listed.
+    Best(Video),
 }
 
 impl Need {
     /// The rendition that is to run, where it is not every player's.
     pub(super) fn rendition(&self) -> Option<&str> {
         match self {
-            Self::Renditions(Video::Usual) => None,
-            Self::Renditions(Video::Hevc) => Some(HEVC),
+            Self::Renditions(Video::Usual) | Self::Best(Video::Usual) => None,
+            Self::Renditions(Video::Hevc) | Self::Best(Video::Hevc) => Some(HEVC),
             Self::Listed(rendition) => Some(rendition),
         }
     }
@@ -130,6 +132,13 @@ pub(super) fn outlook(status: &Status, need: &Need, now: Instant) -> Outlook {
                 return Outlook::Never(Unplayable::NoRendition);
             }
             known.filter(|known| known.media(rendition).is_some())
+        }
+        Need::Best(video) => {
+            let known = window.filter(|window| window.has_video(*video));
+            known.filter(|known| {
+                let best = known.best(*video);
+                best.is_some_and(|best| known.media(best).is_some())
+            })
         }
     };
     match (window, &status.view.identity) {
@@ -245,6 +254,26 @@ mod tests {
         assert_eq!(word(&starting, &listed("source"), now), "wait: starting");
         assert_eq!(word(&live, &listed("source"), now), "ready");
         assert_eq!(word(&live, &listed("144p"), now), "no rendition");
+    }
+
+    #[test]
+    fn the_best_rendition_needs_a_segment_of_its_own_and_is_never_promised() {
+        let now = Instant::now();
+        let best = Need::Best(Video::Usual);
+        let (starting, live) = (playing(0), playing(3));
+        assert_eq!(
+            word(&status(StreamPhase::Wanted), &best, now),
+            "wait: starting"
+        );
+        assert_eq!(word(&starting, &best, now), "wait: starting");
+        assert_eq!(word(&live, &best, now), "ready");
+        assert_eq!(word(&live, &Need::Best(Video::Hevc), now), "ready");
+        let promised = Status {
+            window: None,
+            promised: live.window.clone(),
+            ..live
+        };
+        assert_eq!(word(&promised, &best, now), "wait: starting");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod channels;
 mod chart;
 mod cluster;
 mod connections;
+mod continuous;
 mod edge;
 mod entry;
 mod failures;

@@ -12,7 +12,7 @@ use crate::support::transcoder::Pod;
 use crate::support::world::World;
 
 /// One flush: the last one before the process ends.
-async fn flush(world: &World) {
+pub(crate) async fn flush(world: &World) {
     let ended = CancellationToken::new();
     let flushing = tokio::spawn(keep_flushing(world.gateway.clone(), ended.clone()));
     ended.cancel();
