@@ -11,7 +11,7 @@ use testkit::source::{LiveSource, SourceSettings};
 use crate::browser::{Browser, Server};
 use crate::client;
 use crate::course::{GOPS, PHASES, Start, channels};
-use crate::figure::{Figure, median};
+use crate::figure::{Figure, Goal};
 use crate::peer::{Line, Peer};
 use crate::standalone::{Renditions, Standalone};
 
@@ -151,25 +151,26 @@ impl Run<'_> {
     }
 }
 
+/// Every start is compared with its peers' at the same phase: rounds differ in it by more than the programs differ.
 fn figures(samples: &[Sample]) -> Vec<Figure> {
     let mut figures = Vec::new();
     for (client, name) in CLIENTS {
         for gop in GOPS {
-            let middle = |whose: usize, of: fn(&Watched) -> f64| {
-                let of_case = samples
-                    .iter()
-                    .filter(|sample| sample.client == client && sample.gop == gop);
-                median(
-                    &of_case
-                        .map(|sample| of(&sample.watched[whose]))
-                        .collect::<Vec<_>>(),
-                )
-            };
-            let mut figure = |what: &str, of: fn(&Watched) -> f64, goal| {
+            let starts = samples
+                .iter()
+                .filter(|sample| sample.client == client && sample.gop == gop);
+            let starts = starts.collect::<Vec<_>>();
+            let mut figure = |what: &str, of: fn(&Watched) -> f64, goal: Option<f64>| {
                 for (whose, peer) in [(1, "FFmpeg"), (2, "GStreamer")] {
                     let case = format!("{name} as viewer, gop {gop} s: {what} beside {peer}, s");
-                    let (product, peer) = (middle(0, of), middle(whose, of));
-                    figures.push(Figure::relative("start", case, product, peer, goal));
+                    let turn = |start: &&Sample| (of(&start.watched[0]), of(&start.watched[whose]));
+                    let turns = starts.iter().map(turn).collect::<Vec<_>>();
+                    figures.push(Figure::paired(
+                        "start",
+                        case,
+                        &turns,
+                        goal.map(Goal::AtMost),
+                    ));
                 }
             };
             figure("first frame", |watched| watched.first_frame, Some(1.0));
