@@ -17,8 +17,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use command_fds::FdMapping;
 use tokio::sync::mpsc;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 pub(crate) use feed::Feed;
 
@@ -91,41 +92,23 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    /// Starts one, which tells what it has to say under this number.
-    ///
-    /// # Errors
-    /// When pipes cannot be made or the program cannot be run.
-    pub(crate) fn start(
-        command: &EncoderCommand,
-        number: u64,
-        reports: Reports,
-    ) -> io::Result<Self> {
-        let (outputs, mappings) = output_pipes(command.pipes)?;
-        // The command owns the write ends, so that they are closed here as soon as it is started.
-        let mut child = sandbox::spawn(&command.program, &command.arguments, mappings)?;
-        let report = Report { number, reports };
-        let closing = CancellationToken::new();
-        let abort = CancellationToken::new();
-        let (feed, feeding) = feed::start(take(child.stdin.take())?, &abort);
-        let mut drains = tokio::task::JoinSet::new();
-        drains.spawn(drain::drain(outputs, command.hurry, report.clone()));
-        drains.spawn(lines::progress(take(child.stdout.take())?, report.clone()));
-        let problems = lines::problems(take(child.stderr.take())?);
-        let supervised = supervise::Supervised {
-            child,
-            feeding,
-            drains,
-            stderr: tokio::spawn(problems.in_current_span()),
-            closing: closing.clone(),
-            abort: abort.clone(),
-            report,
-        };
-        tokio::spawn(supervise::supervise(supervised).in_current_span());
-        Ok(Self {
+    /// Starts one, which tells what it has to say under this number. What it is fed meanwhile waits, and one that cannot be started
+    /// ends at once, like one that fails later.
+    pub(crate) fn start(command: EncoderCommand, number: u64, reports: Reports) -> Self {
+        let (feed, queue) = feed::queue();
+        let encoder = Self {
             feed: Some(feed),
-            closing,
-            abort,
-        })
+            closing: CancellationToken::new(),
+            abort: CancellationToken::new(),
+        };
+        let life = Life {
+            queue,
+            closing: encoder.closing.clone(),
+            abort: encoder.abort.clone(),
+            report: Report { number, reports },
+        };
+        tokio::spawn(life.live(command).in_current_span());
+        encoder
     }
 
     /// Whether it takes more at the moment.
@@ -144,6 +127,58 @@ impl Encoder {
     pub(crate) fn close(&mut self) {
         self.feed = None;
         self.closing.cancel();
+    }
+}
+
+/// What an encoder is begun with.
+struct Life {
+    queue: feed::Queue,
+    closing: CancellationToken,
+    abort: CancellationToken,
+    report: Report,
+}
+
+impl Life {
+    async fn live(self, command: EncoderCommand) {
+        let program = command.program.clone();
+        let report = self.report.clone();
+        match self.begin(command).await {
+            Ok(supervised) => supervise::supervise(supervised).await,
+            Err(error) => report.tell(EncoderEvent::Ended {
+                exit: Exit::Code(-1),
+                last_words: Some(format!("failed to start {}: {error}", program.display())),
+            }),
+        }
+    }
+
+    /// Starts the process, and the tasks that talk with it.
+    async fn begin(self, command: EncoderCommand) -> io::Result<supervise::Supervised> {
+        let (outputs, mappings) = output_pipes(command.pipes)?;
+        // Whoever starts a program waits until it is read from the disk: not the thread of the streams. The command owns the write
+        // ends, so that they are closed here as soon as it is started.
+        let hurry = command.hurry;
+        let span = Span::current();
+        let spawn = move || {
+            span.in_scope(|| sandbox::spawn(&command.program, &command.arguments, mappings))
+        };
+        let mut child = spawn_blocking(spawn).await??;
+        let mut drains = JoinSet::new();
+        drains.spawn(drain::drain(outputs, hurry, self.report.clone()));
+        drains.spawn(lines::progress(
+            take(child.stdout.take())?,
+            self.report.clone(),
+        ));
+        let problems = lines::problems(take(child.stderr.take())?);
+        let stdin = take(child.stdin.take())?;
+        Ok(supervise::Supervised {
+            feeding: self.queue.write_to(stdin, &self.abort),
+            child,
+            drains,
+            stderr: tokio::spawn(problems.in_current_span()),
+            closing: self.closing,
+            abort: self.abort,
+            report: self.report,
+        })
     }
 }
 

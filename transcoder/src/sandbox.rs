@@ -175,7 +175,7 @@ pub(crate) fn spawn(
     if took > SLOW {
         tracing::warn!(
             took_ms = took.as_millis(),
-            "starting FFmpeg took long, and the stream stood still meanwhile: disk or memory of this node are slow"
+            "starting FFmpeg took long: disk or memory of this node are slow"
         );
     }
     child

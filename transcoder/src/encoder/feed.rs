@@ -41,30 +41,47 @@ impl Feed {
     }
 }
 
-/// Starts the task that writes; it ends with the feed, with the encoder, or when aborted.
-pub(super) fn start(mut stdin: ChildStdin, abort: &CancellationToken) -> (Feed, JoinHandle<()>) {
-    let (queue, mut incoming) = mpsc::unbounded_channel::<Bytes>();
+/// The taking end.
+#[derive(Debug)]
+pub(super) struct Queue {
+    incoming: mpsc::UnboundedReceiver<Bytes>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// Both ends: what is handed over waits until somebody writes it.
+pub(super) fn queue() -> (Feed, Queue) {
+    let (queue, incoming) = mpsc::unbounded_channel::<Bytes>();
     let waiting = Arc::new(AtomicUsize::new(0));
     let feed = Feed {
         queue,
         waiting: waiting.clone(),
     };
-    pipes::widen(&stdin);
-    let abort = abort.clone();
-    let feeding = tokio::spawn(async move {
-        let writing = async {
-            while let Some(bytes) = incoming.recv().await {
-                // An encoder that closed its input is about to end, and says so by ending.
-                if stdin.write_all(&bytes).await.is_err() {
-                    return;
+    (feed, Queue { incoming, waiting })
+}
+
+impl Queue {
+    /// Starts the task that writes; it ends with the feed, with the encoder, or when aborted.
+    pub(super) fn write_to(
+        mut self,
+        mut stdin: ChildStdin,
+        abort: &CancellationToken,
+    ) -> JoinHandle<()> {
+        pipes::widen(&stdin);
+        let abort = abort.clone();
+        tokio::spawn(async move {
+            let writing = async {
+                while let Some(bytes) = self.incoming.recv().await {
+                    // An encoder that closed its input is about to end, and says so by ending.
+                    if stdin.write_all(&bytes).await.is_err() {
+                        return;
+                    }
+                    self.waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
                 }
-                waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
+            };
+            tokio::select! {
+                () = writing => {}
+                () = abort.cancelled() => {}
             }
-        };
-        tokio::select! {
-            () = writing => {}
-            () = abort.cancelled() => {}
-        }
-    });
-    (feed, feeding)
+        })
+    }
 }

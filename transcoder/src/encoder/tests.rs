@@ -29,9 +29,9 @@ struct Seen {
 
 type Events = mpsc::UnboundedReceiver<(u64, EncoderEvent)>;
 
-fn start(command: &EncoderCommand) -> (Encoder, Events) {
+fn start(command: EncoderCommand) -> (Encoder, Events) {
     let (reports, events) = mpsc::unbounded_channel();
-    (Encoder::start(command, 7, reports).unwrap(), events)
+    (Encoder::start(command, 7, reports), events)
 }
 
 async fn watch(events: &mut Events, pipes: usize) -> Seen {
@@ -60,7 +60,7 @@ async fn watch(events: &mut Events, pipes: usize) -> Seen {
 #[tokio::test]
 async fn media_goes_in_and_comes_out_of_numbered_pipes() {
     let copy = script("tee /dev/fd/3 >&4; echo speed=1.0x; echo careful >&2", 2);
-    let (mut encoder, mut events) = start(&copy);
+    let (mut encoder, mut events) = start(copy);
     let media = Bytes::from(vec![7; 3 << 20]);
     encoder.feed(media.clone());
     encoder.close();
@@ -74,7 +74,7 @@ async fn media_goes_in_and_comes_out_of_numbered_pipes() {
 #[tokio::test]
 async fn what_is_looked_at_in_intervals_comes_whole_and_in_order_too() {
     let copy = script("tee /dev/fd/3 >&4", 2);
-    let (mut encoder, mut events) = start(&EncoderCommand {
+    let (mut encoder, mut events) = start(EncoderCommand {
         hurry: Duration::ZERO,
         ..copy
     });
@@ -90,7 +90,7 @@ async fn what_is_looked_at_in_intervals_comes_whole_and_in_order_too() {
 
 #[tokio::test]
 async fn an_encoder_that_does_not_read_has_no_room_and_still_ends() {
-    let (mut encoder, mut events) = start(&script("sleep 100", 1));
+    let (mut encoder, mut events) = start(script("sleep 100", 1));
     let megabyte = Bytes::from(vec![0; 1 << 20]);
     let mut taken = 0;
     while encoder.has_room() {
@@ -106,7 +106,7 @@ async fn an_encoder_that_does_not_read_has_no_room_and_still_ends() {
 #[tokio::test]
 async fn an_encoder_that_ignores_being_asked_is_killed() {
     let stubborn = script("trap '' TERM; while :; do sleep 0.05; done", 1);
-    let (mut encoder, mut events) = start(&stubborn);
+    let (mut encoder, mut events) = start(stubborn);
     encoder.close();
     let seen = watch(&mut events, 1).await;
     assert_eq!(seen.exit, Exit::Signal(9));
@@ -115,7 +115,7 @@ async fn an_encoder_that_ignores_being_asked_is_killed() {
 #[tokio::test]
 async fn an_encoder_that_dies_says_how_and_why() {
     let dying = script("echo 'no such filter' >&2; exit 7", 1);
-    let (_encoder, mut events) = start(&dying);
+    let (_encoder, mut events) = start(dying);
     let seen = watch(&mut events, 1).await;
     assert_eq!(seen.exit, Exit::Code(7));
     assert_eq!(seen.last_words.as_deref(), Some("no such filter"));
@@ -123,7 +123,7 @@ async fn an_encoder_that_dies_says_how_and_why() {
 
 #[tokio::test]
 async fn dropping_an_encoder_leaves_no_process() {
-    let (encoder, mut events) = start(&script("echo pid=$$; sleep 100", 1));
+    let (encoder, mut events) = start(script("echo pid=$$; sleep 100", 1));
     let Some((_, EncoderEvent::Progress(line))) = timeout(PATIENCE, events.recv()).await.unwrap()
     else {
         panic!("no progress line");
@@ -141,13 +141,20 @@ async fn dropping_an_encoder_leaves_no_process() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_missing_is_an_error_at_once() {
+async fn a_program_that_is_missing_ends_at_once_and_says_why() {
     let missing = EncoderCommand {
         program: PathBuf::from("/nonexistent/ffmpeg"),
         arguments: Vec::new(),
         pipes: 1,
         hurry: PATIENCE,
     };
-    let (reports, _events) = mpsc::unbounded_channel();
-    assert!(Encoder::start(&missing, 7, reports).is_err());
+    let (encoder, mut events) = start(missing);
+    encoder.feed(Bytes::from_static(b"media"));
+    let seen = watch(&mut events, 1).await;
+    assert_eq!(seen.exit, Exit::Code(-1));
+    let words = seen.last_words.unwrap();
+    assert!(
+        words.starts_with("failed to start /nonexistent/ffmpeg: "),
+        "{words}"
+    );
 }

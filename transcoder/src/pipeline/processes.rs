@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use upstream::looks;
 
 use super::flow::effect::EncoderId;
-use crate::encoder::{Encoder, EncoderCommand, EncoderEvent, Exit, Reports};
+use crate::encoder::{Encoder, EncoderCommand, EncoderEvent, Reports};
 use crate::sandbox::Launcher;
 
 /// Failures within this are counted together.
@@ -124,19 +124,8 @@ impl Processes {
             pipes,
             hurry: looks::HURRY,
         };
-        match Encoder::start(&command, id.0, self.reports.clone()) {
-            Ok(encoder) => drop(self.running.insert(id, encoder)),
-            Err(error) => {
-                let ended = EncoderEvent::Ended {
-                    exit: Exit::Code(-1),
-                    last_words: Some(format!(
-                        "failed to start {}: {error}",
-                        command.program.display()
-                    )),
-                };
-                drop(self.reports.send((id.0, ended)));
-            }
-        }
+        let encoder = Encoder::start(command, id.0, self.reports.clone());
+        drop(self.running.insert(id, encoder));
     }
 
     /// Whether one takes more at the moment; one that has ended takes nothing.
