@@ -36,6 +36,9 @@ pub const ANNOTATION_HOLD: &str = "headend.dev/hold";
 pub const ANNOTATION_ORDER_HASH: &str = "headend.dev/order-hash";
 /// Annotation on a transcoder pod: hash of what people wrote of its sources and class. A pod with another one than its stream is replaced.
 pub const ANNOTATION_REVISION: &str = "headend.dev/revision";
+/// Annotation on a transcoder pod: hashes of what people wrote of the Providers whose logins it has, as `<name>=<hash>,…`. A pod whose
+/// Provider has another one by now is replaced.
+pub const ANNOTATION_PROVIDER_REVISIONS: &str = "headend.dev/provider-revisions";
 /// Label on a pod that waits for a stream: the StreamClass that it belongs to. A stream that takes the pod takes the label away.
 pub const LABEL_WARM_POOL: &str = "headend.dev/warm-pool";
 /// Annotation on a pod that waits, or has waited, for a stream: hash of what it was made of.

@@ -3,6 +3,7 @@
 
 mod revision;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use api::condition::Reason;
@@ -40,6 +41,8 @@ pub(crate) struct Effective {
     pub(crate) pod: PodSettings,
     /// Changes with what people write of class and sources.
     pub(crate) revision: String,
+    /// Of each Provider of its sources, changes with what people write of the way to its channels.
+    pub(crate) provider_revisions: BTreeMap<String, String>,
 }
 
 impl Effective {
@@ -53,6 +56,9 @@ impl Effective {
         granted
             .files
             .retain(|file| is_granted(file.provider.as_deref()));
+        granted
+            .provider_revisions
+            .retain(|name, _| provider == Some(name.as_str()));
         granted
     }
 
@@ -124,7 +130,19 @@ pub(crate) fn effective(
 ) -> Result<Effective, Refusal> {
     let class = find(&spec.class_name, class)?;
     let (sources, files) = sources(&spec.sources, providers)?;
-    Ok(made(spec, &class, sources, files))
+    Ok(Effective {
+        provider_revisions: provider_revisions(&spec.sources, providers),
+        ..made(spec, &class, sources, files)
+    })
+}
+
+fn provider_revisions(sources: &[Source], providers: &Providers) -> BTreeMap<String, String> {
+    let channels = sources.iter().filter_map(|source| source.provider.as_ref());
+    let revisions = channels.filter_map(|channel| {
+        let spec = providers.get(&channel.name)?.as_ref().ok()?;
+        Some((channel.name.clone(), revision::of_provider(spec)))
+    });
+    revisions.collect()
 }
 
 /// What a stream of a class has that says nothing of its own, with the login of a Provider: what its pods are made of that wait.
@@ -163,6 +181,7 @@ fn made(
         output: class.output,
         byte_limit: u64::try_from(class.output_limit_mebibytes).unwrap_or(0) << 20,
         revision: revision::revision(spec, class),
+        provider_revisions: BTreeMap::new(),
         pod: class.pod.clone(),
     }
 }

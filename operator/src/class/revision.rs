@@ -1,9 +1,11 @@
 //! What people wrote that a running pod is to follow, as one hash. Never a word of what they left to the default: a release that
 //! brings a new setting must not make every pod look outdated.
 
+use api::connection::XtreamOutput;
 use api::job::JobClass;
 use api::live_stream::Source;
-use api::stream_class::{OutputMode, PodSettings};
+use api::provider::{ProviderSpec, ProviderType};
+use api::stream_class::{EgressPolicy, OutputMode, PodSettings};
 use api::{LiveStreamSpec, StreamClassSpec};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -25,6 +27,28 @@ pub(super) fn revision(spec: &LiveStreamSpec, class: &StreamClassSpec) -> String
     if let Some(files) = &class.files {
         document["filesClaim"] = json!(files.claim_name);
     }
+    hash(&document)
+}
+
+/// The hash of a Provider, for pods of its channels. How many connections its account allows, and what is imported of it, is no part
+/// of it: it concerns no pod.
+pub(super) fn of_provider(spec: &ProviderSpec) -> String {
+    let untouched = ProviderSpec {
+        kind: ProviderType::M3u,
+        url: String::new(),
+        output: XtreamOutput::default(),
+        secret_name: None,
+        user_agent: None,
+        maximum_connections: spec.maximum_connections,
+        import_interval_seconds: spec.import_interval_seconds,
+        timeouts: None,
+        proxy: None,
+        egress: EgressPolicy::default(),
+    };
+    hash(&written(spec, &untouched))
+}
+
+fn hash(document: &Value) -> String {
     hex::encode(&Sha256::digest(document.to_string())[..8])
 }
 
@@ -82,6 +106,40 @@ mod tests {
         assert!(!of_class(
             &|class| class.pod.priority_class_name = Some("tv".to_owned())
         ));
+    }
+
+    #[test]
+    fn of_a_provider_it_is_what_leads_to_its_channels() {
+        let revision = |changed: Value| {
+            let mut spec = json!({
+                "type": "Xtream", "url": "http://panel.example", "secretName": "headend-source-a",
+            });
+            for (name, value) in changed.as_object().unwrap() {
+                spec[name] = value.clone();
+            }
+            of_provider(&serde_json::from_value(spec).unwrap())
+        };
+        let before = revision(json!({}));
+        for no_part in [
+            json!({"maximumConnections": 7}),
+            json!({"importIntervalSeconds": 3600}),
+            // Written out, and what it was before.
+            json!({"output": "ts", "egress": {"allowPrivateAddresses": false}}),
+        ] {
+            assert_eq!(revision(no_part.clone()), before, "{no_part}");
+        }
+        for part in [
+            json!({"type": "Stalker"}),
+            json!({"url": "http://other.example"}),
+            json!({"output": "m3u8"}),
+            json!({"secretName": "headend-source-b"}),
+            json!({"userAgent": "box/1"}),
+            json!({"timeouts": {"silenceSeconds": 9}}),
+            json!({"proxy": {"url": "socks5://10.0.0.1:1080"}}),
+            json!({"egress": {"allowPrivateAddresses": true}}),
+        ] {
+            assert_ne!(revision(part.clone()), before, "{part}");
+        }
     }
 
     #[test]

@@ -148,6 +148,7 @@ pub(crate) fn pod(attempt: i32) -> PodFacts {
         order_hash: None,
         provider: None,
         revision: None,
+        provider_revisions: BTreeMap::new(),
         terminating: false,
         address: Some("10.0.0.7".parse().unwrap()),
         state: PodState::Running,

@@ -44,7 +44,7 @@ pub(crate) struct Observed {
     pub(crate) polled: Polled,
     /// What the pod that is to take over says of itself.
     pub(crate) successor: Option<JobStatus>,
-    /// Its pod is the one to be replaced now, where class or sources have changed.
+    /// Its pod is the one to be replaced now, where class, sources or Provider have changed.
     pub(crate) has_turn: bool,
     /// The stream whose pod should have been replaced by now, and plays nothing yet: it is waited for.
     pub(crate) halted_by: Option<String>,

@@ -35,6 +35,8 @@ pub(crate) struct PodFacts {
     pub(crate) provider: Option<String>,
     /// Of what people wrote of its stream; `None` when a version made it that said nothing of that.
     pub(crate) revision: Option<String>,
+    /// Likewise of the Providers whose logins it has, by name.
+    pub(crate) provider_revisions: BTreeMap<String, String>,
     /// It has been deleted and is ending.
     pub(crate) terminating: bool,
     pub(crate) address: Option<IpAddr>,
@@ -80,6 +82,7 @@ impl PodFacts {
             order_hash: pod.annotations().get(names::ANNOTATION_ORDER_HASH).cloned(),
             provider: pod.annotations().get(names::ANNOTATION_PROVIDER).cloned(),
             revision: pod.annotations().get(names::ANNOTATION_REVISION).cloned(),
+            provider_revisions: provider_revisions(pod),
             terminating: pod.metadata.deletion_timestamp.is_some(),
             address: address.and_then(|address| address.parse().ok()),
             state: state(pod),
@@ -104,6 +107,15 @@ impl PodFacts {
     pub(crate) fn ended(&self) -> bool {
         matches!(self.state, PodState::Ended { .. })
     }
+}
+
+fn provider_revisions(pod: &Pod) -> BTreeMap<String, String> {
+    let said = pod.annotations().get(names::ANNOTATION_PROVIDER_REVISIONS);
+    let revisions = said.into_iter().flat_map(|said| said.split(','));
+    let revisions = revisions.filter_map(|revision| revision.split_once('='));
+    revisions
+        .map(|(name, hash)| (name.to_owned(), hash.to_owned()))
+        .collect()
 }
 
 pub(super) fn state(pod: &Pod) -> PodState {
@@ -465,6 +477,7 @@ mod tests {
                 order_hash: None,
                 provider: None,
                 revision: None,
+                provider_revisions: BTreeMap::new(),
                 terminating: false,
                 address: Some("10.1.2.3".parse().unwrap()),
                 state: PodState::Running,

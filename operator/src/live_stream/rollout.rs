@@ -1,4 +1,4 @@
-//! Whose pod is replaced next because class or sources have changed: one stream at a time, those that nobody watches first.
+//! Whose pod is replaced next because class, sources or Provider have changed: one stream at a time, those that nobody watches first.
 //! All of it may be lost at any moment: what is outdated asks again.
 
 use std::collections::HashMap;

@@ -189,6 +189,19 @@ async fn during_a_change_of_class() {
 }
 
 #[tokio::test]
+async fn during_a_change_of_the_provider() {
+    let begin = |world: &World| {
+        world.provider(2);
+        world.create("news-one", &channel());
+    };
+    hands_over_after_any_write(begin, |objects| {
+        let elsewhere = json!({"spec": {"url": "http://other.example"}});
+        objects.change("providers", "panel", &elsewhere);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn two_operators_at_once_make_one_pod() {
     let world = World::new();
     let operators = [world.operator(), world.operator()];

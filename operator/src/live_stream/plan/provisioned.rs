@@ -88,7 +88,7 @@ impl Case<'_> {
             ),
         };
         format!(
-            "pod {} runs; class or sources have changed since it was made, and it is replaced {turn}",
+            "pod {} runs; class, sources or Provider have changed since it was made, and it is replaced {turn}",
             pod.name
         )
     }

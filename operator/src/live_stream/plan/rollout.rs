@@ -1,8 +1,9 @@
-//! Whether a pod plays what class and sources say, and goes where it does not. Pure.
+//! Whether a pod plays what class, sources and Provider say, and goes where it does not. Pure.
 
 use api::control::JobPhase;
 
 use super::course::Course;
+use crate::class::Effective;
 use crate::live_stream::collect::PresenceView;
 use crate::live_stream::observed::Observed;
 use crate::live_stream::pods::PodFacts;
@@ -27,11 +28,24 @@ pub(super) fn is_due(observed: &Observed, course: &Course) -> bool {
 
 /// Only what plays is outdated: what does not is made anew by itself, or has other troubles.
 pub(super) fn is_outdated(observed: &Observed, pod: &PodFacts) -> bool {
-    let (Ok(effective), Some(revision)) = (&observed.effective, &pod.revision) else {
+    let Ok(effective) = &observed.effective else {
         return false;
     };
     let may_go = observed.stream.hold.is_none() && !pod.terminating;
-    may_go && is_live(observed) && *revision != effective.revision
+    may_go && is_live(observed) && is_made_of_else(pod, effective)
+}
+
+/// What a pod does not say, as one that an earlier version made, is no difference.
+fn is_made_of_else(pod: &PodFacts, effective: &Effective) -> bool {
+    let is_other = |made: Option<&String>, now: Option<&String>| match (made, now) {
+        (Some(made), Some(now)) => made != now,
+        _ => false,
+    };
+    let of_provider = pod.provider.as_ref().is_some_and(|provider| {
+        let made = pod.provider_revisions.get(provider);
+        is_other(made, effective.provider_revisions.get(provider))
+    });
+    of_provider || is_other(pod.revision.as_ref(), Some(&effective.revision))
 }
 
 fn is_live(observed: &Observed) -> bool {

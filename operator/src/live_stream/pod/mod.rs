@@ -99,6 +99,8 @@ fn annotations(fleet: &Fleet, order: &Order<'_>) -> BTreeMap<String, String> {
     let annotations = [
         Some((names::ANNOTATION_ORDER_HASH, hash(fleet, order))),
         Some((names::ANNOTATION_REVISION, revision)),
+        provider_revisions(order.effective)
+            .map(|revisions| (names::ANNOTATION_PROVIDER_REVISIONS, revisions)),
         order
             .provider
             .map(|provider| (names::ANNOTATION_PROVIDER, provider.to_owned())),
@@ -107,6 +109,14 @@ fn annotations(fleet: &Fleet, order: &Order<'_>) -> BTreeMap<String, String> {
     annotations
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
+}
+
+fn provider_revisions(effective: &Effective) -> Option<String> {
+    let revisions = effective.provider_revisions.iter();
+    let revisions: Vec<_> = revisions
+        .map(|(name, revision)| format!("{name}={revision}"))
+        .collect();
+    (!revisions.is_empty()).then(|| revisions.join(","))
 }
 
 fn labels(fleet: &Fleet, order: &Order<'_>) -> BTreeMap<String, String> {

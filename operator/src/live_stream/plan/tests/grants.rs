@@ -410,6 +410,33 @@ fn what_gave_its_sources_up_goes_on_with_the_next_account() {
 }
 
 #[test]
+fn what_plays_is_replaced_when_the_way_to_its_provider_has_changed() {
+    let made_of = |provider: &str, revision: &str| {
+        let sources = vec![channel("one"), channel("two")];
+        let mut observed = with(live(), sources, "me1", "");
+        observed.has_turn = true;
+        let revisions = observed.effective.as_ref().unwrap();
+        observed.pods[0].revision = Some(revisions.revision.clone());
+        let current = revisions.provider_revisions[provider].clone();
+        let revision = revision.replace("current", &current);
+        let revisions = [(provider.to_owned(), revision)];
+        observed.pods[0].provider_revisions = revisions.into();
+        plan(&observed, now())
+    };
+    for (provider, revision, expected) in [
+        ("one", "current", "nothing → Live"),
+        ("one", "other", "delete 1 → Live"),
+        // It is not the one whose connection it has.
+        ("two", "other", "nothing → Live"),
+    ] {
+        let plan = made_of(provider, revision);
+        assert_eq!(told(&plan), expected, "{provider} {revision}");
+    }
+    let outdated = made_of("one", "other");
+    assert_eq!(outdated.stand, Stand::Outdated { watched: true });
+}
+
+#[test]
 fn the_condition_says_which_sources_an_attempt_goes_without() {
     for (sources, expected) in [
         (
