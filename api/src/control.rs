@@ -8,6 +8,7 @@
 //! | `GET …/hls/master.m3u8`, `…/hls/<rendition>/index.m3u8`, `…/hls/<rendition>/<attempt>-<number>.ts` | for people and for gateways while the volume lags |
 //! | `POST …/finish` | closes the open segment and the upstream socket, then answers [`FinishAnswer`] |
 //! | `POST …/publish` | [`PublishRequest`]: a standby attempt goes on from these numbers |
+//! | `POST …/grant` | [`GrantRequest`]: the attempt goes on with sources of another account; 409 where it does not ask for that |
 //! | `POST …/stop` | ends the attempt; answers when the upstream socket is closed |
 //!
 //! # Hand-over
@@ -30,6 +31,19 @@
 //! An old attempt that cannot be asked is handed over from without its list: `publish` with the highest `next` of its status, some way up.
 //! It must be known to be gone: an attempt does not know of others. `finish` on a standby ends its waiting, and `publish` is refused then
 //! with 410. SIGTERM ends a standby at once, and any other attempt after its grace.
+//!
+//! # Grants
+//!
+//! An attempt has a connection of one account at a time: at first that of its job, then, if that has others in reserve
+//! ([`crate::job::TranscodeJob::reserve`]), of one after the other, with at no time a connection open that nobody has entered for it:
+//!
+//! 1. Every source that it may open has failed: [`AccountStatus::wants`] names the accounts that it has not had since something was
+//!    delivered last, and [`AccountStatus::request`] is a number that no request of the attempt had before. It goes on trying its own.
+//! 2. Whoever keeps count enters a connection of one of them, for that attempt and that number, and then tells it `grant`.
+//! 3. The attempt closes what it has; then its status names the new account, and its request is over. A grant with any other number,
+//!    or after a source has delivered again, is refused, and nothing comes of it. Told again, it changes nothing.
+//! 4. An entry for a number up to [`AccountStatus::request`] is of no use any more where the status names another account and the request
+//!    is over: it is given back. One for a higher number is of a request that this status does not know of yet.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -65,6 +79,9 @@ pub struct JobStatus {
     pub ready: bool,
     /// The source in use or being tried.
     pub source: SourceStatus,
+    /// Of whose connections it has one, and what it asks for. Absent where no source needs a connection of an account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountStatus>,
     /// What is played, once it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media: Option<MediaStatus>,
@@ -197,6 +214,31 @@ pub struct SourceStatus {
     pub message: String,
     /// Whether a connection to a source is open.
     pub connected: bool,
+}
+
+/// The account of an attempt, see "Grants" above.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountStatus {
+    /// Name of the Provider of whose connections it has one; absent where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// The number of its last request; 0 where it has made none.
+    #[serde(default)]
+    pub request: i32,
+    /// That request, while it stands: names of the Providers of which it would take a connection, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wants: Vec<String>,
+}
+
+/// The body of `grant`.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct GrantRequest {
+    /// Name of the Provider of whose connections one is entered for the attempt.
+    pub provider: String,
+    /// For which request: [`AccountStatus::request`].
+    pub request: i32,
 }
 
 /// What is played.

@@ -31,6 +31,10 @@ pub struct TranscodeJob {
     pub attempt: i32,
     /// Where the bytes come from, in the order to try. Never empty.
     pub sources: Vec<JobSource>,
+    /// Sources of other accounts, of which it has no connection: none of them is opened before one is granted, see "Grants" in
+    /// [`crate::control`]. A transcoder that does not know the field goes without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reserve: Vec<JobSource>,
     /// How they are treated.
     pub class: JobClass,
     /// Where the numbers start at the least.
@@ -96,7 +100,7 @@ pub struct JobSource {
     /// What everything of it is asked for through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<JobProxy>,
-    /// The connection slot that was granted, for a provider's source. Without a grant such a source must not be opened.
+    /// For a provider's source the account whose connection it needs: granted, or in reserve. Without a grant it must not be opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<SlotGrant>,
 }
@@ -273,7 +277,7 @@ impl TranscodeJob {
         }
         for JobSource {
             index, timeouts, ..
-        } in &self.sources
+        } in self.sources.iter().chain(&self.reserve)
         {
             if timeouts.is_some_and(|timeouts| !timeouts.is_valid()) {
                 return Err(format!(

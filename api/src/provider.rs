@@ -114,7 +114,7 @@ pub struct ProviderStatus {
     /// Connections in use.
     #[serde(default)]
     pub used: i32,
-    /// Who holds them: each is entered before its pod is created, and dropped once its connection is closed for certain.
+    /// Who holds them: each is entered before its pod is created, or goes on with it, and dropped once its connection is closed for certain.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000))]
     pub slots: Vec<ProviderSlot>,
@@ -131,6 +131,10 @@ pub struct ProviderSlot {
     /// The LiveStream's name, for the person who reads it.
     #[serde(default)]
     pub stream: String,
+    /// Which of the attempt's requests for another account it answers; 0 where the attempt was made with it.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub request: i32,
 }
 
 #[cfg(test)]

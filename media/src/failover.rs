@@ -93,6 +93,8 @@ pub struct History {
     delivering_since: Option<Duration>,
     failing_since: Option<Duration>,
     last_good: Option<usize>,
+    /// Sources of another account may be had when all of these have failed.
+    has_others: bool,
 }
 
 impl History {
@@ -110,7 +112,29 @@ impl History {
             delivering_since: None,
             failing_since: None,
             last_good: None,
+            has_others: false,
         }
+    }
+
+    /// Nothing has happened to these sources, which take the place of others that have failed: they are given up when those would be.
+    #[must_use]
+    pub fn in_place(&self, accounts: Vec<Option<String>>) -> Self {
+        Self {
+            failing_since: self.failing_since,
+            ..Self::new(accounts, self.give_up_after)
+        }
+    }
+
+    /// Whether sources of another account may be had when all of these have failed: an account whose slots are held is not waited
+    /// for as long then.
+    pub fn others_may_come(&mut self, may_come: bool) {
+        self.has_others = may_come;
+    }
+
+    /// Whether every source has failed since one was healthy.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        self.rounds > 0
     }
 
     /// The source in use or being tried.
@@ -170,7 +194,7 @@ impl History {
         let other_account = self
             .next_untried()
             .is_some_and(|source| self.account(source) != account);
-        if account.is_none() || other_account {
+        if account.is_none() || other_account || self.has_others {
             &PLAIN_DELAYS
         } else {
             &PROVIDER_DELAYS
@@ -338,6 +362,22 @@ mod tests {
         let mut history = history(&["a", "b"]);
         let expected = [(0, 0), (0, 1), (0, 2), (1, 0)];
         assert_eq!(run(&mut history, Failure::Connect, 4), expected);
+    }
+
+    #[test]
+    fn an_account_is_not_waited_for_where_others_may_come_and_those_get_what_time_is_left() {
+        let mut of_one = history(&["a", "a"]);
+        of_one.others_may_come(true);
+        let expected = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 0), (1, 1), (1, 2)];
+        assert_eq!(run(&mut of_one, Failure::Connect, 7), expected);
+        assert!(!of_one.is_exhausted());
+        assert_eq!(run(&mut of_one, Failure::NoTracks, 1), [(0, 1)]);
+        assert!(of_one.is_exhausted());
+        let of_other = of_one.in_place(vec![Some("b".to_owned())]);
+        assert!(!of_other.is_exhausted());
+        let after = |passed: u64| next(&of_other, Failure::NoTracks, seconds(1000 + passed));
+        assert_ne!(after(59), Decision::GiveUp);
+        assert_eq!(after(60), Decision::GiveUp);
     }
 
     #[test]

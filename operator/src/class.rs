@@ -32,6 +32,8 @@ pub(crate) struct Effective {
     pub(crate) class: JobClass,
     /// Every source, each as if it were granted: an attempt gets those of one account, see [`Effective::granted`].
     pub(crate) sources: Vec<JobSource>,
+    /// Those that an attempt goes on with when it is granted another account, see [`Effective::mounted`].
+    pub(crate) reserve: Vec<JobSource>,
     /// Secrets that the sources need, as files below [`SOURCES_MOUNT`].
     pub(crate) files: Vec<SecretFile>,
     /// The claim with the files that sources may be.
@@ -60,6 +62,25 @@ impl Effective {
             .provider_revisions
             .retain(|name, _| provider == Some(name.as_str()));
         granted
+    }
+
+    /// What a pod has that is made for an attempt: likewise, with everything of other accounts in reserve. Their logins need not be there.
+    pub(crate) fn mounted(&self, provider: Option<&str>) -> Self {
+        let is_reserve = |of: Option<&str>| of.is_some() && of != provider;
+        let reserve = self
+            .sources
+            .iter()
+            .filter(|source| is_reserve(provider_of(source)));
+        let files = self.files.iter().map(|file| SecretFile {
+            optional: file.optional || is_reserve(file.provider.as_deref()),
+            ..file.clone()
+        });
+        Self {
+            reserve: reserve.cloned().collect(),
+            files: files.collect(),
+            provider_revisions: self.provider_revisions.clone(),
+            ..self.granted(provider)
+        }
     }
 
     /// The Providers of the sources in their order, each once; `None` stands for those that need none.
@@ -176,6 +197,7 @@ fn made(
     Effective {
         class: JobClass::resolve(spec, class),
         sources,
+        reserve: Vec::new(),
         files,
         files_claim: class.files.as_ref().map(|files| files.claim_name.clone()),
         output: class.output,

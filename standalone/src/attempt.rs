@@ -42,6 +42,7 @@ impl Plan<'_> {
             stream: self.identity.clone(),
             attempt: self.attempt,
             sources: sources.filter_map(source).collect(),
+            reserve: Vec::new(),
             class: JobClass {
                 files_directory: self.files.map(|path| path.to_string_lossy().into_owned()),
                 ..JobClass::resolve(self.spec, self.class)

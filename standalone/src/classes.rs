@@ -101,6 +101,7 @@ fn check(class: &StreamClassSpec) -> Result<(), String> {
             0,
             SourceAddress::Url("http://source.example/".to_owned()),
         )],
+        reserve: Vec::new(),
         class: JobClass::resolve(&LiveStreamSpec::default(), class),
         resume: api::job::ResumeFloor::default(),
         output: JobOutput {

@@ -14,7 +14,7 @@ use http::request::Parts;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use api::control::{FinishAnswer, JobStatus, PublishRequest};
+use api::control::{FinishAnswer, GrantRequest, JobStatus, PublishRequest};
 use api::playlists::Playlists;
 
 use crate::handle::JobHandle;
@@ -35,6 +35,7 @@ pub fn router(job: JobHandle, closing: CancellationToken) -> Router {
         .route("/playlists", get(playlists))
         .route("/finish", post(finish))
         .route("/publish", post(publish))
+        .route("/grant", post(grant))
         .route("/stop", post(stop))
         .merge(segments::router());
     Router::new()
@@ -119,6 +120,17 @@ async fn publish(
     Json(request): Json<PublishRequest>,
 ) -> Result<(), Refusal> {
     Ok(control.job.publish(request).await?)
+}
+
+async fn grant(
+    _: Ours,
+    State(control): State<Control>,
+    Json(request): Json<GrantRequest>,
+) -> Result<(), Refusal> {
+    match control.job.grant(request).await? {
+        true => Ok(()),
+        false => Err(Refusal::NotWanted),
+    }
 }
 
 async fn stop(_: Ours, State(control): State<Control>) -> Result<(), Refusal> {

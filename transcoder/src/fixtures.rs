@@ -20,6 +20,7 @@ pub(crate) fn job(directory: &str) -> TranscodeJob {
         },
         attempt: 3,
         sources: vec![source(0, "http://source.example/one.ts")],
+        reserve: Vec::new(),
         class: JobClass {
             mode: TranscodeMode::Copy,
             preset: Preset::Source,

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use api::control::{FinishAnswer, JobStatus, PublishRequest};
+use api::control::{FinishAnswer, GrantRequest, JobStatus, PublishRequest};
 use api::names::segment_name;
 use api::playlists::Playlists;
 use bytes::Bytes;
@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Finish(oneshot::Sender<FinishAnswer>),
     /// Go on where another attempt has ended.
     Publish(Box<PublishRequest>, oneshot::Sender<()>),
+    /// Go on with sources of another account. Answered whether it does.
+    Grant(GrantRequest, oneshot::Sender<bool>),
     /// End. Answered when the upstream is closed.
     Stop(oneshot::Sender<()>),
 }
@@ -108,6 +110,14 @@ impl JobHandle {
     pub async fn publish(&self, request: PublishRequest) -> Result<(), JobEnded> {
         let request = Box::new(request);
         self.tell(|answer| Command::Publish(request, answer)).await
+    }
+
+    /// Lets it go on with sources of another account, if it asks for that; answers whether it does.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub async fn grant(&self, grant: GrantRequest) -> Result<bool, JobEnded> {
+        self.tell(|answer| Command::Grant(grant, answer)).await
     }
 
     /// Ends it; answers when the upstream is closed.

@@ -4,6 +4,7 @@
 mod encoding;
 mod end;
 mod flow;
+mod grants;
 mod plan;
 mod processes;
 mod slate;
@@ -118,7 +119,7 @@ impl Pipeline {
         Self {
             ticks,
             flow: Flow::new(parts.job.class.clone()),
-            sources: Sources::new(&parts.job.sources, parts.give_up_after),
+            sources: Sources::new(&parts.job, parts.give_up_after),
             processes: Processes::new(parts.launcher.clone()),
             recoveries: BTreeMap::new(),
             passes_through: false,
@@ -281,6 +282,7 @@ impl Pipeline {
             status.source.healthy = Some(true);
             status.source.reason = Reason::Receiving;
             "media arrive".clone_into(&mut status.source.message);
+            grants::ask(status, Vec::new());
         });
     }
 
@@ -329,7 +331,13 @@ impl Pipeline {
         self.parts.metrics.source_failed(lost.reason);
         let before = self.sources.index();
         let next = self.sources.lost(&lost, self.parts.started.elapsed());
+        // A standby is none that viewers wait for.
+        let wants = match self.standby {
+            true => Vec::new(),
+            false => self.sources.wants(),
+        };
         self.parts.board.update(|status| {
+            grants::ask(status, wants);
             status.source.healthy = Some(false);
             status.source.connected = false;
             status.ready = false;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use api::condition::Reason;
-use api::control::{JobPhase, JobStatus, SourceStatus, Trouble};
+use api::control::{AccountStatus, JobPhase, JobStatus, SourceStatus, Trouble};
 use api::job::{ResumeFloor, TranscodeJob};
 use tokio::sync::watch;
 
@@ -84,6 +84,7 @@ impl StatusBoard {
                 },
                 connected: false,
             },
+            account: account(job),
             media: None,
             first_segment_milliseconds: None,
             start: None,
@@ -163,6 +164,16 @@ impl StatusBoard {
     }
 }
 
+fn account(job: &TranscodeJob) -> Option<AccountStatus> {
+    let mut grants = job.sources.iter().filter_map(|one| one.grant.as_ref());
+    let provider = grants.next().map(|grant| grant.provider.clone());
+    let is_of_any = provider.is_some() || !job.reserve.is_empty();
+    is_of_any.then(|| AccountStatus {
+        provider,
+        ..AccountStatus::default()
+    })
+}
+
 fn log_change(before: &JobStatus, after: &JobStatus) {
     let troubles: Vec<&str> = after
         .troubles
@@ -178,6 +189,8 @@ fn log_change(before: &JobStatus, after: &JobStatus) {
         source.reason = after.source.reason.as_str(),
         source.message = after.source.message,
         source.connected = after.source.connected,
+        account.provider = after.account.as_ref().and_then(|one| one.provider.as_deref()),
+        account.wants = after.account.as_ref().map(|one| one.wants.join(",")),
         media.mode = after.media.as_ref().map(|media| <&str>::from(media.mode)),
         media.reason = after.media.as_ref().map(|media| media.reason.as_str()),
         troubles = troubles.join(","),

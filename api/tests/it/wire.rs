@@ -59,6 +59,7 @@ fn what_the_release_before_wrote_is_read_as_it_was_meant() {
     assert_eq!((said.phase, said.attempt), (JobPhase::Live, 3));
     assert_eq!(said.source.reason, Reason::Receiving);
     assert_eq!(said.troubles[0].reason, Reason::OutputStalled);
+    assert_eq!(said.account, None);
     assert_eq!(said.next.media_sequence, 1_790_000_012);
     let listed: Playlists = read(before("playlists.json"));
     assert_eq!(listed.segments[1].attempt, 3);
@@ -66,6 +67,7 @@ fn what_the_release_before_wrote_is_read_as_it_was_meant() {
     let ordered = job(&before("job.json"));
     assert_eq!((ordered.attempt, ordered.sources.len()), (3, 2));
     assert!(ordered.standby.unwrap().second_connection);
+    assert_eq!(ordered.reserve, []);
     let stream: LiveStream = read(before("livestream.json"));
     let of_stream = stream.status.unwrap();
     assert_eq!(of_stream.phase, Some(Phase::Live));

@@ -137,6 +137,7 @@ mod tests {
             stream_uid: format!("uid-{stream}"),
             attempt: 1,
             stream: stream.to_owned(),
+            request: 0,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Does what a plan says, in the one order that is safe at every moment a process can die:
 //! the old pod is told to finish, the status names the new pod, which is told to publish if it waits for that, old pods go, connections of
-//! providers are given back and entered (see `slots` for why in this place), the new pod is created, or one that waited is taken and
-//! given its job, an idle stream is removed.
+//! providers are given back and entered (see `slots` for why in this place), and a pod that asked for one is told, the new pod is
+//! created, or one that waited is taken and given its job, an idle stream is removed.
 
 mod collection;
 mod start;
@@ -9,6 +9,7 @@ mod start;
 use std::time::{Duration, Instant};
 
 use api::LiveStream;
+use api::control::GrantRequest;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -19,7 +20,7 @@ use super::connections;
 use super::control::{self, Target};
 use super::memory::Finish;
 use super::observed::{Account, Observed, StreamFacts};
-use super::plan::{Dismissal, Plan, Publication};
+use super::plan::{Claiming, Dismissal, Plan, Publication};
 use super::pods::PodFacts;
 use super::{Context, Error, slots};
 
@@ -54,6 +55,7 @@ pub(crate) async fn apply(
         stand,
         dismiss,
         release,
+        leave,
         claim,
         waits_for,
         yields,
@@ -78,9 +80,10 @@ pub(crate) async fn apply(
     let stream = &observed.stream;
     let closes = dismiss_pods(context, stream, dismiss).await?;
     connections::release(context, &stream.identity, &observed.pods, release).await?;
-    if let Some(claiming) = claim {
-        connections::claim(context, observed, claiming).await?;
+    if let Some(leaving) = leave {
+        connections::leave(context, &stream.identity, leaving).await?;
     }
+    enter(context, observed, claim.as_ref()).await?;
     connections::wait(context, &stream.identity, waits_for);
     context.providers.yields(&stream.identity.uid, *yields);
     if !start::start(context, stream, create.as_deref(), assign.as_deref(), now).await? {
@@ -159,6 +162,47 @@ async fn tell_to_publish(stream: &StreamFacts, publication: &Publication) {
         }
         Err(error) => {
             tracing::info!(stream.name = stream.identity.name, pod.name = pod.name, %error, "pod did not take over yet");
+        }
+    }
+}
+
+/// Enters a connection, and tells the pod that asked for it.
+async fn enter(
+    context: &Context,
+    observed: &Observed,
+    claiming: Option<&Claiming>,
+) -> Result<(), Error> {
+    let Some(claiming) = claiming else {
+        return Ok(());
+    };
+    connections::claim(context, observed, claiming).await?;
+    if let Some(pod) = &claiming.told {
+        tell_what_is_granted(&observed.stream, pod, claiming).await;
+    }
+    Ok(())
+}
+
+/// Nothing comes of it where the pod does not ask for it any more: its status says so, and what was entered is given back.
+async fn tell_what_is_granted(stream: &StreamFacts, pod: &PodFacts, claiming: &Claiming) {
+    let Some(target) = target(stream, pod) else {
+        return;
+    };
+    let request = GrantRequest {
+        provider: claiming.provider.clone(),
+        request: claiming.request,
+    };
+    let provider = &request.provider;
+    match control::grant(&target, &request).await {
+        Ok(()) => {
+            tracing::info!(
+                stream.name = stream.identity.name,
+                pod.name = pod.name,
+                provider.name = provider,
+                "pod goes on with another account"
+            );
+        }
+        Err(error) => {
+            tracing::info!(stream.name = stream.identity.name, pod.name = pod.name, provider.name = provider, %error, "pod did not take a connection yet");
         }
     }
 }

@@ -10,7 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::observed::{Account, Observed};
-use super::plan::{Claiming, Released};
+use super::plan::{Claiming, Leaving, Released};
 use super::pods::PodFacts;
 use super::providers::{Concerned, ProviderIndex, slots_of};
 use super::slots::{self, Claim, Holder};
@@ -75,6 +75,7 @@ pub(super) async fn claim(
         stream: &identity.name,
         stream_uid: &identity.uid,
         attempt: claiming.attempt,
+        request: claiming.request,
     };
     let closed = without_pod(context, identity, &observed.pods, &claiming.closed).await?;
     match slots::claim(slots_of(&provider), limit(&provider), holder, &closed) {
@@ -97,8 +98,24 @@ pub(super) async fn release(
     for (name, attempts) in released {
         let attempts = without_pod(context, identity, pods, attempts).await?;
         if !attempts.is_empty() {
-            drop_entries(context, name, &identity.uid, &attempts).await?;
+            let left = |slots: &[ProviderSlot]| slots::without(slots, &identity.uid, &attempts);
+            drop_entries(context, name, left).await?;
         }
+    }
+    Ok(())
+}
+
+/// Drops entries of an attempt that has connections of another account by now.
+pub(super) async fn leave(
+    context: &Context,
+    identity: &StreamIdentity,
+    leaving: &Leaving,
+) -> Result<(), Error> {
+    let (attempt, request) = (leaving.attempt, leaving.request);
+    let left =
+        |slots: &[ProviderSlot]| slots::after_leaving(slots, &identity.uid, attempt, request);
+    for name in &leaving.providers {
+        drop_entries(context, name, left).await?;
     }
     Ok(())
 }
@@ -106,15 +123,14 @@ pub(super) async fn release(
 async fn drop_entries(
     context: &Context,
     name: &str,
-    stream_uid: &str,
-    attempts: &BTreeSet<i32>,
+    left: impl Fn(&[ProviderSlot]) -> Vec<ProviderSlot>,
 ) -> Result<(), Error> {
     for _ in 0..TRIES {
         let Some(provider) = context.cluster.provider(name).await? else {
             return Ok(());
         };
         learn(context, &provider);
-        let left = slots::without(slots_of(&provider), stream_uid, attempts);
+        let left = left(slots_of(&provider));
         if left.len() == slots_of(&provider).len() || write(context, &provider, left).await? {
             return Ok(());
         }

@@ -8,7 +8,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use api::assignment::{Assignment, job_path};
-use api::control::{FinishAnswer, JobStatus, POLL_SECONDS, PublishRequest, stream_path};
+use api::control::{
+    FinishAnswer, GrantRequest, JobStatus, POLL_SECONDS, PublishRequest, stream_path,
+};
 use http::{Method, StatusCode};
 use serde::Serialize;
 use tokio::time::timeout;
@@ -17,7 +19,7 @@ use self::connection::{NoAnswer, request};
 
 pub(crate) use self::connection::Connection;
 
-/// How long `finish`, `publish` and `stop` may take.
+/// How long `finish`, `publish`, `grant` and `stop` may take.
 const TELL_LIMIT: Duration = Duration::from_secs(2);
 /// How long a connection may take to come about.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
@@ -92,6 +94,13 @@ pub(crate) async fn finish(target: &Target) -> Result<FinishAnswer, ControlError
 pub(crate) async fn publish(target: &Target, body: &PublishRequest) -> Result<(), ControlError> {
     let body = json(target, body)?;
     tell(target, &path(target, "publish"), &body, STATUS_BYTES).await?;
+    Ok(())
+}
+
+/// It has a connection of another account, which it asked for.
+pub(crate) async fn grant(target: &Target, body: &GrantRequest) -> Result<(), ControlError> {
+    let body = json(target, body)?;
+    tell(target, &path(target, "grant"), &body, STATUS_BYTES).await?;
     Ok(())
 }
 

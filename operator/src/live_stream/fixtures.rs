@@ -182,6 +182,7 @@ pub(crate) fn job(attempt: i32, phase: JobPhase) -> JobStatus {
             message: "receiving from source.example".to_owned(),
             connected: true,
         },
+        account: None,
         media: Some(MediaStatus {
             video: Some("h264 High@4.0 1920x1080 25.000".to_owned()),
             audio: Some("aac LC 48000 Hz 2 ch".to_owned()),

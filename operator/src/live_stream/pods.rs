@@ -82,7 +82,7 @@ impl PodFacts {
             order_hash: pod.annotations().get(names::ANNOTATION_ORDER_HASH).cloned(),
             provider: pod.annotations().get(names::ANNOTATION_PROVIDER).cloned(),
             revision: pod.annotations().get(names::ANNOTATION_REVISION).cloned(),
-            provider_revisions: provider_revisions(pod),
+            provider_revisions: super::pod::provider_revisions(pod),
             terminating: pod.metadata.deletion_timestamp.is_some(),
             address: address.and_then(|address| address.parse().ok()),
             state: state(pod),
@@ -107,15 +107,6 @@ impl PodFacts {
     pub(crate) fn ended(&self) -> bool {
         matches!(self.state, PodState::Ended { .. })
     }
-}
-
-fn provider_revisions(pod: &Pod) -> BTreeMap<String, String> {
-    let said = pod.annotations().get(names::ANNOTATION_PROVIDER_REVISIONS);
-    let revisions = said.into_iter().flat_map(|said| said.split(','));
-    let revisions = revisions.filter_map(|revision| revision.split_once('='));
-    revisions
-        .map(|(name, hash)| (name.to_owned(), hash.to_owned()))
-        .collect()
 }
 
 pub(super) fn state(pod: &Pod) -> PodState {

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::api_server::{Fault, Objects};
+use crate::grants;
 use crate::history::{check, left};
 use crate::players::Ledger;
 use crate::world::{World, pods, runs, status, wanted};
@@ -106,6 +107,15 @@ const CONNECTION: Way = Way {
     },
 };
 
+const GRANT: Way = Way {
+    players: true,
+    begin: |world| {
+        grants::of_two_accounts(world);
+        world.once(grants::plays_from_panel, grants::panel_fails);
+    },
+    end: grants::plays_from_other,
+};
+
 fn fail_the_pod(objects: &mut Objects) {
     let name = pods(objects).remove(0);
     objects.change("pods", &name, &json!({"status": {"phase": "Failed"}}));
@@ -203,6 +213,11 @@ async fn of_a_failover_with_a_connection_of_a_provider() {
 }
 
 #[tokio::test]
+async fn of_a_grant_of_another_account() {
+    at_every_write(GRANT).await;
+}
+
+#[tokio::test]
 async fn two_operators_go_every_way_at_once() {
     for way in [
         START,
@@ -211,6 +226,7 @@ async fn two_operators_go_every_way_at_once() {
         DELETION,
         SCALE_TO_ZERO,
         CONNECTION,
+        GRANT,
     ] {
         by_two(way).await;
     }

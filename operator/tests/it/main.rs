@@ -9,6 +9,7 @@ mod api_server;
 mod chart;
 mod crash;
 mod faults;
+mod grants;
 mod history;
 mod kept;
 mod leader;

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use api::assignment::{Assignment, Claims, job_path};
 use api::condition::Reason;
-use api::control::{FinishAnswer, JobPhase, JobStatus, PublishRequest, SourceStatus};
-use api::job::{ResumeFloor, TranscodeJob};
+use api::control::{
+    AccountStatus, FinishAnswer, GrantRequest, JobPhase, JobStatus, PublishRequest, SourceStatus,
+};
+use api::job::{JobSource, ResumeFloor, TranscodeJob};
 use api::names::{CONTROL_PORT, JOB_KEY_VARIABLE, JOB_VARIABLE};
 use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -27,6 +29,11 @@ use crate::api_server::{ApiServer, Objects};
 
 /// Annotation that a pod gets here when it has answered `finish`: from then on it has no connection to a source.
 pub(crate) const CLOSED: &str = "test/closed";
+
+/// Annotation that a pod gets here when it goes on with another account: the Provider of whose connections it has one then.
+pub(crate) const ACCOUNT: &str = "test/account";
+/// Annotation on a Provider whose channels fail.
+pub(crate) const FAILS: &str = "test/fails";
 
 /// Addresses that were given out, so that no two pods of any test share one.
 static ADDRESSES: AtomicU16 = AtomicU16::new(1);
@@ -68,6 +75,8 @@ impl Ledger {
 #[derive(Clone)]
 struct Player {
     pod: String,
+    /// Accounts that it can have a connection of.
+    accounts: Vec<String>,
     says: watch::Sender<JobStatus>,
     ledger: Ledger,
     api: ApiServer,
@@ -134,6 +143,7 @@ fn play(name: &str, job: &TranscodeJob, api: &ApiServer, ledger: &Ledger) -> Rou
     ledger.publishes(&name, phase == JobPhase::Live);
     let player = Player {
         pod: name,
+        accounts: accounts(job.sources.iter().chain(&job.reserve)),
         says: watch::Sender::new(status(job, phase)),
         ledger: ledger.clone(),
         api: api.clone(),
@@ -143,10 +153,23 @@ fn play(name: &str, job: &TranscodeJob, api: &ApiServer, ledger: &Ledger) -> Rou
         .route(&path("status"), get(Player::status))
         .route(&path("finish"), post(Player::finish))
         .route(&path("publish"), post(Player::publish))
+        .route(&path("grant"), post(Player::grant))
         .route(&path("stop"), post(Player::stop))
         .with_state(player.clone());
+    tokio::spawn(player.clone().ask_for_accounts());
     tokio::spawn(player.end_by_grace());
     router
+}
+
+/// The accounts of sources, each once.
+fn accounts<'a>(sources: impl Iterator<Item = &'a JobSource>) -> Vec<String> {
+    let mut accounts: Vec<String> = Vec::new();
+    for grant in sources.filter_map(|source| source.grant.as_ref()) {
+        if !accounts.contains(&grant.provider) {
+            accounts.push(grant.provider.clone());
+        }
+    }
+    accounts
 }
 
 /// A transcoder without a job.
@@ -221,6 +244,12 @@ fn status(job: &TranscodeJob, phase: JobPhase) -> JobStatus {
             message: "receiving from source.example".to_owned(),
             connected: true,
         },
+        account: accounts(job.sources.iter())
+            .pop()
+            .map(|provider| AccountStatus {
+                provider: Some(provider),
+                ..AccountStatus::default()
+            }),
         media: None,
         first_segment_milliseconds: None,
         start: None,
@@ -279,6 +308,70 @@ impl Player {
             }
             JobPhase::Finished => StatusCode::GONE,
             _ => StatusCode::NO_CONTENT,
+        }
+    }
+
+    /// Takes the connection that it asks for, and says so where everybody looks.
+    async fn grant(State(player): State<Self>, Json(grant): Json<GrantRequest>) -> StatusCode {
+        let account = player.says.borrow().account.clone().unwrap();
+        let is_this = account.request == grant.request;
+        let is_asking = player.says.borrow().phase == JobPhase::Interrupted;
+        if is_asking && is_this && account.wants.contains(&grant.provider) {
+            let mark = json!({"metadata": {"annotations": {ACCOUNT: grant.provider}}});
+            player
+                .api
+                .with(|objects| objects.change("pods", &player.pod, &mark));
+            player.says.send_modify(|status| {
+                status.source.index = account.request;
+                status.source.healthy = Some(true);
+                status.source.connected = true;
+                status.account = Some(AccountStatus {
+                    provider: Some(grant.provider),
+                    request: account.request,
+                    wants: Vec::new(),
+                });
+            });
+            player.turns(JobPhase::Live);
+            return StatusCode::NO_CONTENT;
+        }
+        match is_this && account.provider == Some(grant.provider) {
+            true => StatusCode::NO_CONTENT,
+            false => StatusCode::CONFLICT,
+        }
+    }
+
+    /// Asks for a connection of another account while the channels of its own fail.
+    async fn ask_for_accounts(self) {
+        let mut changes = self.api.changes();
+        loop {
+            let status = self.says.borrow().clone();
+            let account = status.account.unwrap_or_default();
+            let fails = account.provider.as_ref().is_some_and(|provider| {
+                let fails = |objects: &mut Objects| {
+                    let provider = objects.get("providers", provider);
+                    let annotations = provider.map(|one| &one["metadata"]["annotations"]);
+                    annotations.is_some_and(|annotations| !annotations[FAILS].is_null())
+                };
+                self.api.with(fails)
+            });
+            if fails && status.phase == JobPhase::Live {
+                let others = self.accounts.iter();
+                let others = others.filter(|name| Some(*name) != account.provider.as_ref());
+                let wants = others.cloned().collect();
+                self.says.send_modify(|status| {
+                    status.source.healthy = Some(false);
+                    status.source.connected = false;
+                    status.account = Some(AccountStatus {
+                        provider: account.provider.clone(),
+                        request: account.request + 1,
+                        wants,
+                    });
+                });
+                self.turns(JobPhase::Interrupted);
+            }
+            if changes.changed().await.is_err() {
+                return;
+            }
         }
     }
 

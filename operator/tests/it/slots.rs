@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::api_server::Objects;
 use crate::crash::{at_every_write, never_two};
-use crate::players::CLOSED;
+use crate::players::{ACCOUNT, CLOSED};
 use crate::world::{Operator, World, pods, status};
 
 /// What makes a stream run from a channel of the Provider `panel`.
@@ -15,8 +15,12 @@ pub(crate) fn channel() -> Value {
 
 /// `stream attempt` of each entry of the Provider.
 fn entries(objects: &Objects) -> Vec<String> {
-    let panel = objects.get("providers", "panel");
-    panel.map_or(Vec::new(), entries_of)
+    entries_in(objects, "panel")
+}
+
+pub(crate) fn entries_in(objects: &Objects, provider: &str) -> Vec<String> {
+    let provider = objects.get("providers", provider);
+    provider.map_or(Vec::new(), entries_of)
 }
 
 fn entries_of(panel: &Value) -> Vec<String> {
@@ -34,7 +38,7 @@ fn plays(objects: &Objects, stream: &str) -> bool {
     runs && named.is_some_and(|named| objects.get("pods", named).is_some())
 }
 
-fn reason(objects: &Objects, stream: &str) -> (String, String) {
+pub(crate) fn reason(objects: &Objects, stream: &str) -> (String, String) {
     let conditions = status(objects, stream, "/conditions").as_array();
     let mut conditions = conditions.into_iter().flatten();
     let provisioned = conditions.find(|one| one["type"] == "Provisioned");
@@ -59,7 +63,9 @@ pub(crate) fn never_without_a_slot(world: &World) {
         }
         for pod in of("pods") {
             let metadata = &pod["metadata"];
-            let Some(provider) = metadata["annotations"]["headend.dev/provider"].as_str() else {
+            let annotations = &metadata["annotations"];
+            let made = annotations["headend.dev/provider"].as_str();
+            let Some(provider) = annotations[ACCOUNT].as_str().or(made) else {
                 continue;
             };
             let panel = of("providers").find(|panel| panel["metadata"]["name"] == provider);
@@ -70,8 +76,7 @@ pub(crate) fn never_without_a_slot(world: &World) {
                 labels["headend.dev/stream"].as_str().unwrap()
             );
             // A pod whose container has ended, or that has finished, has no connection.
-            let ended =
-                pod["status"]["phase"] == "Failed" || !metadata["annotations"][CLOSED].is_null();
+            let ended = pod["status"]["phase"] == "Failed" || !annotations[CLOSED].is_null();
             let entered = panel.is_some_and(|panel| entries_of(panel).contains(&entry));
             assert!(entered || ended, "{entry}: {objects:#?}");
         }
@@ -96,7 +101,7 @@ async fn one_waits(world: &World) -> Operator {
 }
 
 /// Somebody watches a stream.
-async fn watch(world: &World, stream: &str) {
+pub(crate) async fn watch(world: &World, stream: &str) {
     let uid = world.api.with(|objects| {
         let stream = objects.get("livestreams", stream).unwrap();
         stream["metadata"]["uid"].as_str().unwrap().to_owned()

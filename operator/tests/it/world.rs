@@ -186,11 +186,15 @@ impl World {
 
     /// A Provider, `panel`, that allows so many connections.
     pub(crate) fn provider(&self, maximum_connections: i32) {
+        self.provider_called("panel", maximum_connections);
+    }
+
+    pub(crate) fn provider_called(&self, name: &str, maximum_connections: i32) {
         let spec = json!({
             "type": "Xtream", "url": "http://panel.example", "secretName": "headend-source-panel",
             "maximumConnections": maximum_connections,
         });
-        let provider = json!({"metadata": {"name": "panel", "generation": 1}, "spec": spec});
+        let provider = json!({"metadata": {"name": name, "generation": 1}, "spec": spec});
         self.api.with(|objects| objects.put("providers", provider));
     }
 

@@ -14,6 +14,8 @@ pub(super) enum Refusal {
     Misdirected,
     /// The attempt has ended.
     Ended,
+    /// The attempt does not ask for what it was granted.
+    NotWanted,
     /// There is no such playlist or segment.
     NotFound,
     /// Nothing is published yet, or the volume does not answer.
@@ -29,6 +31,11 @@ impl Refusal {
                 "another stream or attempt runs here",
             ),
             Self::Ended => (StatusCode::GONE, "ended", "the attempt has ended"),
+            Self::NotWanted => (
+                StatusCode::CONFLICT,
+                "notWanted",
+                "the attempt does not ask for a connection of that Provider, or not any more",
+            ),
             Self::NotFound => (
                 StatusCode::NOT_FOUND,
                 "notFound",

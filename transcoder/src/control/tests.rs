@@ -136,7 +136,7 @@ async fn every_path_refuses_another_identity_before_anything_else() {
             assert_eq!(body.code, "misdirected");
         }
     }
-    for path in ["finish", "publish", "stop"] {
+    for path in ["finish", "publish", "grant", "stop"] {
         let path = format!("/v1/streams/another/3/{path}");
         let response = served.ask_at(Method::POST, &path).await;
         assert_eq!(response.status(), StatusCode::MISDIRECTED_REQUEST);

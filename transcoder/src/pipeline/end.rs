@@ -4,7 +4,7 @@ use api::condition::Reason;
 use api::control::{FinishAnswer, JobPhase};
 use tokio::sync::oneshot;
 
-use super::{Outcome, Pipeline};
+use super::{Outcome, Pipeline, grants};
 use crate::handle::Command;
 use crate::packager;
 
@@ -23,6 +23,10 @@ impl Pipeline {
             }
             Command::Publish(request, answer) => {
                 self.publish(*request, answer).await;
+                None
+            }
+            Command::Grant(grant, answer) => {
+                let _ = answer.send(self.take_grant(&grant).await);
                 None
             }
             Command::Stop(answer) => {
@@ -56,7 +60,10 @@ impl Pipeline {
         self.deadline = None;
         self.recoveries.clear();
         let board = &self.parts.board;
-        board.update(|status| status.source.connected = false);
+        board.update(|status| {
+            status.source.connected = false;
+            grants::ask(status, Vec::new());
+        });
         let now = self.now();
         let effects = self.flow.finish(now);
         drop(self.carry_out(effects).await);

@@ -48,7 +48,7 @@ impl Pipeline {
     /// Tries the sources from the first one on, as if nothing had happened.
     pub(super) async fn begin_round(&mut self, after: Duration) {
         let before = self.sources.index();
-        self.sources = Sources::new(&self.parts.job.sources, self.parts.give_up_after);
+        self.sources = Sources::new(&self.parts.job, self.parts.give_up_after);
         self.connect(before, after).await;
     }
 

@@ -126,7 +126,8 @@ impl Setup {
         .await
     }
 
-    /// Starts source and attempt, whose job's sources come from the channels as told.
+    /// Starts source and attempt, whose job's sources come from the channels as told. It has a connection of the first one's account; those
+    /// of others are in reserve.
     pub(crate) async fn start_with(
         mut self,
         sources: impl FnOnce(&LiveSource) -> Vec<JobSource>,
@@ -135,7 +136,11 @@ impl Setup {
         testkit::logs::with_the_test();
         let source = SourceSettings::loopback(self.channels);
         let source = LiveSource::start(source).await.unwrap();
-        self.job.sources = sources(&source);
+        let sources = sources(&source);
+        let granted = sources.first().and_then(|first| first.grant.clone());
+        (self.job.sources, self.job.reserve) = sources
+            .into_iter()
+            .partition(|source| source.grant.is_none() || source.grant == granted);
         let directory = tempfile::tempdir().unwrap();
         if self.job.output.directory.is_empty() {
             self.job.output.directory = directory.path().to_string_lossy().into_owned();
@@ -296,6 +301,7 @@ fn job() -> TranscodeJob {
         },
         attempt: 3,
         sources: Vec::new(),
+        reserve: Vec::new(),
         class: JobClass {
             mode: TranscodeMode::Copy,
             preset: Preset::Source,

@@ -16,6 +16,7 @@ mod faults;
 mod files;
 mod foreign;
 mod full;
+mod grants;
 mod handover;
 mod hevc;
 mod hls;

@@ -127,6 +127,7 @@ async fn status(
             message: "receiving from source.example".to_owned(),
             connected: true,
         },
+        account: None,
         media: None,
         first_segment_milliseconds: Some(100),
         start: None,

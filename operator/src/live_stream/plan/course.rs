@@ -224,7 +224,12 @@ fn is_outdated(observed: &Observed, pod: &PodFacts) -> bool {
     let (Ok(effective), Some(hash)) = (&observed.effective, &pod.order_hash) else {
         return false;
     };
-    let effective = effective.granted(pod.provider.as_deref());
+    let provider = pod.provider.as_deref();
+    // One that waited has nothing in reserve.
+    let effective = match is_warm_pod_name(&pod.name) {
+        true => effective.granted(provider),
+        false => effective.mounted(provider),
+    };
     *hash != super::pod::hash(&observed.fleet, &order(observed, &effective, pod.attempt))
 }
 

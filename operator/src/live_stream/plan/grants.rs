@@ -1,5 +1,6 @@
 //! Which connection of which provider an attempt gets, which it gives back, and what it waits for. Pure.
-//! An attempt has sources of one account at the most: an account that only stands by would keep others from it.
+//! An attempt has sources of one account at a time: an account that only stands by would keep others from it. One that runs may ask for
+//! another (`wishes`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,6 +8,8 @@ use api::condition::Reason;
 use api::control::JobPhase;
 
 use super::course::Course;
+use super::rollout;
+use super::wishes::{self, Wish};
 use crate::class::{Effective, Refusal, provider_of};
 use crate::live_stream::observed::{Account, Observed};
 use crate::live_stream::pods::PodFacts;
@@ -29,8 +32,12 @@ pub(super) enum Grant {
 pub(crate) struct Claiming {
     pub(crate) provider: String,
     pub(crate) attempt: i32,
+    /// The request of that attempt that it answers, 0 for what the attempt is made with.
+    pub(crate) request: i32,
     /// Attempts of the stream whose entries go with it.
     pub(crate) closed: BTreeSet<i32>,
+    /// The pod that is told that it has it, since it asked for it.
+    pub(crate) told: Option<PodFacts>,
 }
 
 /// Attempts of the stream that have no connection any more, by Provider.
@@ -52,7 +59,7 @@ pub(super) fn choose(
     }
     let claims = accounts.iter().map(|account| match account {
         None => (None, Claim::Held),
-        Some(provider) => (Some(*provider), claim(observed, provider, attempt)),
+        Some(provider) => (Some(*provider), claim(observed, provider, attempt, 0)),
     });
     let claims: Vec<_> = claims.collect();
     // What was entered for this attempt already is what it was meant to have.
@@ -96,7 +103,7 @@ fn failed_account(
         .position(|account| *account == provider_of(source))
 }
 
-fn claim(observed: &Observed, provider: &str, attempt: i32) -> Claim {
+pub(super) fn claim(observed: &Observed, provider: &str, attempt: i32, request: i32) -> Claim {
     // A Provider that is not there any more has been refused before.
     let Some(account) = observed.accounts.get(provider) else {
         return Claim::Full;
@@ -106,24 +113,17 @@ fn claim(observed: &Observed, provider: &str, attempt: i32) -> Claim {
         stream: &identity.name,
         stream_uid: &identity.uid,
         attempt,
+        request,
     };
     let closed = closed(observed, account, attempt);
     slots::claim(&account.slots, account.limit, holder, &closed)
 }
 
 fn exhausted(observed: &Observed, accounts: &[Option<&str>]) -> Refusal {
-    let accounts = accounts.iter().flatten().filter_map(|provider| {
-        let account = observed.accounts.get(*provider)?;
-        let holders = slots::holders(&account.slots).join(", ");
-        let (used, limit) = (account.slots.len(), account.limit);
-        Some(format!(
-            "{used} of {limit} connections of Provider {provider} are in use, by {holders}"
-        ))
-    });
-    let accounts: Vec<_> = accounts.collect();
+    let accounts: Vec<&str> = accounts.iter().copied().flatten().collect();
     let message = format!(
         "{}; it starts as soon as one of them is given up",
-        accounts.join("; ")
+        who_has(observed, &accounts)
     );
     Refusal {
         reason: Reason::ProviderSlotsExhausted,
@@ -131,9 +131,22 @@ fn exhausted(observed: &Observed, accounts: &[Option<&str>]) -> Refusal {
     }
 }
 
+/// Who has the connections of these Providers.
+pub(super) fn who_has(observed: &Observed, providers: &[&str]) -> String {
+    let accounts = providers.iter().filter_map(|provider| {
+        let account = observed.accounts.get(*provider)?;
+        let holders = slots::holders(&account.slots).join(", ");
+        let (used, limit) = (account.slots.len(), account.limit);
+        Some(format!(
+            "{used} of {limit} connections of Provider {provider} are in use, by {holders}"
+        ))
+    });
+    accounts.collect::<Vec<_>>().join("; ")
+}
+
 /// The connection that has to be entered for this course, if any.
 pub(super) fn claiming(observed: &Observed, course: &Course) -> Option<Claiming> {
-    let (provider, attempt) = match course {
+    let (provider, attempt, request, told) = match course {
         Course::Start {
             attempt,
             grant: Grant::Now(Some(provider)),
@@ -143,22 +156,29 @@ pub(super) fn claiming(observed: &Observed, course: &Course) -> Option<Claiming>
             attempt,
             provider: Some(provider),
             ..
-        } => (provider, *attempt),
-        Course::Create(Some(provider)) => (provider, observed.stream.status.pod.as_ref()?.attempt),
-        // Its entry was lost, as with a Provider that was made anew.
+        } => (provider.as_str(), *attempt, 0, None),
+        Course::Create(Some(provider)) => {
+            let intent = observed.stream.status.pod.as_ref()?;
+            (provider.as_str(), intent.attempt, 0, None)
+        }
         Course::Keep(pod) if !is_closed(observed, pod) => {
-            let provider = pod.provider.as_ref()?;
-            let claim = claim(observed, provider, pod.attempt);
-            matches!(claim, Claim::Take(_)).then_some(())?;
-            (provider, pod.attempt)
+            match (wishes::lost(observed, pod), wishes::wish(observed, pod)) {
+                (Some((provider, request)), _) => (provider, pod.attempt, request, None),
+                (None, Wish::Grant { provider, request }) => {
+                    (provider, pod.attempt, request, Some(pod.clone()))
+                }
+                (None, Wish::Nothing | Wish::Wait(_)) => return None,
+            }
         }
         _ => return None,
     };
     let account = observed.accounts.get(provider)?;
     Some(Claiming {
-        provider: provider.clone(),
+        provider: provider.to_owned(),
         attempt,
+        request,
         closed: closed(observed, account, attempt),
+        told,
     })
 }
 
@@ -186,6 +206,14 @@ pub(super) fn released(
 
 /// The Providers that the stream waits for a connection of.
 pub(super) fn waits_for(observed: &Observed, course: &Course) -> Vec<String> {
+    if let Course::Keep(pod) = course
+        && let Wish::Wait(providers) = wishes::wish(observed, pod)
+    {
+        let providers = providers.into_iter().map(str::to_owned);
+        // What nobody watches takes nothing from others.
+        let is_watched = rollout::is_watched(observed);
+        return providers.filter(|_| is_watched).collect();
+    }
     match (course, &observed.effective) {
         (Course::Refused(refusal), Ok(effective))
             if refusal.reason == Reason::ProviderSlotsExhausted =>

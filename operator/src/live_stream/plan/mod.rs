@@ -10,6 +10,7 @@ mod provisioned;
 mod rollout;
 mod succession;
 mod warm;
+mod wishes;
 
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use self::grants::Grant;
 pub(crate) use self::grants::{Claiming, Released};
 pub(crate) use self::succession::Publication;
 use self::warm::Choice;
+pub(crate) use self::wishes::Leaving;
 use super::backoff::Failures;
 use super::collect::{self, Collect, PresenceView, Spared};
 use super::observed::{MOUNTS_SUSPECT_AFTER, Observed, UNREACHABLE_AFTER, age};
@@ -61,10 +63,12 @@ pub(crate) struct Plan {
     pub(crate) stand: Stand,
     /// Pods that go.
     pub(crate) dismiss: Vec<Dismissal>,
-    /// The connection that is entered before the pod is created.
+    /// The connection that is entered before the pod is created, or goes on with it.
     pub(crate) claim: Option<Claiming>,
     /// Connections that are given back.
     pub(crate) release: Released,
+    /// Those that an attempt has exchanged for another one.
+    pub(crate) leave: Option<Leaving>,
     /// Providers of which a connection is waited for.
     pub(crate) waits_for: Vec<String>,
     /// It gives its connection up to one that waits.
@@ -111,6 +115,7 @@ pub(crate) fn plan(observed: &Observed, now: Timestamp) -> Plan {
         publish: succession::publication(observed, &course, status.resume),
         stand: rollout::stand(observed, &course),
         release: grants::released(observed, &course, claim.as_ref()),
+        leave: wishes::leaving(observed),
         waits_for: grants::waits_for(observed, &course),
         yields: yields(observed)
             && matches!(
@@ -277,7 +282,7 @@ fn create(observed: &Observed, course: &Course, status: &LiveStreamStatus) -> Op
     let (Ok(effective), Some(intent)) = (&observed.effective, intent) else {
         return None;
     };
-    let effective = effective.granted(provider);
+    let effective = effective.mounted(provider);
     let order = order(observed, &effective, intent.attempt);
     let order = Order {
         standby: matches!(course, Course::Prepare { .. }),
@@ -364,7 +369,7 @@ fn keep_recheck(observed: &Observed, pod: &PodFacts, now: Timestamp) -> Duration
             let left = UNREACHABLE_AFTER.saturating_sub(unreachable_for);
             left.clamp(Duration::from_secs(1), VIEWERS_RECHECK)
         }
-        PodState::Running if succession::waits(observed, pod) => TOLD_RECHECK,
+        PodState::Running if is_told(observed, pod) => TOLD_RECHECK,
         PodState::Running => viewers_recheck(observed),
         PodState::Ended { .. } => VIEWERS_RECHECK,
         PodState::Pending { .. } => {
@@ -374,6 +379,11 @@ fn keep_recheck(observed: &Observed, pod: &PodFacts, now: Timestamp) -> Duration
             left.unwrap_or(VIEWERS_RECHECK)
         }
     }
+}
+
+/// Whether a pod is told something that may not reach it.
+fn is_told(observed: &Observed, pod: &PodFacts) -> bool {
+    wishes::is_underway(observed, pod) || succession::waits(observed, pod)
 }
 
 /// Nobody triggers the stream of a viewer who comes to one that runs already.

@@ -1,12 +1,15 @@
 //! The condition `Provisioned`: whether the stream has what it needs to run, and if not, what is in the way. Pure.
 
 use api::condition::{ConditionStatus, ConditionType, Finding, Reason};
+use api::job::JobSource;
 
 use super::course::{Course, Rest};
 use super::describe::Case;
 use super::findings::{finding, not_replaced, rest_message, rest_reason};
 use super::warm::Choice;
-use super::{rollout, warm};
+use super::wishes::{self, Wish};
+use super::{grants, rollout, warm};
+use crate::class::provider_of;
 use crate::live_stream::backoff::attempt_delay;
 use crate::live_stream::pods::{PodFacts, PodState};
 use crate::text::clipped;
@@ -67,7 +70,7 @@ impl Case<'_> {
             (PodState::Running | PodState::Ended { .. }, _) => (
                 ConditionStatus::True,
                 Reason::PodRunning,
-                format!("pod {} runs{}", pod.name, self.left_out(pod)),
+                clipped(&format!("pod {} runs{}", pod.name, self.left_out(pod))),
             ),
             (PodState::Pending { .. }, Some(trouble)) => (
                 ConditionStatus::False,
@@ -93,25 +96,50 @@ impl Case<'_> {
         )
     }
 
-    /// Which sources the attempt was made without.
+    /// Which sources the attempt goes without, and what is done about it where it needs them.
     fn left_out(&self, pod: &PodFacts) -> String {
         let Ok(effective) = &self.observed.effective else {
             return String::new();
         };
-        let granted = effective.granted(pod.provider.as_deref()).sources;
-        let is_out = |index: &i32| granted.iter().all(|source| source.index != *index);
-        let indices = effective.sources.iter().map(|source| source.index);
-        let out: Vec<_> = indices
-            .filter(is_out)
-            .map(|index| format!("sources[{index}]"))
-            .collect();
-        match out.is_empty() {
-            true => String::new(),
-            false => format!(
-                "; an attempt has a connection of one Provider at the most: {} will be tried by the next one",
-                out.join(", ")
-            ),
+        match wishes::wish(self.observed, pod) {
+            Wish::Nothing => {}
+            Wish::Grant { provider, .. } => {
+                return format!(
+                    "; its sources fail, and it is given a connection of Provider {provider}"
+                );
+            }
+            Wish::Wait(providers) => {
+                let who = grants::who_has(self.observed, &providers);
+                return format!(
+                    "; its sources fail, and it needs a connection of another Provider: {who}"
+                );
+            }
         }
+        let in_use = wishes::in_use(self.observed, pod);
+        let needs = |source: &&JobSource| {
+            let provider = provider_of(source);
+            provider.is_some() && provider != in_use
+        };
+        let out: Vec<_> = effective.sources.iter().filter(needs).collect();
+        if out.is_empty() {
+            return String::new();
+        }
+        let has = |provider: &str| pod.provider_revisions.contains_key(provider);
+        let then = match out
+            .iter()
+            .all(|source| provider_of(source).is_some_and(has))
+        {
+            true => "when these fail",
+            false => "by the next one",
+        };
+        let out: Vec<_> = out
+            .iter()
+            .map(|source| format!("sources[{}]", source.index))
+            .collect();
+        format!(
+            "; an attempt has a connection of one Provider at a time: {} will be tried {then}",
+            out.join(", ")
+        )
     }
 
     fn provisioned_at_rest(&self, rest: Rest) -> (ConditionStatus, Reason, String) {

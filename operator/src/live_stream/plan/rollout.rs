@@ -3,6 +3,7 @@
 use api::control::JobPhase;
 
 use super::course::Course;
+use super::wishes;
 use crate::class::Effective;
 use crate::live_stream::collect::PresenceView;
 use crate::live_stream::observed::Observed;
@@ -32,16 +33,17 @@ pub(super) fn is_outdated(observed: &Observed, pod: &PodFacts) -> bool {
         return false;
     };
     let may_go = observed.stream.hold.is_none() && !pod.terminating;
-    may_go && is_live(observed) && is_made_of_else(pod, effective)
+    let provider = wishes::in_use(observed, pod);
+    may_go && is_live(observed) && is_made_of_else(pod, provider, effective)
 }
 
 /// What a pod does not say, as one that an earlier version made, is no difference.
-fn is_made_of_else(pod: &PodFacts, effective: &Effective) -> bool {
+fn is_made_of_else(pod: &PodFacts, provider: Option<&str>, effective: &Effective) -> bool {
     let is_other = |made: Option<&String>, now: Option<&String>| match (made, now) {
         (Some(made), Some(now)) => made != now,
         _ => false,
     };
-    let of_provider = pod.provider.as_ref().is_some_and(|provider| {
+    let of_provider = provider.is_some_and(|provider| {
         let made = pod.provider_revisions.get(provider);
         is_other(made, effective.provider_revisions.get(provider))
     });
@@ -54,7 +56,7 @@ fn is_live(observed: &Observed) -> bool {
 }
 
 /// Where nobody knows, somebody may.
-fn is_watched(observed: &Observed) -> bool {
+pub(super) fn is_watched(observed: &Observed) -> bool {
     match &observed.presence {
         PresenceView::Known(facts) => facts.stream.viewers > 0,
         PresenceView::NotAsked => false,

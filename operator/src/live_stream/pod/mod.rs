@@ -18,6 +18,7 @@ use api::names;
 use api::stream_class::OutputMode;
 use k8s_openapi::api::core::v1::{EnvVar, LocalObjectReference, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::ResourceExt;
 use runtime::trace::TraceContext;
 use sha2::{Digest, Sha256};
 
@@ -99,7 +100,7 @@ fn annotations(fleet: &Fleet, order: &Order<'_>) -> BTreeMap<String, String> {
     let annotations = [
         Some((names::ANNOTATION_ORDER_HASH, hash(fleet, order))),
         Some((names::ANNOTATION_REVISION, revision)),
-        provider_revisions(order.effective)
+        revisions_of_providers(order.effective)
             .map(|revisions| (names::ANNOTATION_PROVIDER_REVISIONS, revisions)),
         order
             .provider
@@ -111,12 +112,22 @@ fn annotations(fleet: &Fleet, order: &Order<'_>) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn provider_revisions(effective: &Effective) -> Option<String> {
+fn revisions_of_providers(effective: &Effective) -> Option<String> {
     let revisions = effective.provider_revisions.iter();
     let revisions: Vec<_> = revisions
         .map(|(name, revision)| format!("{name}={revision}"))
         .collect();
     (!revisions.is_empty()).then(|| revisions.join(","))
+}
+
+/// The hashes of Providers that a pod was made with, by name; none where another version made it.
+pub(crate) fn provider_revisions(pod: &Pod) -> BTreeMap<String, String> {
+    let said = pod.annotations().get(names::ANNOTATION_PROVIDER_REVISIONS);
+    let revisions = said.into_iter().flat_map(|said| said.split(','));
+    let revisions = revisions.filter_map(|revision| revision.split_once('='));
+    revisions
+        .map(|(name, hash)| (name.to_owned(), hash.to_owned()))
+        .collect()
 }
 
 fn labels(fleet: &Fleet, order: &Order<'_>) -> BTreeMap<String, String> {
@@ -189,6 +200,7 @@ pub(crate) fn job(order: &Order<'_>) -> TranscodeJob {
         stream: order.stream.clone(),
         attempt: order.attempt,
         sources: order.effective.sources.clone(),
+        reserve: order.effective.reserve.clone(),
         class: order.effective.class.clone(),
         resume: order.resume,
         output: JobOutput {

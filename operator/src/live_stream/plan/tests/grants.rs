@@ -1,5 +1,6 @@
 //! Connections of providers: who gets one, who waits, who gives way, and that never a pod is created without one.
 
+use api::control::AccountStatus;
 use api::live_stream::{ProviderChannel, Source};
 use api::provider::ProviderSlot;
 use serde_json::json;
@@ -27,16 +28,18 @@ fn address() -> Source {
     }
 }
 
-/// `me1 b1`: `me` is the stream that is planned.
-fn slots(text: &str) -> Vec<ProviderSlot> {
+/// `me1' b1`: `me` is the stream that is planned; as many strokes as the number of the request.
+pub(super) fn slots(text: &str) -> Vec<ProviderSlot> {
     let words = text.split_whitespace();
     let slots = words.map(|word| {
-        let (stream, attempt) = word.split_at(word.len() - 1);
+        let digit = word.find(|character: char| character.is_ascii_digit());
+        let (stream, attempt) = word.split_at(digit.unwrap());
         let stream_uid = if stream == "me" { UID } else { stream };
         ProviderSlot {
             stream_uid: stream_uid.to_owned(),
-            attempt: attempt.parse().unwrap(),
+            attempt: attempt.trim_end_matches('\'').parse().unwrap(),
             stream: stream.to_owned(),
+            request: attempt.matches('\'').count().try_into().unwrap(),
         }
     });
     slots.collect()
@@ -72,6 +75,11 @@ fn told(plan: &Plan) -> String {
     for (provider, attempts) in &plan.release {
         words.push(format!("release {provider}{attempts:?}"));
     }
+    if let Some(leave) = &plan.leave {
+        let providers = leave.providers.join(" ");
+        let request = leave.request;
+        words.push(format!("leave {providers} {} to {request}", leave.attempt));
+    }
     if let Some(claim) = &plan.claim {
         let closed = match claim.closed.is_empty() {
             true => String::new(),
@@ -81,6 +89,9 @@ fn told(plan: &Plan) -> String {
             "claim {} {}{closed}",
             claim.provider, claim.attempt
         ));
+        if claim.told.is_some() {
+            words.push(format!("grant {}", claim.request));
+        }
     }
     words.push(summary(plan));
     if !plan.waits_for.is_empty() {
@@ -409,6 +420,210 @@ fn what_gave_its_sources_up_goes_on_with_the_next_account() {
     assert_eq!(sources_of(&plan), [2]);
 }
 
+/// A pod of account `one` whose sources fail, as it says, with everything of `two` in reserve.
+pub(super) fn asks(one: &str, two: &str, account: &AccountStatus) -> Observed {
+    let mut observed = with(live(), vec![channel("one"), channel("two")], one, two);
+    let effective = observed.effective.as_ref().unwrap();
+    observed.pods[0].revision = Some(effective.revision.clone());
+    observed.pods[0].provider_revisions = effective.provider_revisions.clone();
+    let mut job = job(1, JobPhase::Interrupted);
+    job.source.connected = false;
+    job.account = Some(account.clone());
+    observed.polled.status = Some(job);
+    observed
+}
+
+pub(super) fn account(provider: &str, request: i32, wants: &[&str]) -> AccountStatus {
+    AccountStatus {
+        provider: Some(provider.to_owned()),
+        request,
+        wants: wants.iter().map(|name| (*name).to_owned()).collect(),
+    }
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn a_pod_whose_sources_fail_is_granted_another_account_and_leaves_what_it_had_when_it_says_so() {
+    for (one, two, account, expected) in [
+        // It asks for nothing yet.
+        ("me1", "", account("one", 0, &[]), "nothing"),
+        (
+            "me1",
+            "",
+            account("one", 1, &["two"]),
+            "claim two 1, grant 1, nothing",
+        ),
+        // It is entered, and perhaps not told.
+        (
+            "me1",
+            "me1'",
+            account("one", 1, &["two"]),
+            "claim two 1, grant 1, nothing",
+        ),
+        (
+            "me1",
+            "b1",
+            account("one", 1, &["two"]),
+            "nothing, waits for two",
+        ),
+        // It delivers again, and does not know of the request that was entered.
+        (
+            "me1",
+            "me1'",
+            account("one", 1, &[]),
+            "leave two 1 to 1, nothing",
+        ),
+        ("me1", "me1'", account("one", 0, &[]), "nothing"),
+        ("me1", "me1''", account("one", 1, &[]), "nothing"),
+        // It has taken it.
+        (
+            "me1",
+            "me1'",
+            account("two", 1, &[]),
+            "leave one 1 to 1, nothing",
+        ),
+        ("", "me1'", account("two", 1, &[]), "nothing"),
+        ("b1", "me1'", account("two", 1, &[]), "nothing"),
+        // And back: what it was made with is not what it asks for.
+        (
+            "",
+            "me1'",
+            account("two", 2, &["one"]),
+            "claim one 1, grant 2, nothing",
+        ),
+        (
+            "me1",
+            "me1'",
+            account("two", 2, &["one"]),
+            "leave one 1 to 1, nothing, waits for one",
+        ),
+        (
+            "me1''",
+            "me1'",
+            account("one", 2, &[]),
+            "leave two 1 to 2, nothing",
+        ),
+        // Its entry was lost.
+        (
+            "me1",
+            "",
+            account("two", 1, &[]),
+            "leave one 1 to 1, claim two 1, nothing",
+        ),
+    ] {
+        let plan = plan(&asks(one, two, &account), now());
+        let told = told(&plan);
+        let (done, phase) = told.split_once(" → ").unwrap();
+        let waits = phase.find(',').map_or("", |at| &phase[at..]);
+        let told = format!("{done}{waits}");
+        assert_eq!(told, expected, "{one:?} {two:?} {account:?}");
+        let is_soon = plan.requeue <= TOLD_RECHECK;
+        let is_told = expected.contains("grant") || expected.contains("leave");
+        assert!(is_soon || !is_told, "{expected}: {:?}", plan.requeue);
+    }
+}
+
+#[test]
+fn nothing_is_granted_that_a_pod_has_otherwise_than_people_want_it_now() {
+    type Row = (&'static str, fn(&mut Observed), &'static str);
+    let table: [Row; 5] = [
+        ("as it was made", |_| {}, "claim two 1, grant 1"),
+        (
+            "other sources",
+            |observed| observed.pods[0].revision = Some("other".to_owned()),
+            "",
+        ),
+        (
+            "another way to the account",
+            |observed| {
+                let revisions = &mut observed.pods[0].provider_revisions;
+                revisions.insert("two".to_owned(), "other".to_owned());
+            },
+            "",
+        ),
+        (
+            "without its login, as one that waited",
+            |observed| drop(observed.pods[0].provider_revisions.remove("two")),
+            "",
+        ),
+        (
+            "of another attempt",
+            |observed| {
+                let job = observed.polled.status.as_mut().unwrap();
+                job.attempt = 7;
+            },
+            "",
+        ),
+    ];
+    for (case, change, expected) in table {
+        let mut observed = asks("me1", "", &account("one", 1, &["two"]));
+        change(&mut observed);
+        let told = told(&plan(&observed, now()));
+        let told = told.split("nothing").next().unwrap();
+        assert_eq!(told.trim_end_matches(", "), expected, "{case}");
+    }
+}
+
+#[test]
+fn the_condition_says_what_a_pod_waits_for_whose_sources_fail_and_it_waits_where_somebody_watches()
+{
+    let wants = account("one", 1, &["two"]);
+    let message = |plan: &Plan| {
+        let condition = find_condition(&plan.status.conditions, ConditionType::Provisioned);
+        condition.unwrap().message.clone()
+    };
+    let granted = plan(&asks("me1", "", &wants), now());
+    assert_eq!(
+        message(&granted),
+        "pod news-one-0f9c2a41-1 runs; its sources fail, and it is given a connection of Provider two"
+    );
+    let mut observed = asks("me1", "b1", &wants);
+    assert_eq!(
+        message(&plan(&observed, now())),
+        "pod news-one-0f9c2a41-1 runs; its sources fail, and it needs a connection of another Provider: 1 of 1 connections of Provider two are in use, by b"
+    );
+    observed.presence = watched(5, 0);
+    assert_eq!(plan(&observed, now()).waits_for, [""; 0]);
+    let calm = asks("me1", "b1", &account("one", 0, &[]));
+    assert_eq!(
+        message(&plan(&calm, now())),
+        "pod news-one-0f9c2a41-1 runs; an attempt has a connection of one Provider at a time: sources[1] will be tried when these fail"
+    );
+}
+
+#[test]
+fn a_pod_has_the_sources_of_other_accounts_in_reserve() {
+    let sources = vec![channel("one"), address(), channel("two")];
+    let plan = plan(&with(observed(), sources, "", ""), now());
+    assert_eq!(sources_of(&plan), [0, 1]);
+    let pod = plan.create.unwrap();
+    let container = &pod.spec.as_ref().unwrap().containers[0];
+    let document = container.env.as_ref().unwrap()[0].value.as_ref().unwrap();
+    let job = TranscodeJob::from_json(document).unwrap();
+    let reserve: Vec<_> = job.reserve.iter().map(|source| source.index).collect();
+    assert_eq!(reserve, [2]);
+    let volumes = serde_json::to_value(&pod.spec.as_ref().unwrap().volumes).unwrap();
+    let mounted = volumes.to_string();
+    for (path, optional) in [
+        ("providers/one/username", json!(null)),
+        ("providers/two/username", json!(true)),
+    ] {
+        assert!(mounted.contains(path), "{mounted}");
+        let mut volumes = volumes.as_array().unwrap().iter();
+        let volume = volumes.find(|volume| volume["name"] == "sources").unwrap();
+        let files = volume["projected"]["sources"].as_array().unwrap();
+        let mut files = files.iter().map(|file| &file["secret"]);
+        let file = files.find(|file| file["items"][0]["path"] == path).unwrap();
+        assert_eq!(file["optional"], optional, "{path}");
+    }
+    let annotations = pod.metadata.annotations.unwrap();
+    let revisions = &annotations["headend.dev/provider-revisions"];
+    assert!(
+        revisions.starts_with("one=") && revisions.contains(",two="),
+        "{revisions}"
+    );
+}
+
 #[test]
 fn what_plays_is_replaced_when_the_way_to_its_provider_has_changed() {
     let made_of = |provider: &str, revision: &str| {
@@ -445,7 +660,7 @@ fn the_condition_says_which_sources_an_attempt_goes_without() {
         ),
         (
             vec![channel("one"), channel("two"), address(), channel("two")],
-            "pod news-one-0f9c2a41-1 runs; an attempt has a connection of one Provider at the most: sources[1], sources[3] will be tried by the next one",
+            "pod news-one-0f9c2a41-1 runs; an attempt has a connection of one Provider at a time: sources[1], sources[3] will be tried by the next one",
         ),
     ] {
         let observed = with(live(), sources, "me1", "");

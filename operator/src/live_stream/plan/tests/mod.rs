@@ -1,6 +1,7 @@
 //! Every state of a pod against everything that can be wanted, as one table; beside it, what the table is too coarse for.
 
 mod attempts;
+mod exchange;
 mod grants;
 mod status;
 mod warm;
