@@ -57,7 +57,11 @@ pub(super) async fn list(
 ) -> Result<ListedChannels, Error> {
     let Ok(client) = Client::from_request_parts(parts, gateway).await;
     let token = viewer::bearer(parts);
-    let Admitted { user, .. } = gateway.authenticate(Surface::Api, &client, token)?;
+    let admitted = gateway.authenticate(Surface::Api, &client, token);
+    let Admitted { user, .. } = admitted.map_err(|error| match error {
+        Error::NoToken => Error::NoBearer,
+        other => other,
+    })?;
     let channels = gateway.access.list(&user).into_iter();
     let channels = channels.map(ChannelItem::from).collect();
     Ok(ListedChannels { channels })

@@ -21,6 +21,9 @@ pub enum Error {
     /// No token was given.
     #[error("a token is needed, as `Authorization: Bearer` or `?token=`")]
     NoToken,
+    /// No token was given where it has no business in a URL.
+    #[error("a token is needed, as `Authorization: Bearer`")]
+    NoBearer,
     /// The token is nobody's, or its user may not come in.
     #[error("the token is not valid")]
     WrongToken,
@@ -112,7 +115,9 @@ impl Error {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::NoToken | Self::WrongToken | Self::Session(_) => StatusCode::UNAUTHORIZED,
+            Self::NoToken | Self::NoBearer | Self::WrongToken | Self::Session(_) => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::TooMany { .. } | Self::TooManySessions { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::NotAllowed | Self::WrongKey | Self::SessionEnded | Self::SessionClosed => {
                 StatusCode::FORBIDDEN
@@ -130,7 +135,7 @@ impl Error {
     #[must_use]
     pub fn reason(&self) -> Cow<'_, str> {
         Cow::Borrowed(match self {
-            Self::NoToken => "NoToken",
+            Self::NoToken | Self::NoBearer => "NoToken",
             Self::WrongToken => "WrongToken",
             Self::TooMany { limit, .. } => match limit {
                 Limit::Address | Limit::User => "TooManyRequests",
@@ -190,7 +195,7 @@ impl Error {
         if let Some(seconds) = self.retry_after() {
             headers.insert(RETRY_AFTER, seconds);
         }
-        if matches!(self, Self::NoToken | Self::WrongToken) {
+        if matches!(self, Self::NoToken | Self::NoBearer | Self::WrongToken) {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         headers

@@ -149,7 +149,7 @@ impl Gateway {
     ) -> Result<Arc<Administrator>, Refusal> {
         let administrators = self.administrators.as_ref().ok_or(Refusal::Off)?;
         let found = self.prove(Surface::Api, client, token, |token, now| {
-            let token = token.ok_or(Error::NoToken)?;
+            let token = token.ok_or(Error::NoBearer)?;
             let found = administrators.by_token(token, now);
             found.ok_or(Error::WrongToken)
         });

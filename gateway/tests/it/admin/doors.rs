@@ -84,10 +84,14 @@ async fn who_guesses_tokens_has_to_wait_with_the_right_one_too() {
     }
     tokio::time::advance(std::time::Duration::from_secs(1)).await;
     assert_eq!(api.ask("GET", "/api/v1/groups", None).await.status, 200);
-    let in_url = api
-        .ask_as("", "GET", "/api/v1/groups?token=root-token", None)
-        .await;
-    refused(&in_url, 401, "NoToken");
+    for uri in ["/api/v1/groups", "/api/v1/channels"] {
+        let in_url = format!("{uri}?token=root-token");
+        let answer = api.ask_as("", "GET", &in_url, None).await;
+        refused(&answer, 401, "NoToken");
+        // It is not told to try what is not taken.
+        assert!(!answer.body.contains("?token="), "{}", answer.body);
+        assert_eq!(answer.header("www-authenticate"), "Bearer");
+    }
 }
 
 #[tokio::test]
