@@ -18,6 +18,7 @@ use self::course::{List, Next, Place};
 use self::join::Join;
 use crate::Gateway;
 use crate::access::Form;
+use crate::audience::About;
 use crate::http::error::Error;
 use crate::metrics::ReaderEnd;
 use crate::origin::{SegmentError, SegmentId};
@@ -44,6 +45,8 @@ type Outlet = mpsc::Sender<Bytes>;
 pub(crate) struct Reader {
     gateway: Arc<Gateway>,
     session: Verified,
+    /// What administrators are shown of it.
+    about: About,
     watcher: Watcher,
     video: Video,
     following: Following,
@@ -66,6 +69,7 @@ impl Reader {
     pub(crate) fn new(
         gateway: &Arc<Gateway>,
         session: Verified,
+        about: About,
         video: Video,
         ready: Ready,
     ) -> Option<Self> {
@@ -78,6 +82,7 @@ impl Reader {
             following: gateway.streams.follow(&session.session.channel, video)?,
             gateway: gateway.clone(),
             session,
+            about,
             watcher,
             video,
             ready,
@@ -186,9 +191,10 @@ impl Reader {
             let (gateway, target) = (&self.gateway, self.ready.window.target());
             let stream_uid = &self.ready.stream_uid;
             gateway.places.used(&self.session.id, target, now);
-            gateway
-                .viewers
-                .touch_session(stream_uid, self.watcher, target, now);
+            let viewers = &gateway.viewers;
+            if viewers.touch_session(stream_uid, self.watcher, target, now) {
+                viewers.describe(stream_uid, &self.session.id, self.about.clone());
+            }
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use ::catalog::{Catalog, TokenKey};
 use ::presence::Presence;
 use ::presence::notes::Notes;
 use ::presence::places::Places as PlaceStore;
+use ::presence::reports::Reports;
 use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
 use crate::administrators::Administrators;
+use crate::audience::Audience;
 use crate::cache::SegmentCache;
 use crate::client::Proxies;
 use crate::directory::StreamDirectory;
@@ -44,6 +46,8 @@ pub struct Ports {
     pub places: Arc<dyn PlaceStore>,
     /// Where it keeps what channels turned out to be.
     pub notes: Arc<dyn Notes>,
+    /// Where it reports who watches here, for all gateways' administrators.
+    pub reports: Arc<dyn Reports>,
     /// Which streams there are.
     pub directory: Arc<dyn StreamDirectory>,
     /// Where playlists and segments come from.
@@ -93,6 +97,8 @@ pub struct Gateway {
     pub(crate) viewers: Arc<Viewers>,
     pub(crate) places: Places,
     pub(crate) place_store: Arc<dyn PlaceStore>,
+    pub(crate) reports: Arc<dyn Reports>,
+    pub(crate) audience: Audience,
     pub(crate) cache: SegmentCache,
     pub(crate) metrics: Metrics,
     pub(crate) page: Page,
@@ -114,6 +120,7 @@ impl Gateway {
             presence,
             places,
             notes,
+            reports,
             directory,
             origin,
         } = ports;
@@ -140,6 +147,8 @@ impl Gateway {
             viewers,
             places: Places::new(Instant::now()),
             place_store: places,
+            reports,
+            audience: Audience::default(),
             cache: SegmentCache::new(origin, options.cache_bytes, metrics.clone()),
             metrics,
             page: Page::load(&options.web_directory),

@@ -9,13 +9,14 @@
 //! | which streams there are | [`directory`] |
 //! | where playlists and segments come from | [`origin`] |
 //! | how a channel becomes one stream without an end | `continuous` |
-//! | who is watching | [`viewers`], [`presence_flush`] |
+//! | who is watching | [`viewers`], [`presence_flush`], `audience` |
 //! | how many sessions a user has | [`places`] |
 //! | who may administer, and what | [`administrators`] |
 
 pub mod access;
 pub mod admin;
 pub mod administrators;
+mod audience;
 pub mod cache;
 pub mod client;
 mod continuous;

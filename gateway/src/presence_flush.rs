@@ -9,6 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::Gateway;
+use crate::audience::Reporting;
 use crate::places::Settling;
 
 /// The time between two flushes. Collectors and idle timeouts count on it.
@@ -42,6 +43,7 @@ struct Flusher {
     /// arrived late, from what was gathered since.
     heard: Option<(StoreTime, Instant)>,
     settling: Settling,
+    reporting: Reporting,
     failing: bool,
 }
 
@@ -67,7 +69,9 @@ impl Flusher {
                 for stream_uid in &outcome.closed {
                     gateway.streams.fenced(stream_uid);
                 }
-                self.settling.settle(gateway).await.err()
+                let settled = self.settling.settle(gateway).await;
+                let reported = self.reporting.report(gateway).await;
+                settled.and(reported).err()
             }
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some("the presence store did not answer in time".to_owned()),

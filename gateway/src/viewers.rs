@@ -4,12 +4,14 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use presence::Touch;
+use presence::reports::SessionId;
 use tokio::time::Instant;
 
+use crate::audience::{About, shown_id};
 use crate::keys::Signature;
 use crate::session::ClientKey;
 
@@ -67,6 +69,8 @@ struct Session {
     last: AtomicU64,
     /// The last playlist it was answered, as the caller numbers them.
     answered: AtomicU64,
+    /// What administrators are shown of it.
+    about: OnceLock<(SessionId, Arc<About>)>,
 }
 
 /// What a flush tells, and what the gauges show.
@@ -99,13 +103,14 @@ impl Viewers {
     }
 
     /// A playlist request of a session. `target` is the stream's target duration: a player that is still there asks again within it.
+    /// Answers whether the session counts here from now on.
     pub fn touch_session(
         &self,
         stream_uid: &str,
         watcher: Watcher,
         target: Duration,
         now: Instant,
-    ) {
+    ) -> bool {
         let moment = self.moment(now);
         let seen = self.seen(stream_uid);
         seen.last.fetch_max(moment, Ordering::Relaxed);
@@ -113,11 +118,12 @@ impl Viewers {
         seen.session_milliseconds.store(in_use, Ordering::Relaxed);
         if let Some(session) = read(&seen.sessions).get(&watcher.session) {
             session.last.fetch_max(moment, Ordering::Relaxed);
-            return;
+            return false;
         }
         write(&self.places).insert(watcher.viewer, stream_uid.to_owned());
         let mut sessions = write(&seen.sessions);
-        if sessions.len() < SESSIONS_MAXIMUM {
+        let is_counted = sessions.len() < SESSIONS_MAXIMUM;
+        if is_counted {
             let session = Session {
                 viewer: watcher.viewer,
                 last: AtomicU64::new(moment),
@@ -125,6 +131,29 @@ impl Viewers {
             };
             sessions.insert(watcher.session, session);
         }
+        is_counted
+    }
+
+    /// What administrators are shown of a session. Not of one that is not counted.
+    pub(crate) fn describe(&self, stream_uid: &str, id: &Signature, about: About) {
+        let seen = self.seen(stream_uid);
+        if let Some(session) = read(&seen.sessions).get(id) {
+            // What came first stays.
+            let _ = session.about.set((shown_id(id), Arc::new(about)));
+        }
+    }
+
+    /// The sessions in use, as they were described: those that [`Self::count`] found last.
+    pub(crate) fn described(&self) -> HashMap<SessionId, Arc<About>> {
+        let mut described = HashMap::new();
+        for seen in read(&self.streams).values() {
+            for session in read(&seen.sessions).values() {
+                if let Some((id, about)) = session.about.get() {
+                    described.insert(*id, about.clone());
+                }
+            }
+        }
+        described
     }
 
     /// A viewer asks for another stream (`None` when there is none yet): what it watched before is watched by it no more, so that its
@@ -380,6 +409,30 @@ mod tests {
             viewers.count(None, start).touches,
             [touch("one", Duration::ZERO, 1)]
         );
+    }
+
+    #[test]
+    fn a_session_is_described_once_and_as_long_as_it_is_in_use() {
+        let start = Instant::now();
+        let viewers = Viewers::new(start);
+        let about = |address: [u8; 4]| About {
+            user: "1".to_owned(),
+            channel: "one".to_owned(),
+            since: 7,
+            address: address.into(),
+            agent: None,
+        };
+        viewers.describe("one", &[1; 16], about([192, 0, 2, 1]));
+        assert!(viewers.described().is_empty());
+        assert!(viewers.touch_session("one", watcher(1), TARGET, start));
+        assert!(!viewers.touch_session("one", watcher(1), TARGET, start));
+        viewers.describe("one", &[1; 16], about([192, 0, 2, 1]));
+        viewers.describe("one", &[1; 16], about([192, 0, 2, 2]));
+        let described = viewers.described();
+        let first = Arc::new(about([192, 0, 2, 1]));
+        assert_eq!(described, HashMap::from([(shown_id(&[1; 16]), first)]));
+        let _ = viewers.count(None, start + 20 * SECOND);
+        assert!(viewers.described().is_empty());
     }
 
     #[test]

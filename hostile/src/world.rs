@@ -106,7 +106,8 @@ fn ports(channel: Arc<Playing>, token_key: &TokenKey) -> Ports {
         store: Some(catalog),
         presence: presence.clone(),
         places: presence.clone(),
-        notes: presence,
+        notes: presence.clone(),
+        reports: presence,
         directory: channel.clone(),
         origin: channel,
     }

@@ -1,5 +1,5 @@
 //! Who is watching what: touch, count and fence, behind one port with two adapters (Redis, in-memory). The same adapters count the
-//! places of users who may watch in so many ([`places`]) and keep notes ([`notes`]).
+//! places of users who may watch in so many ([`places`]), keep notes ([`notes`]) and what gateways report ([`reports`]).
 //! Keys are per LiveStream *uid*. This crate never talks to Kubernetes and never decides that a stream is idle:
 //! the operator (or standalone) asks, with the rules of the fence below.
 //!
@@ -12,6 +12,7 @@ pub mod memory;
 pub mod notes;
 pub mod places;
 pub mod redis;
+pub mod reports;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -2,8 +2,10 @@
 //! Nothing survives the process, and nothing outside of it is seen.
 
 mod places;
+mod reports;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::notes::{NOTE_MAXIMUM, NOTE_TIME_TO_LIVE, Notes};
 use crate::places::{Change, Claimed, Held, Limit, Places, Settled};
+use crate::reports::{Heard, Report, Reported, Reports, SessionId, merged};
 use crate::{
     CLOSED_TIME_TO_LIVE, CLOSING_TIME_TO_LIVE, CloseStart, Fence, FlushOutcome,
     GATEWAY_STALE_AFTER, Presence, PresenceError, RETENTION, StoreTime, StreamPresence, Touch,
@@ -37,6 +40,7 @@ struct State {
     gateways: BTreeMap<String, Gateway>,
     notes: HashMap<String, (String, StoreTime)>,
     places: places::Taken,
+    reports: reports::Reported,
 }
 
 struct Gateway {
@@ -90,6 +94,7 @@ impl State {
         self.notes
             .retain(|_, (_, at)| within(*at, NOTE_TIME_TO_LIVE));
         self.places.expire(now);
+        self.reports.expire(now);
     }
 
     fn flush(
@@ -177,6 +182,22 @@ impl State {
         self.closing.remove(uid);
         self.closed.remove(uid);
         self.last.insert(uid.to_owned(), now);
+    }
+
+    /// Whether the gateway still says who is watching.
+    fn is_here(&self, gateway: &str, now: StoreTime) -> bool {
+        let gateway = self.gateways.get(gateway);
+        gateway.is_some_and(|gateway| elapsed(gateway.flushed, now) < GATEWAY_STALE_AFTER)
+    }
+
+    fn reported(
+        &self,
+        bounds: (Bound<SessionId>, Bound<SessionId>),
+        most: usize,
+        now: StoreTime,
+    ) -> Vec<Reported> {
+        let is_here = |name: &str| self.is_here(name, now);
+        merged(self.reports.said(bounds, most, is_here), most)
     }
 
     fn forget(&mut self, uid: &str) {
@@ -267,6 +288,32 @@ impl Places for MemoryPresence {
             now,
             ended: state.places.settle(gateway, since, changes, now),
         }))
+    }
+}
+
+#[async_trait]
+impl Reports for MemoryPresence {
+    async fn report(&self, gateway: &str, report: Report<'_>) -> Result<Heard, PresenceError> {
+        Ok(self.step(|state, now| state.reports.report(gateway, report, now)))
+    }
+
+    async fn sessions(
+        &self,
+        after: Option<SessionId>,
+        most: usize,
+    ) -> Result<Vec<Reported>, PresenceError> {
+        let least = after.map_or(Bound::Unbounded, Bound::Excluded);
+        Ok(self.step(|state, now| state.reported((least, Bound::Unbounded), most, now)))
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<Reported>, PresenceError> {
+        let bounds = (Bound::Included(id), Bound::Included(id));
+        Ok(self.step(|state, now| state.reported(bounds, 1, now).pop()))
+    }
+
+    async fn end(&self, id: SessionId) -> Result<(), PresenceError> {
+        self.step(|state, now| state.reports.end(id, now));
+        Ok(())
     }
 }
 

@@ -13,10 +13,13 @@
 //! | `headend:{<prefix>}:note:<name>` | string, expires | what gateways leave each other ([`crate::notes`]) |
 //! | `headend:{<prefix>}:places:<user>` | hash, expires | places in use, and taken ([`crate::places`]) |
 //! | `headend:{<prefix>}:ended` | sorted set | place → millisecond it was taken |
+//! | `headend:{<prefix>}:sessions:<gateway>` | sorted set, expires | sessions in use there, each its id and a text ([`crate::reports`]) |
+//! | `headend:{<prefix>}:over` | sorted set, expires | session that somebody ended → millisecond |
 //!
 //! A flush drops what has outlived its time from the sorted sets, so nothing stays for ever.
 
 mod places;
+mod reports;
 mod script;
 
 use std::collections::BTreeMap;
@@ -33,6 +36,7 @@ use crate::{
     milliseconds,
 };
 use places::PlaceScripts;
+use reports::ReportScripts;
 use script::Scripts;
 
 const LIMITS: Limits = Limits {
@@ -46,6 +50,7 @@ pub struct RedisPresence {
     connection: Connection,
     scripts: Scripts,
     place_scripts: PlaceScripts,
+    report_scripts: ReportScripts,
     keys: Keys,
 }
 
@@ -58,6 +63,8 @@ struct Keys {
     note: String,
     places: String,
     ended: String,
+    sessions: String,
+    over: String,
 }
 
 impl Keys {
@@ -72,6 +79,8 @@ impl Keys {
             note: key("note:"),
             places: key("places:"),
             ended: key("ended"),
+            sessions: key("sessions:"),
+            over: key("over"),
         }
     }
 }
@@ -87,6 +96,7 @@ impl RedisPresence {
             connection: Connection::new(settings, LIMITS)?,
             scripts: Scripts::new(),
             place_scripts: PlaceScripts::new(),
+            report_scripts: ReportScripts::new(),
             keys: Keys::new(checked_prefix(prefix)?),
         })
     }

@@ -169,7 +169,8 @@ fn gateway(
         store: channels.store,
         presence: presence.clone(),
         places: presence.clone(),
-        notes: presence,
+        notes: presence.clone(),
+        reports: presence,
         directory: Arc::new(streams.clone()),
         origin: Arc::new(streams.clone()),
     };

@@ -9,6 +9,7 @@ mod channels;
 mod groups;
 mod listing;
 mod refusal;
+mod sessions;
 mod stats;
 mod streams;
 mod tokens;
@@ -43,7 +44,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(30);
 #[openapi(
     info(
         title = "Headend admin API",
-        description = "Channels, groups, users and streams of a Headend. Tokens of administrators come as `Authorization: Bearer`; each has a role: \
+        description = "Channels, groups, users, streams and sessions of a Headend. Tokens of administrators come as `Authorization: Bearer`; each has a role: \
                        `admin` may do everything, `operator` reads everything, changes channels and groups, and steers streams, `support` reads, sees no \
                        addresses of sources, and ends sessions. A row's `ETag` is its revision: name it in `If-Match`, and a change that somebody else \
                        overtook is refused with 412. Refusals are `{ code, message, field }`: a stable word, a sentence, and what it is \
@@ -76,6 +77,7 @@ pub(super) fn router(gateway: &Arc<Gateway>) -> Router<Arc<Gateway>> {
         .merge(users::router())
         .merge(tokens::router())
         .merge(streams::router())
+        .merge(sessions::router())
         .merge(stats::router())
         .routes(routes!(description))
         .split_for_parts();

@@ -17,6 +17,7 @@ use super::origins::Asking;
 use super::viewer;
 use crate::Gateway;
 use crate::access::Form;
+use crate::audience::About;
 use crate::client::Client;
 use crate::continuous::Reader;
 use crate::metrics::Surface;
@@ -74,12 +75,13 @@ async fn read(
     let key = session::client_key(&gateway.keys.session, client.address, agent);
     gateway.zaps(&user.id, slug, key);
     let session = gateway.session(&admitted, slug, key);
+    let about = About::new(&session, client.address, agent);
     let session = session::begin(&gateway.keys.session, session);
     gateway.admit(&session, user, Instant::now()).await?;
     gateway.start_in_turn(surface, slug, &user.id).await?;
     let video = viewer::video(parts);
     let ready = gateway.window(slug, &Need::Best(video)).await?;
-    let reader = Reader::new(gateway, session, video, ready);
+    let reader = Reader::new(gateway, session, about, video, ready);
     Ok(reader.ok_or(Unplayable::Starting)?.body())
 }
 

@@ -15,9 +15,11 @@ use tokio::time::Instant;
 use super::PLAYLIST_TYPE;
 use super::error::Error;
 use super::origins::{Asking, preflight};
+use super::viewer::Agent;
 use super::wish::PlaylistWish;
 use crate::Gateway;
 use crate::access::Form;
+use crate::audience::About;
 use crate::client::Client;
 use crate::metrics::Surface;
 use crate::rendered::Rendered;
@@ -47,9 +49,10 @@ async fn media(
     client: Client,
     asking: Asking,
     wish: PlaylistWish,
+    agent: Agent,
     Path((session, rendition)): Path<(String, String)>,
 ) -> Response {
-    let answer = playlist(&gateway, &client, &wish, &session, rendition).await;
+    let answer = playlist(&gateway, &client, &agent, &wish, &session, rendition).await;
     let mut response = answer.unwrap_or_else(Error::into_text);
     gateway.origins.tell(&asking, response.headers_mut());
     gateway.metrics.answered(Surface::Hls, response.status());
@@ -59,6 +62,7 @@ async fn media(
 async fn playlist(
     gateway: &Gateway,
     client: &Client,
+    agent: &Agent,
     wish: &PlaylistWish,
     session: &str,
     rendition: String,
@@ -84,9 +88,12 @@ async fn playlist(
     };
     if is_counted {
         gateway.places.used(&verified.id, target, moment);
-        gateway
-            .viewers
-            .touch_session(&ready.stream_uid, watcher, target, moment);
+        let uid = &ready.stream_uid;
+        let viewers = &gateway.viewers;
+        if viewers.touch_session(uid, watcher, target, moment) {
+            let about = About::new(session, client.address, agent.as_bytes());
+            viewers.describe(uid, &verified.id, about);
+        }
     }
     let Need::Listed(rendition) = &need else {
         return Err(Error::NotFound);

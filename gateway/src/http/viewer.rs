@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use api::playlists::HEVC;
 use axum::extract::{ConnectInfo, FromRequestParts};
+use http::HeaderValue;
 use http::header::{AUTHORIZATION, USER_AGENT};
 use http::request::Parts;
 
@@ -30,6 +31,23 @@ fn client(parts: &Parts, proxies: &Proxies) -> Client {
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
     proxies.client(peer, &parts.headers)
+}
+
+/// What the player calls itself, as it was sent.
+pub(super) struct Agent(Option<HeaderValue>);
+
+impl Agent {
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], HeaderValue::as_bytes)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Agent {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(parts.headers.get(USER_AGENT).cloned()))
+    }
 }
 
 /// The viewer's user agent, as it was sent.

@@ -20,13 +20,16 @@ impl Gateway {
     /// Whether the session may be answered; and then, whether it counts as watching.
     ///
     /// # Errors
-    /// When it is one too many, or its place was taken.
+    /// When it is one too many, its place was taken, or somebody ended it.
     pub(crate) async fn admit(
         &self,
         session: &Verified,
         user: &User,
         now: Instant,
     ) -> Result<bool, Error> {
+        if self.audience.is_over(&session.id) {
+            return Err(Error::SessionClosed);
+        }
         let Some(most) = user.max_sessions else {
             return Ok(true);
         };

@@ -2,24 +2,15 @@
 
 use std::time::Duration;
 
-use gateway::presence_flush::keep_flushing;
 use http::Method;
 use presence::{CloseStart, Fence, Presence};
-use tokio_util::sync::CancellationToken;
 
 use crate::support::playlists;
 use crate::support::transcoder::Pod;
-use crate::support::world::World;
+use crate::support::world::{self, World};
 
-/// One flush: the last one before the process ends.
 pub(crate) async fn flush(world: &World) {
-    let ended = CancellationToken::new();
-    let flushing = tokio::spawn(keep_flushing(world.gateway.clone(), ended.clone()));
-    ended.cancel();
-    tokio::time::timeout(Duration::from_secs(10), flushing)
-        .await
-        .unwrap()
-        .unwrap();
+    world::flush(&world.gateway).await;
 }
 
 #[tokio::test]

@@ -9,5 +9,6 @@ mod conformance;
 mod notes;
 mod outage;
 mod places;
+mod reports;
 mod walks;
 mod world;

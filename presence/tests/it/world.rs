@@ -8,6 +8,7 @@ use presence::memory::MemoryPresence;
 use presence::notes::Notes;
 use presence::places::Places;
 use presence::redis::RedisPresence;
+use presence::reports::Reports;
 use presence::{Fence, FlushOutcome, Presence, StoreTime, Touch};
 
 use redis_support::testing::RedisServer;
@@ -18,7 +19,7 @@ const START: u64 = 1_800_000_000_000;
 /// What time passing means to Redis: everything it remembers is that much older.
 const AGE: &str = r"
 local prefix, span = ARGV[1], ARGV[2]
-for _, name in ipairs({'last', 'closing', 'closed', 'flushed', 'ended'}) do
+for _, name in ipairs({'last', 'closing', 'closed', 'flushed', 'ended', 'over'}) do
   local key = prefix .. name
   for _, member in ipairs(redis.call('ZRANGE', key, 0, -1)) do
     redis.call('ZINCRBY', key, -span, member)
@@ -31,7 +32,7 @@ for _, key in ipairs(redis.call('KEYS', prefix .. 'places:*')) do
     redis.call('HSET', key, flat[index], issued .. '|' .. string.format('%.0f', at - span))
   end
 end
-for _, name in ipairs({'viewers:*', 'note:*', 'places:*'}) do
+for _, name in ipairs({'viewers:*', 'note:*', 'places:*', 'sessions:*'}) do
   for _, key in ipairs(redis.call('KEYS', prefix .. name)) do
     local left = redis.call('PTTL', key) - span
     if left > 0 then redis.call('PEXPIRE', key, left) else redis.call('DEL', key) end
@@ -44,6 +45,7 @@ pub(crate) struct World {
     pub(crate) presence: Arc<dyn Presence>,
     pub(crate) notes: Arc<dyn Notes>,
     pub(crate) places: Arc<dyn Places>,
+    pub(crate) reports: Arc<dyn Reports>,
     clock: Clock,
 }
 
@@ -62,7 +64,8 @@ impl World {
             adapter: "memory",
             presence: store.clone(),
             notes: store.clone(),
-            places: store,
+            places: store.clone(),
+            reports: store,
             clock: Clock::Memory(now),
         }
     }
@@ -74,7 +77,8 @@ impl World {
             adapter: "redis",
             presence: store.clone(),
             notes: store.clone(),
-            places: store,
+            places: store.clone(),
+            reports: store,
             clock: Clock::Redis(server),
         }
     }

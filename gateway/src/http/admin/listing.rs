@@ -30,17 +30,17 @@ const TEXT_MAXIMUM: usize = 2048;
 #[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     /// Rows at most: 1 to 500, 100 when not given. A page of very long rows has fewer.
-    limit: Option<usize>,
+    pub(super) limit: Option<usize>,
     /// `next` of the page before.
-    cursor: Option<String>,
+    pub(super) cursor: Option<String>,
     /// Only rows with this in their name, or in what names them in URLs; letters small or large.
-    search: Option<String>,
+    pub(super) search: Option<String>,
 }
 
 /// The same, checked.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Listing {
-    limit: usize,
+    pub(super) limit: usize,
     /// Behind which place the page begins: order and name.
     pub(super) after: (u32, String),
     search: Option<String>,
@@ -60,7 +60,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Listing {
 }
 
 impl Listing {
-    fn of(query: ListQuery) -> Result<Self, Refusal> {
+    pub(super) fn of(query: ListQuery) -> Result<Self, Refusal> {
         let limit = query.limit.unwrap_or(PAGE);
         if !(1..=PAGE_MAXIMUM).contains(&limit) {
             let message = format!("a page has 1 to {PAGE_MAXIMUM} rows");
@@ -90,7 +90,7 @@ impl Listing {
     }
 
     /// Whether one of a row's texts is searched for.
-    fn finds(&self, texts: &[&str]) -> bool {
+    pub(super) fn finds(&self, texts: &[&str]) -> bool {
         let Some(search) = &self.search else {
             return true;
         };
@@ -111,7 +111,7 @@ impl Listing {
         let mut last: Option<&Arc<T>> = None;
         for row in rows.filter(|row| self.finds(&texts(row))) {
             if page.len() == self.limit || bytes >= PAGE_BYTES {
-                return (page, last.map(|row| write(place(row))));
+                return (page, last.map(|row| cursor(place(row))));
             }
             let (document, length) = show(row);
             page.push(document);
@@ -128,7 +128,8 @@ pub(super) fn weighed<D: Serialize>(document: D) -> (D, usize) {
     (document, length)
 }
 
-fn write((order, name): (u32, &str)) -> String {
+/// The cursor of what stands behind a place.
+pub(super) fn cursor((order, name): (u32, &str)) -> String {
     URL_SAFE_NO_PAD.encode(format!("{order} {name}"))
 }
 

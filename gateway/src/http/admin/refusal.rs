@@ -98,6 +98,9 @@ pub(super) enum Refusal {
     /// What keeps the streams does not answer, or refused it.
     #[error("the stream cannot be steered now; the gateway's log says why")]
     StreamsAway,
+    /// What all gateways tell each other does not answer.
+    #[error("who is watching cannot be told or changed now; the gateway's log says why")]
+    SessionsAway,
     /// The system gives no random bytes.
     #[error("no token can be made now")]
     NoRandom,
@@ -169,7 +172,7 @@ impl Refusal {
                 StatusCode::CONFLICT
             }
             Self::Changed => StatusCode::PRECONDITION_FAILED,
-            Self::Unavailable | Self::StreamsAway | Self::NoRandom => {
+            Self::Unavailable | Self::StreamsAway | Self::SessionsAway | Self::NoRandom => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }
@@ -194,6 +197,7 @@ impl Refusal {
             Self::Busy => "Busy",
             Self::Unavailable => "Unavailable",
             Self::StreamsAway => "StreamsUnavailable",
+            Self::SessionsAway => "SessionsUnavailable",
             Self::NoRandom => "NoRandom",
         }
     }

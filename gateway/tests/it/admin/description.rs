@@ -8,6 +8,7 @@ use super::{Api, request};
 const OPERATIONS: &[(&str, &str, &str)] = &[
     ("DELETE", "/api/v1/channels/{slug}", "admin operator"),
     ("DELETE", "/api/v1/groups/{id}", "admin operator"),
+    ("DELETE", "/api/v1/sessions/{id}", "admin operator support"),
     ("DELETE", "/api/v1/users/{name}", "admin"),
     ("DELETE", "/api/v1/users/{name}/tokens/{token}", "admin"),
     ("GET", "/api/v1/channels", "admin operator support viewers"),
@@ -16,6 +17,8 @@ const OPERATIONS: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/groups/{id}", "admin operator support"),
     ("GET", "/api/v1/health", "admin operator support"),
     ("GET", "/api/v1/openapi.json", "any"),
+    ("GET", "/api/v1/sessions", "admin operator support"),
+    ("GET", "/api/v1/sessions/{id}", "admin operator support"),
     ("GET", "/api/v1/stats", "admin operator support"),
     ("GET", "/api/v1/streams", "admin operator support"),
     ("GET", "/api/v1/streams/{name}", "admin operator support"),

@@ -19,6 +19,7 @@ use gateway::edge::rate::RateLimits;
 use gateway::http::origins::Origins;
 use gateway::keys::Keys;
 use gateway::origin::remote::RemoteOrigin;
+use gateway::presence_flush::keep_flushing;
 use gateway::streams::HoldLimits;
 use gateway::{Gateway, Options, Ports};
 use http::{HeaderMap, Request};
@@ -28,6 +29,7 @@ use presence::places::Places;
 use prometheus_client::registry::Registry;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::api_server::ApiServer;
@@ -80,6 +82,7 @@ pub(crate) struct World {
 
 /// Another gateway of the same release.
 pub(crate) struct Replica {
+    pub(crate) gateway: Arc<Gateway>,
     app: Router,
     registry: Registry,
 }
@@ -100,6 +103,20 @@ impl Replica {
     pub(crate) fn metrics(&self) -> String {
         scrape(&self.registry)
     }
+
+    /// Tells the presence store what it saw: the last word before a process ends.
+    pub(crate) async fn flush(&self) {
+        flush(&self.gateway).await;
+    }
+}
+
+/// One flush of a gateway.
+pub(crate) async fn flush(gateway: &Arc<Gateway>) {
+    let ended = CancellationToken::new();
+    ended.cancel();
+    let flushing = keep_flushing(gateway.clone(), ended);
+    let flushed = tokio::time::timeout(Duration::from_secs(10), flushing);
+    flushed.await.unwrap();
 }
 
 impl Drop for World {
@@ -140,6 +157,7 @@ impl World {
             presence: presence.clone(),
             places: presence.clone(),
             notes: presence.clone(),
+            reports: presence.clone(),
             directory: directory.clone(),
             origin: Arc::new(RemoteOrigin::new(directory.clone(), volume, "gateway-0").unwrap()),
         };
@@ -181,7 +199,7 @@ impl World {
 
     /// Another gateway on the same ports.
     pub(crate) fn replica(&self, name: &str) -> Replica {
-        self.replica_with(name, self.presence.clone())
+        self.replica_changed(|_, options| options.name = name.to_owned())
     }
 
     /// The same with a catalog that can be changed, and those who may change it.
@@ -190,37 +208,30 @@ impl World {
         store: Arc<StoreCatalog>,
         administrators: Administrators,
     ) -> Replica {
-        let ports = Ports {
-            catalog: store.clone(),
-            store: Some(store),
-            ..self.ports.clone()
-        };
-        let options = Options {
-            administrators: Some(Arc::new(administrators)),
-            ..self.options.clone()
-        };
-        let mut registry = Registry::default();
-        let gateway = Gateway::new(ports, options, &mut registry);
-        Replica {
-            app: gateway::app(gateway),
-            registry,
-        }
+        self.replica_changed(|ports, options| {
+            ports.catalog = store.clone();
+            ports.store = Some(store);
+            options.administrators = Some(Arc::new(administrators));
+        })
     }
 
     /// The same with another store for places.
     pub(crate) fn replica_with(&self, name: &str, places: Arc<dyn Places>) -> Replica {
-        let ports = Ports {
-            places,
-            ..self.ports.clone()
-        };
-        let options = Options {
-            name: name.to_owned(),
-            ..self.options.clone()
-        };
+        self.replica_changed(|ports, options| {
+            ports.places = places;
+            options.name = name.to_owned();
+        })
+    }
+
+    /// The same with something else.
+    pub(crate) fn replica_changed(&self, change: impl FnOnce(&mut Ports, &mut Options)) -> Replica {
+        let (mut ports, mut options) = (self.ports.clone(), self.options.clone());
+        change(&mut ports, &mut options);
         let mut registry = Registry::default();
         let gateway = Gateway::new(ports, options, &mut registry);
         Replica {
-            app: gateway::app(gateway),
+            app: gateway::app(gateway.clone()),
+            gateway,
             registry,
         }
     }
