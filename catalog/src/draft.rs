@@ -171,6 +171,11 @@ impl Draft {
         self.warnings.push(place, fault);
     }
 
+    /// Notes that there were so many more warnings, of which nothing is known.
+    pub(crate) fn leave_out_warnings(&mut self, count: usize) {
+        self.warnings.left_out += count;
+    }
+
     /// Says where a group stands that a channel before is of.
     pub(crate) fn order_group(&mut self, id: &str, order: u32) {
         let index = self.group_ids.get(id);

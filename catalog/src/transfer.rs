@@ -51,6 +51,7 @@ pub fn read_pipe(name: &str, bytes: &[u8]) -> Import {
     for problem in list.problems {
         draft.warning(&place(problem.line), problem.fault.to_string());
     }
+    draft.leave_out_warnings(list.problems_left_out);
     let mut order = BTreeMap::new();
     let mut channels: Vec<Vec<pipe::Row>> = Vec::new();
     for row in list.rows {
@@ -266,9 +267,22 @@ pub async fn apply_all(
     store: &impl CatalogStore,
     changes: Vec<Change>,
 ) -> Result<usize, StoreError> {
+    apply_telling(store, changes, |_| {}).await
+}
+
+/// The same, telling after each batch how many changes are applied by then.
+///
+/// # Errors
+/// The first batch's that could not be applied; those before it are.
+pub async fn apply_telling(
+    store: &(impl CatalogStore + ?Sized),
+    changes: Vec<Change>,
+    tell: impl Fn(usize),
+) -> Result<usize, StoreError> {
     let count = changes.len();
     let mut waiting: Vec<Vec<Change>> = changes.chunks(BATCH_MAXIMUM).map(<[_]>::to_vec).collect();
     waiting.reverse();
+    let mut applied = 0;
     while let Some(batch) = waiting.pop() {
         match store.apply(batch.clone()).await {
             Err(StoreError::BatchTooLarge) if batch.len() > 1 => {
@@ -276,7 +290,11 @@ pub async fn apply_all(
                 waiting.push(second.to_vec());
                 waiting.push(first.to_vec());
             }
-            outcome => outcome.map(|_| ())?,
+            outcome => {
+                outcome?;
+                applied += batch.len();
+                tell(applied);
+            }
         }
     }
     Ok(count)

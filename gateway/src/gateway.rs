@@ -25,6 +25,7 @@ use crate::edge::rate::RateLimits;
 use crate::http::error::Error;
 use crate::http::origins::Origins;
 use crate::http::page::Page;
+use crate::imports::Imports;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::origin::Origin;
@@ -99,6 +100,8 @@ pub struct Gateway {
     pub(crate) place_store: Arc<dyn PlaceStore>,
     pub(crate) reports: Arc<dyn Reports>,
     pub(crate) audience: Audience,
+    pub(crate) imports: Imports,
+    pub(crate) notes: Arc<dyn Notes>,
     pub(crate) cache: SegmentCache,
     pub(crate) metrics: Metrics,
     pub(crate) page: Page,
@@ -130,7 +133,7 @@ impl Gateway {
             keys: options.keys.clone(),
             viewers: viewers.clone(),
             metrics: metrics.clone(),
-            memory: Memory::new(notes),
+            memory: Memory::new(notes.clone()),
         };
         Arc::new(Self {
             name: options.name,
@@ -149,6 +152,8 @@ impl Gateway {
             place_store: places,
             reports,
             audience: Audience::default(),
+            imports: Imports::default(),
+            notes,
             cache: SegmentCache::new(origin, options.cache_bytes, metrics.clone()),
             metrics,
             page: Page::load(&options.web_directory),

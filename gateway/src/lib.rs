@@ -12,6 +12,7 @@
 //! | who is watching | [`viewers`], [`presence_flush`], `audience` |
 //! | how many sessions a user has | [`places`] |
 //! | who may administer, and what | [`administrators`] |
+//! | how a channel list is imported | `imports` |
 
 pub mod access;
 pub mod admin;
@@ -25,6 +26,7 @@ pub mod edge;
 pub mod entry;
 pub mod gateway;
 pub mod http;
+mod imports;
 pub mod keys;
 pub mod metrics;
 pub mod origin;

@@ -28,6 +28,7 @@ pub(crate) fn add(draft: &mut Draft, file: &str, text: &[u8]) {
     for problem in playlist.problems {
         draft.warning(&place(problem.line), problem.fault.to_string());
     }
+    draft.leave_out_warnings(playlist.problems_left_out);
     for entry in playlist.entries {
         let place = place(entry.line);
         match scheme_fault(&entry.url) {

@@ -7,6 +7,7 @@ mod caller;
 mod change;
 mod channels;
 mod groups;
+mod imports;
 mod listing;
 mod refusal;
 mod sessions;
@@ -74,6 +75,7 @@ pub(super) fn router(gateway: &Arc<Gateway>) -> Router<Arc<Gateway>> {
     let (router, document) = OpenApiRouter::with_openapi(Description::openapi())
         .merge(channels::router())
         .merge(groups::router())
+        .merge(imports::router())
         .merge(users::router())
         .merge(tokens::router())
         .merge(streams::router())

@@ -3,6 +3,7 @@
 mod catalog_rows;
 mod description;
 mod doors;
+mod imports;
 mod sessions;
 mod streams;
 mod users;

@@ -1,9 +1,12 @@
-//! The body of a request as a document: JSON of a bounded length, in which unknown fields are mistakes and each mistake names its field.
+//! What a request says: its body as a document, JSON of a bounded length, and the query of its address. Unknown fields are mistakes, and each
+//! mistake names its field.
 
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use catalog::store::ROW_BYTES_MAXIMUM;
 use http::header::CONTENT_TYPE;
+use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 
@@ -23,7 +26,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         let bytes = bytes.map_err(|rejection| {
             let response: Response = rejection.into_response();
             match response.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLong,
+                StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLong {
+                    most: ROW_BYTES_MAXIMUM,
+                },
                 _ => Refusal::Unreadable {
                     field: None,
                     message: "the body broke off".to_owned(),
@@ -31,6 +36,22 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             }
         })?;
         read(&bytes).map(Self)
+    }
+}
+
+/// What the query of an address says.
+pub(super) struct Asked<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let query = Query::<T>::try_from_uri(&parts.uri);
+        let Query(query) = query.map_err(|rejection| Refusal::Unreadable {
+            field: None,
+            message: rejection.body_text(),
+        })?;
+        Ok(Self(query))
     }
 }
 

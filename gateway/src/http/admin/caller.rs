@@ -23,6 +23,7 @@ pub(super) trait Rule: Send + Sync + 'static {
 }
 
 pub(super) struct ReadCatalog;
+pub(super) struct ReadSources;
 pub(super) struct ChangeCatalog;
 pub(super) struct ReadUsers;
 pub(super) struct ChangeUsers;
@@ -32,6 +33,10 @@ pub(super) struct ControlStreams;
 
 impl Rule for ReadCatalog {
     const ACTION: Action = Action::ReadCatalog;
+}
+
+impl Rule for ReadSources {
+    const ACTION: Action = Action::ReadSources;
 }
 
 impl Rule for ChangeCatalog {

@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::FromRequestParts;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::request::Parts;
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
+use super::body::Asked;
 use super::refusal::Refusal;
 
 /// Rows of a page, unless it is asked for others.
@@ -49,12 +50,8 @@ pub(super) struct Listing {
 impl<S: Send + Sync> FromRequestParts<S> for Listing {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        let query = Query::<ListQuery>::try_from_uri(&parts.uri);
-        let Query(query) = query.map_err(|rejection| Refusal::Unreadable {
-            field: None,
-            message: rejection.body_text(),
-        })?;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Asked(query) = Asked::from_request_parts(parts, state).await?;
         Self::of(query)
     }
 }
@@ -144,6 +141,7 @@ fn read(cursor: &str) -> Option<(u32, String)> {
 
 #[cfg(test)]
 mod tests {
+    use axum::extract::Query;
     use catalog::Group;
 
     use super::*;

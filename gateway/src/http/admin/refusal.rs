@@ -4,7 +4,7 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use catalog::RowKey;
-use catalog::store::StoreError;
+use catalog::store::{ROW_BYTES_MAXIMUM, StoreError};
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
@@ -52,8 +52,11 @@ pub(super) enum Refusal {
     #[error("the body has to be JSON, and the header content-type has to say so: application/json")]
     NotJson,
     /// The body is too long.
-    #[error("the body is too long: at most {} KiB are read", catalog::store::ROW_BYTES_MAXIMUM / 1024)]
-    TooLong,
+    #[error("the body is too long: at most {} KiB are read", most / 1024)]
+    TooLong {
+        /// Bytes at most.
+        most: usize,
+    },
     /// The body did not come in time, or the store took too long.
     #[error("the request took too long")]
     TooSlow,
@@ -90,6 +93,18 @@ pub(super) enum Refusal {
     /// The row is being changed by others, too.
     #[error("somebody else is changing it at the same time; try again")]
     Busy,
+    /// Another list is imported.
+    #[error(
+        "another list is being imported: wait until that is done{}",
+        at.as_ref().map(|at| format!("; {at} has its progress")).unwrap_or_default()
+    )]
+    ImportUnderWay {
+        /// Its address, where that is known.
+        at: Option<String>,
+    },
+    /// A list was not imported to its end.
+    #[error("{0}")]
+    ImportFailed(String),
     /// The store does not answer.
     #[error(
         "the catalog cannot be changed now; whether this change was made is not known, so look before repeating it"
@@ -144,7 +159,9 @@ impl Refusal {
     /// What the store says, of which the log has to know where it is a failure.
     pub(super) fn of_store(error: &StoreError) -> Self {
         match error {
-            StoreError::BatchTooLarge => Self::TooLong,
+            StoreError::BatchTooLarge => Self::TooLong {
+                most: ROW_BYTES_MAXIMUM,
+            },
             StoreError::Refused { field, fault, .. } => Self::Invalid {
                 field: field.clone(),
                 message: fault.clone(),
@@ -166,15 +183,19 @@ impl Refusal {
             Self::Unreadable { .. } => StatusCode::BAD_REQUEST,
             Self::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::ReadOnly | Self::Exists { .. } | Self::Taken(_) | Self::Busy => {
-                StatusCode::CONFLICT
-            }
+            Self::ReadOnly
+            | Self::Exists { .. }
+            | Self::Taken(_)
+            | Self::Busy
+            | Self::ImportUnderWay { .. } => StatusCode::CONFLICT,
             Self::Changed => StatusCode::PRECONDITION_FAILED,
-            Self::Unavailable | Self::StreamsAway | Self::SessionsAway | Self::NoRandom => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Unavailable
+            | Self::ImportFailed(_)
+            | Self::StreamsAway
+            | Self::SessionsAway
+            | Self::NoRandom => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -187,7 +208,7 @@ impl Refusal {
             Self::Unreadable { .. } => "Unreadable",
             Self::Invalid { .. } => "Invalid",
             Self::NotJson => "NotJson",
-            Self::TooLong => "TooLong",
+            Self::TooLong { .. } => "TooLong",
             Self::TooSlow => "TooSlow",
             Self::Missing { .. } => "NotFound",
             Self::ReadOnly => "CatalogReadOnly",
@@ -195,6 +216,8 @@ impl Refusal {
             Self::Taken(_) => "Taken",
             Self::Changed => "Changed",
             Self::Busy => "Busy",
+            Self::ImportUnderWay { .. } => "ImportUnderWay",
+            Self::ImportFailed(_) => "Failed",
             Self::Unavailable => "Unavailable",
             Self::StreamsAway => "StreamsUnavailable",
             Self::SessionsAway => "SessionsUnavailable",

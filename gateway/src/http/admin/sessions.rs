@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::extract::{FromRequestParts, Path, State};
 use catalog::Snapshot;
 use http::StatusCode;
 use http::request::Parts;
@@ -19,6 +19,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::body::Asked;
 use super::caller::{Caller, EndSessions, ReadStreams};
 use super::listing::{ListQuery, Listing, cursor};
 use super::refusal::{Refusal, RefusalBody};
@@ -99,12 +100,8 @@ struct Wish {
 impl<S: Send + Sync> FromRequestParts<S> for Wish {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        let query = Query::<SessionsQuery>::try_from_uri(&parts.uri);
-        let Query(query) = query.map_err(|rejection| Refusal::Unreadable {
-            field: None,
-            message: rejection.body_text(),
-        })?;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Asked(query) = Asked::<SessionsQuery>::from_request_parts(parts, state).await?;
         let listing = Listing::of(ListQuery {
             limit: query.limit,
             cursor: query.cursor,
