@@ -1,6 +1,7 @@
-//! What `headend-admin` does: hash tokens for the users' file, check a catalog before it is rolled out. A token never stands on a command
-//! line, and is printed only when it was made here.
+//! What `headend-admin` does: hash tokens for the users' file, check a catalog before it is rolled out, tasks on the store of the catalog, and
+//! everything that the admin API has ([`remote`]). A token never stands on a command line, and is printed only when it was made just now.
 
+pub mod remote;
 mod store;
 
 use std::io::{BufRead, Read, Write};
@@ -13,6 +14,8 @@ use catalog::token::TOKEN_MAXIMUM;
 use clap::Parser;
 use runtime::exit::ProcessError;
 pub use store::StoreSettings;
+
+use self::remote::ApiCommand;
 
 /// Bytes of a token that is made here.
 const TOKEN_LENGTH: usize = 24;
@@ -51,6 +54,9 @@ pub enum Command {
         #[command(flatten)]
         store: StoreSettings,
     },
+    /// Tasks by the admin API of a gateway.
+    #[command(flatten)]
+    Api(ApiCommand),
     /// Makes the catalog in Redis what a backup on standard input says, and nothing else. A backup with a bad line changes nothing.
     RestoreCatalog {
         /// Which catalog.
@@ -90,6 +96,7 @@ pub fn run(
         Command::ImportCatalog { store, files } => store::import(store, files, output),
         Command::BackupCatalog { store } => store::backup(store, output),
         Command::RestoreCatalog { store } => store::restore(store, input, output),
+        Command::Api(command) => remote::run(command, input, output),
     }
 }
 
@@ -146,7 +153,14 @@ fn check_catalog(files: &[PathBuf], output: &mut impl Write) -> Result<(), Proce
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Command::command().debug_assert();
+    }
 
     struct Folder(tempfile::TempDir);
 

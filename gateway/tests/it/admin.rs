@@ -1,6 +1,7 @@
 //! The admin API through the router that viewers meet too, on a real embedded store.
 
 mod catalog_rows;
+mod commands;
 mod description;
 mod doors;
 mod imports;
