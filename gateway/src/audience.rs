@@ -134,13 +134,13 @@ impl Default for Reporting {
 }
 
 impl Reporting {
-    /// Reports what is different since the last time, and hears which sessions are over.
+    /// Reports how the gateway is and what is different since the last time, and hears which sessions are over.
     ///
     /// # Errors
     /// When the store does not take it, with its words: everything is reported anew then.
-    pub(crate) async fn report(&mut self, gateway: &Gateway) -> Result<(), String> {
+    pub(crate) async fn report(&mut self, gateway: &Gateway, status: &str) -> Result<(), String> {
         let current = gateway.viewers.described();
-        let outcome = self.tell(gateway, &current).await;
+        let outcome = self.tell(gateway, status, &current).await;
         self.is_in_doubt |= outcome.is_err();
         outcome
     }
@@ -148,6 +148,7 @@ impl Reporting {
     async fn tell(
         &mut self,
         gateway: &Gateway,
+        status: &str,
         current: &HashMap<SessionId, Arc<About>>,
     ) -> Result<(), String> {
         if self.is_in_doubt {
@@ -160,6 +161,7 @@ impl Reporting {
         for portion in portions.chain(changes.is_empty().then_some(nothing)) {
             let report = Report {
                 anew,
+                status,
                 changes: portion,
                 since: self.since,
             };

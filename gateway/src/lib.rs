@@ -10,6 +10,7 @@
 //! | where playlists and segments come from | [`origin`] |
 //! | how a channel becomes one stream without an end | `continuous` |
 //! | who is watching | [`viewers`], [`presence_flush`], `audience` |
+//! | what it tells people of itself | `figures` |
 //! | how many sessions a user has | [`places`] |
 //! | who may administer, and what | [`administrators`] |
 //! | how a channel list is imported | `imports` |
@@ -24,6 +25,7 @@ mod continuous;
 pub mod directory;
 pub mod edge;
 pub mod entry;
+mod figures;
 pub mod gateway;
 pub mod http;
 mod imports;

@@ -1,11 +1,14 @@
 //! What a gateway counts. One struct, registered once; nothing here decides anything.
 
+mod starts;
+
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+
+pub use starts::Starts;
 
 /// Where viewers meet the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -177,7 +180,7 @@ pub struct Metrics {
     /// Claims of places, by users with a limit.
     pub claims: Family<ClaimLabels, Counter>,
     /// From the first request for a cold channel to its first listed segment.
-    pub start: Histogram,
+    pub start: Starts,
 }
 
 impl Default for Metrics {
@@ -205,7 +208,7 @@ impl Default for Metrics {
             refused_playlists: Counter::default(),
             failed_flushes: Counter::default(),
             claims: Family::default(),
-            start: Histogram::new(START_SECONDS),
+            start: Starts::new(START_SECONDS),
         }
     }
 }
@@ -326,7 +329,7 @@ impl Metrics {
             "start",
             "From the first request for a cold channel to its first listed segment",
             Unit::Seconds,
-            self.start.clone(),
+            self.start.histogram(),
         );
     }
 
@@ -367,6 +370,8 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -422,7 +427,7 @@ mod tests {
         metrics.claimed(ClaimEnd::TakenOver);
         metrics.segment_bytes.inc_by(7);
         metrics.read(ReaderEnd::Slow);
-        metrics.start.observe(1.2);
+        metrics.start.observe(Duration::from_millis(1200));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in [

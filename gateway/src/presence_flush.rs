@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Gateway;
 use crate::audience::Reporting;
+use crate::figures::{Figures, Traffic};
 use crate::places::Settling;
 
 /// The time between two flushes. Collectors and idle timeouts count on it.
@@ -28,7 +29,7 @@ pub async fn keep_flushing(gateway: Arc<Gateway>, ended: CancellationToken) {
             () = ended.cancelled() => true,
             _ = ticks.tick() => false,
         };
-        flusher.flush(&gateway).await;
+        flusher.flush(&gateway, last).await;
         if last {
             return;
         }
@@ -44,11 +45,12 @@ struct Flusher {
     heard: Option<(StoreTime, Instant)>,
     settling: Settling,
     reporting: Reporting,
+    traffic: Traffic,
     failing: bool,
 }
 
 impl Flusher {
-    async fn flush(&mut self, gateway: &Gateway) {
+    async fn flush(&mut self, gateway: &Gateway, is_last: bool) {
         if self.heard.is_none() {
             self.listen(gateway).await;
         }
@@ -70,8 +72,7 @@ impl Flusher {
                     gateway.streams.fenced(stream_uid);
                 }
                 let settled = self.settling.settle(gateway).await;
-                let reported = self.reporting.report(gateway).await;
-                settled.and(reported).err()
+                settled.and(self.tell(gateway, is_last).await).err()
             }
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some("the presence store did not answer in time".to_owned()),
@@ -80,6 +81,15 @@ impl Flusher {
             self.settling.is_away();
         }
         self.report(gateway, failure);
+    }
+
+    /// Tells what people look at.
+    async fn tell(&mut self, gateway: &Gateway, is_last: bool) -> Result<(), String> {
+        let sent = gateway.metrics.segment_bytes.get();
+        self.traffic.sample(sent, Instant::now());
+        let figures = Figures::of(gateway, self.traffic.bits_per_second());
+        let reported = self.reporting.report(gateway, &figures.text()).await;
+        reported.and(self.traffic.add(gateway, is_last).await)
     }
 
     /// Asks for the store's clock. A store that does not answer will hardly answer the flush that follows, which says so.

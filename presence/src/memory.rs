@@ -311,6 +311,19 @@ impl Reports for MemoryPresence {
         Ok(self.step(|state, now| state.reported(bounds, 1, now).pop()))
     }
 
+    async fn statuses(&self) -> Result<BTreeMap<String, String>, PresenceError> {
+        Ok(self.step(|state, now| state.reports.statuses(|name| state.is_here(name, now))))
+    }
+
+    async fn add_traffic(&self, periods: &[String], bytes: u64) -> Result<(), PresenceError> {
+        self.step(|state, _| state.reports.add_traffic(periods, bytes));
+        Ok(())
+    }
+
+    async fn traffic(&self) -> Result<BTreeMap<String, u64>, PresenceError> {
+        Ok(self.step(|state, _| state.reports.traffic()))
+    }
+
     async fn end(&self, id: SessionId) -> Result<(), PresenceError> {
         self.step(|state, now| state.reports.end(id, now));
         Ok(())

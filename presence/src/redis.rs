@@ -14,9 +14,11 @@
 //! | `headend:{<prefix>}:places:<user>` | hash, expires | places in use, and taken ([`crate::places`]) |
 //! | `headend:{<prefix>}:ended` | sorted set | place → millisecond it was taken |
 //! | `headend:{<prefix>}:sessions:<gateway>` | sorted set, expires | sessions in use there, each its id and a text ([`crate::reports`]) |
+//! | `headend:{<prefix>}:status:<gateway>` | string, expires | how it is |
+//! | `headend:{<prefix>}:traffic` | hash | day, and month → bytes sent |
 //! | `headend:{<prefix>}:over` | sorted set, expires | session that somebody ended → millisecond |
 //!
-//! A flush drops what has outlived its time from the sorted sets, so nothing stays for ever.
+//! A flush drops what has outlived its time from the sorted sets, so nothing stays for ever but some two months of days and their like of `traffic`.
 
 mod places;
 mod reports;
@@ -65,6 +67,8 @@ struct Keys {
     ended: String,
     sessions: String,
     over: String,
+    status: String,
+    traffic: String,
 }
 
 impl Keys {
@@ -81,6 +85,8 @@ impl Keys {
             ended: key("ended"),
             sessions: key("sessions:"),
             over: key("over"),
+            status: key("status:"),
+            traffic: key("traffic"),
         }
     }
 }

@@ -1,8 +1,9 @@
-//! What gateways report for people to look at: who watches, since when and from where. A fourth port of the same stores, with the same
-//! adapters. Each gateway reports for itself, what changed only, and counts while it does ([`crate::GATEWAY_STALE_AFTER`]). What nobody
-//! looks at costs nothing but that. The other way round every gateway hears which sessions somebody ended. Knows nothing of what the texts
-//! say, and nothing is decided by them.
+//! What gateways report for people to look at: who watches, since when and from where, how they are, and how much they sent. A fourth port of
+//! the same stores, with the same adapters. Each gateway reports for itself, of its sessions what changed only, and counts while it does
+//! ([`crate::GATEWAY_STALE_AFTER`]). The other way round every gateway hears which sessions somebody ended. Knows nothing of what the
+//! texts say, and nothing is decided by them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -16,6 +17,9 @@ pub const OVER_TIME_TO_LIVE: Duration = Duration::from_hours(25);
 
 /// Bytes of a text at most; a longer one is not kept, nor is an empty one.
 pub const TEXT_MAXIMUM: usize = 4 * 1024;
+
+/// Days that are kept of what was sent, and months.
+pub const PERIODS_MAXIMUM: usize = 62;
 
 /// What tells a session from every other one, the same at all gateways. Written as 32 hexadecimal digits, and ordered like those.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +44,8 @@ pub enum Change {
 pub struct Report<'a> {
     /// All that it reported before is forgotten first.
     pub anew: bool,
+    /// How the gateway is.
+    pub status: &'a str,
     /// What is different since.
     pub changes: &'a [Change],
     /// The store's clock when it last answered.
@@ -83,6 +89,16 @@ pub trait Reports: Send + Sync {
 
     /// One session, if it is in use.
     async fn session(&self, id: SessionId) -> Result<Option<Reported>, PresenceError>;
+
+    /// How each gateway is, by name.
+    async fn statuses(&self) -> Result<BTreeMap<String, String>, PresenceError>;
+
+    /// Adds to what was sent in these periods: days and months, written so that later ones come later (`2026-11-22`, `2026-11`). Of those that are
+    /// written with as many letters the last [`PERIODS_MAXIMUM`] are kept. What is added twice counts twice.
+    async fn add_traffic(&self, periods: &[String], bytes: u64) -> Result<(), PresenceError>;
+
+    /// How many bytes were sent in each period.
+    async fn traffic(&self) -> Result<BTreeMap<String, u64>, PresenceError>;
 
     /// Tells every gateway that the session is over, for [`OVER_TIME_TO_LIVE`].
     async fn end(&self, id: SessionId) -> Result<(), PresenceError>;

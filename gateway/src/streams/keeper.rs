@@ -308,7 +308,7 @@ impl Keeper {
 
     /// Who waited gets a first segment.
     fn started(&self, document: &Playlists, start: Start, took: Duration) {
-        self.shared().metrics.start.observe(took.as_secs_f64());
+        self.shared().metrics.start.observe(took);
         let name = lock(&self.active.channel).slug.clone();
         let trace_id = start.trace.trace_id();
         tracing::info!(

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
 use super::elapsed;
-use crate::reports::{Change, Heard, OVER_TIME_TO_LIVE, Report, SessionId, is_kept};
+use crate::reports::{
+    Change, Heard, OVER_TIME_TO_LIVE, PERIODS_MAXIMUM, Report, SessionId, is_kept,
+};
 use crate::{GATEWAY_STALE_AFTER, StoreTime};
 
 /// What each gateway reported, and what somebody ended.
@@ -12,10 +14,12 @@ use crate::{GATEWAY_STALE_AFTER, StoreTime};
 pub(super) struct Reported {
     gateways: BTreeMap<String, Sessions>,
     over: HashMap<SessionId, StoreTime>,
+    traffic: BTreeMap<String, u64>,
 }
 
 struct Sessions {
     at: StoreTime,
+    status: String,
     texts: BTreeMap<SessionId, String>,
 }
 
@@ -30,6 +34,7 @@ impl Reported {
     pub(super) fn report(&mut self, gateway: &str, report: Report<'_>, now: StoreTime) -> Heard {
         let empty = || Sessions {
             at: now,
+            status: String::new(),
             texts: BTreeMap::new(),
         };
         let sessions = self
@@ -37,6 +42,9 @@ impl Reported {
             .entry(gateway.to_owned())
             .or_insert_with(empty);
         sessions.at = now;
+        if is_kept(report.status) {
+            report.status.clone_into(&mut sessions.status);
+        }
         if report.anew {
             sessions.texts.clear();
         }
@@ -71,6 +79,33 @@ impl Reported {
             texts.map(|(id, text)| (*id, name.clone(), text.clone()))
         });
         said.collect()
+    }
+
+    /// How gateways that are here are.
+    pub(super) fn statuses(&self, is_here: impl Fn(&str) -> bool) -> BTreeMap<String, String> {
+        let said = |sessions: &Sessions| !sessions.status.is_empty();
+        let gateways = self.gateways.iter();
+        let gateways = gateways.filter(|(name, sessions)| is_here(name) && said(sessions));
+        gateways
+            .map(|(name, sessions)| (name.clone(), sessions.status.clone()))
+            .collect()
+    }
+
+    pub(super) fn add_traffic(&mut self, periods: &[String], bytes: u64) {
+        for period in periods {
+            let sum = self.traffic.entry(period.clone()).or_default();
+            *sum = sum.saturating_add(bytes);
+            let alike = |other: &&String| other.len() == period.len();
+            let alike: Vec<String> = self.traffic.keys().filter(alike).cloned().collect();
+            let over = alike.len().saturating_sub(PERIODS_MAXIMUM);
+            for old in alike.iter().take(over) {
+                self.traffic.remove(old);
+            }
+        }
+    }
+
+    pub(super) fn traffic(&self) -> BTreeMap<String, u64> {
+        self.traffic.clone()
     }
 
     pub(super) fn end(&mut self, id: SessionId, now: StoreTime) {

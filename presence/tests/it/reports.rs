@@ -1,8 +1,10 @@
 //! What gateways report for people to look at, on every adapter.
 
+use std::collections::BTreeMap;
+
 use presence::StoreTime;
 use presence::reports::{
-    Change, Heard, OVER_TIME_TO_LIVE, Report, Reported, SessionId, TEXT_MAXIMUM,
+    Change, Heard, OVER_TIME_TO_LIVE, PERIODS_MAXIMUM, Report, Reported, SessionId, TEXT_MAXIMUM,
 };
 
 use crate::world::{World, each};
@@ -27,6 +29,7 @@ async fn report_with(world: &World, gateway: &str, anew: bool, changes: &[Change
     world.flush(gateway, &[]).await;
     let report = Report {
         anew,
+        status: "well",
         changes,
         since: StoreTime(0),
     };
@@ -123,10 +126,65 @@ async fn who_has_heard_of_an_end_is_not_told_of_it_again() {
         let now = report(world, "a", &[]).await.now;
         let later = Report {
             anew: false,
+            status: "",
             changes: &[],
             since: StoreTime(now.0 + 1),
         };
         assert_eq!(world.reports.report("a", later).await.unwrap().over, []);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn gateways_say_how_they_are_as_long_as_they_are_there() {
+    each(async |world| {
+        report(world, "a", &[]).await;
+        report(world, "b", &[]).await;
+        let silent = Report {
+            anew: false,
+            status: "",
+            changes: &[],
+            since: StoreTime(0),
+        };
+        world.flush("c", &[]).await;
+        world.reports.report("c", silent).await.unwrap();
+        let statuses = world.reports.statuses().await.unwrap();
+        let well = |name: &str| (name.to_owned(), "well".to_owned());
+        assert_eq!(statuses, BTreeMap::from([well("a"), well("b")]));
+        world.pass(STALE).await;
+        report(world, "b", &[]).await;
+        let statuses = world.reports.statuses().await.unwrap();
+        assert_eq!(statuses, BTreeMap::from([well("b")]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_sent_is_added_up_for_a_bounded_number_of_days_and_months() {
+    each(async |world| {
+        let add = async |period: &str, bytes| {
+            let periods = [period.to_owned(), period[..7].to_owned()];
+            world.reports.add_traffic(&periods, bytes).await.unwrap();
+        };
+        let sent = async |period: &str| {
+            let traffic = world.reports.traffic().await.unwrap();
+            traffic.get(period).copied()
+        };
+        assert!(world.reports.traffic().await.unwrap().is_empty());
+        add("2026-10-31", 5).await;
+        add("2026-11-01", 1 << 40).await;
+        add("2026-11-01", 7).await;
+        assert_eq!(sent("2026-10-31").await, Some(5));
+        assert_eq!(sent("2026-11-01").await, Some((1 << 40) + 7));
+        assert_eq!(sent("2026-11").await, Some((1 << 40) + 7));
+        for day in 1..=PERIODS_MAXIMUM {
+            add(&format!("2027-{:02}-{:02}", day / 28 + 1, day % 28 + 1), 1).await;
+        }
+        assert_eq!(sent("2026-10-31").await, None);
+        assert_eq!(sent("2026-10").await, Some(5));
+        let kept = world.reports.traffic().await.unwrap();
+        let days = kept.keys().filter(|period| period.len() == 10).count();
+        assert_eq!(days, PERIODS_MAXIMUM);
     })
     .await;
 }

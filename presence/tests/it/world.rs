@@ -32,7 +32,7 @@ for _, key in ipairs(redis.call('KEYS', prefix .. 'places:*')) do
     redis.call('HSET', key, flat[index], issued .. '|' .. string.format('%.0f', at - span))
   end
 end
-for _, name in ipairs({'viewers:*', 'note:*', 'places:*', 'sessions:*'}) do
+for _, name in ipairs({'viewers:*', 'note:*', 'places:*', 'sessions:*', 'status:*'}) do
   for _, key in ipairs(redis.call('KEYS', prefix .. name)) do
     local left = redis.call('PTTL', key) - span
     if left > 0 then redis.call('PEXPIRE', key, left) else redis.call('DEL', key) end

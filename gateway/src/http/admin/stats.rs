@@ -16,9 +16,13 @@ use super::caller::{Caller, ReadStreams};
 use super::refusal::RefusalBody;
 use crate::Gateway;
 use crate::directory::StreamSummary;
+use crate::figures::Figures;
 
 /// How long the presence store may take to answer before it is called away.
 const PRESENCE_TIME: Duration = Duration::from_secs(1);
+
+/// Letters of a day; months have fewer.
+const DAY: usize = "2026-11-22".len();
 
 /// How a gateway is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -54,6 +58,67 @@ pub(super) struct Stats {
     streams: StreamStats,
     /// Of the gateway that answers.
     gateway: GatewayStats,
+    /// Of all gateways, as they told some seconds ago; left out while they cannot be asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateways: Option<Vec<ToldStats>>,
+    /// Of all of them together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<Sums>,
+    /// What all of them sent, as it was added up a minute ago at the latest; left out while it cannot be asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traffic: Option<TrafficStats>,
+}
+
+/// What a gateway told of itself.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ToldStats {
+    /// Its name.
+    name: String,
+    /// Its version.
+    version: String,
+    #[serde(flatten)]
+    sums: Sums,
+}
+
+/// Figures of a gateway, or of several.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Sums {
+    /// Sessions in use; one whose player asks several gateways is in use at each.
+    sessions: u64,
+    /// Segments that are sent now, as an average of half a minute.
+    bits_per_second: u64,
+    /// Segments answered from memory since it started.
+    cache_hits: u64,
+    /// Segments read from volume or pod since it started.
+    cache_misses: u64,
+    /// The share of segments that memory had; none where none were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_hit_ratio: Option<f64>,
+    /// Streams that its viewers started since it started.
+    starts: u64,
+    /// How long a viewer waited for a stream's first segment, on an average; none where none started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mean_start_seconds: Option<f64>,
+}
+
+/// What was sent.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+struct TrafficStats {
+    /// The days of the last two months on which something was sent, in UTC.
+    days: Vec<PeriodStats>,
+    /// The months of the last years.
+    months: Vec<PeriodStats>,
+}
+
+/// What was sent in a day or a month.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+struct PeriodStats {
+    /// The day, such as `2026-11-22`, or the month, such as `2026-11`.
+    period: String,
+    /// Bytes of segments.
+    bytes: u64,
 }
 
 /// The streams there are.
@@ -133,6 +198,10 @@ pub(super) async fn stats(
 ) -> Json<Stats> {
     let metrics = &gateway.metrics;
     let (hits, misses) = (metrics.cache_hits.get(), metrics.cache_misses.get());
+    let asked = async { tokio::join!(gateway.reports.statuses(), gateway.reports.traffic()) };
+    let asked = tokio::time::timeout(PRESENCE_TIME, asked).await;
+    let (told, sent) = asked.map_or((None, None), |(told, sent)| (told.ok(), sent.ok()));
+    let told = told.map(|told| figures(&told));
     Json(Stats {
         streams: of_streams(&gateway.directory.streams()),
         gateway: GatewayStats {
@@ -146,7 +215,56 @@ pub(super) async fn stats(
             cache_misses: misses,
             cache_hit_ratio: ratio(hits, misses),
         },
+        total: told
+            .as_ref()
+            .map(|told| together(told.iter().map(|(_, figures)| figures))),
+        gateways: told.map(|told| told.into_iter().map(of_gateway).collect()),
+        traffic: sent.map(of_traffic),
     })
+}
+
+/// What gateways told; what cannot be read is of another version.
+fn figures(told: &BTreeMap<String, String>) -> Vec<(String, Figures)> {
+    let read = |(name, text): (&String, &String)| {
+        let figures = serde_json::from_str(text).ok()?;
+        Some((name.clone(), figures))
+    };
+    told.iter().filter_map(read).collect()
+}
+
+fn of_gateway((name, figures): (String, Figures)) -> ToldStats {
+    ToldStats {
+        name,
+        sums: together(std::iter::once(&figures)),
+        version: figures.version,
+    }
+}
+
+fn together<'a>(told: impl Iterator<Item = &'a Figures>) -> Sums {
+    let mut sums = Sums::default();
+    let mut milliseconds = 0_u64;
+    for figures in told {
+        sums.sessions += figures.sessions;
+        sums.bits_per_second += figures.bits_per_second;
+        sums.cache_hits += figures.cache_hits;
+        sums.cache_misses += figures.cache_misses;
+        sums.starts += figures.starts;
+        milliseconds += figures.start_milliseconds;
+    }
+    let seconds = milliseconds as f64 / 1000.0;
+    Sums {
+        cache_hit_ratio: ratio(sums.cache_hits, sums.cache_misses),
+        mean_start_seconds: (sums.starts > 0).then(|| seconds / sums.starts as f64),
+        ..sums
+    }
+}
+
+fn of_traffic(sent: BTreeMap<String, u64>) -> TrafficStats {
+    let rows = sent
+        .into_iter()
+        .map(|(period, bytes)| PeriodStats { period, bytes });
+    let (days, months) = rows.partition(|row| row.period.len() == DAY);
+    TrafficStats { days, months }
 }
 
 fn of_streams(streams: &[StreamSummary]) -> StreamStats {
@@ -180,6 +298,44 @@ mod tests {
         assert_eq!(ratio(3, 1), Some(0.75));
         assert_eq!(ratio(0, 1), Some(0.0));
         assert_eq!(ratio(0, 0), None);
+    }
+
+    #[test]
+    fn figures_of_gateways_are_added_up_and_shares_are_of_the_sums() {
+        let figures = |hits, starts, start_milliseconds| Figures {
+            version: "1".to_owned(),
+            sessions: 2,
+            bits_per_second: 1000,
+            cache_hits: hits,
+            cache_misses: 1,
+            starts,
+            start_milliseconds,
+        };
+        let told = [figures(5, 1, 500), figures(1, 3, 3500)];
+        let expected = Sums {
+            sessions: 4,
+            bits_per_second: 2000,
+            cache_hits: 6,
+            cache_misses: 2,
+            cache_hit_ratio: Some(0.75),
+            starts: 4,
+            mean_start_seconds: Some(1.0),
+        };
+        assert_eq!(together(told.iter()), expected);
+        assert_eq!(together([].iter()), Sums::default());
+    }
+
+    #[test]
+    fn days_are_told_from_months() {
+        let sent = [("2026-11", 9), ("2026-11-21", 4), ("2026-11-22", 5)];
+        let sent = sent.map(|(period, bytes)| (period.to_owned(), bytes));
+        let traffic = of_traffic(sent.into());
+        let day = |period: &str, bytes| PeriodStats {
+            period: period.to_owned(),
+            bytes,
+        };
+        assert_eq!(traffic.days, [day("2026-11-21", 4), day("2026-11-22", 5)]);
+        assert_eq!(traffic.months, [day("2026-11", 9)]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{Api, json as body, refused};
 use crate::support::playlists;
 use crate::support::transcoder::Pod;
+use crate::support::world;
 
 /// Two viewers at one gateway, one at another.
 async fn watch(api: &Api, uid: &str) {
@@ -129,6 +130,38 @@ async fn who_watches_a_suspended_stream_is_told_so() {
         "{}",
         told.body
     );
+}
+
+#[tokio::test]
+async fn what_gateways_tell_of_themselves_is_added_up_and_what_they_sent_stays_when_one_ends() {
+    let api = Api::start().await;
+    let pod = Pod::start().await;
+    let uid = api.world.running("news-one", 1, &pod);
+    pod.publish(playlists(&uid, 1, 1, 10..20));
+    let variants = api.world.master("news-one").await.uris();
+    let segments = api.world.get(&variants[0]).await.uris();
+    let mut sent = 0;
+    for _ in 0..2 {
+        let segment = api.world.get(&segments[0]).await;
+        assert_eq!(segment.status, 200);
+        sent += segment.body.len();
+    }
+    world::flush(&api.world.gateway).await;
+    let other = api.world.replica("gateway-1");
+    other.flush().await;
+    let stats = api.get("/api/v1/stats").await;
+    let names = stats["gateways"].as_array().unwrap().iter();
+    let names: Vec<_> = names.map(|gateway| gateway["name"].clone()).collect();
+    assert_eq!(names, ["gateway-0", "gateway-1"]);
+    let total = &stats["total"];
+    let counts = ["sessions", "cacheHits", "cacheMisses"].map(|name| total[name].clone());
+    assert_eq!(counts, [1, 1, 1]);
+    assert_eq!(total["cacheHitRatio"], 0.5);
+    for period in ["days", "months"] {
+        let rows = stats["traffic"][period].as_array().unwrap();
+        let bytes = rows.iter().map(|row| row["bytes"].as_u64().unwrap());
+        assert_eq!(bytes.sum::<u64>(), sent as u64, "{stats}");
+    }
 }
 
 #[tokio::test]
