@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::FromRequestParts;
+use axum::response::{IntoResponse, Response};
 use catalog::store::{CatalogStore, Change, Claim, Expected, StoreError};
 use catalog::{Row, RowKey};
-use http::header::{IF_MATCH, IF_NONE_MATCH};
+use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
+use serde::Serialize;
 
 use super::refusal::Refusal;
 use crate::Gateway;
@@ -75,8 +78,13 @@ fn revision(tag: &str) -> Option<u64> {
     digits.parse().ok().filter(|_| is_number)
 }
 
+/// A row as it is now, with its revision.
+pub(super) fn revised(revision: u64, document: impl Serialize) -> Response {
+    ([(ETAG, tag(revision))], Json(document)).into_response()
+}
+
 /// The tag of a row's revision.
-pub(super) fn tag(revision: u64) -> String {
+fn tag(revision: u64) -> String {
     format!("\"{revision}\"")
 }
 

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use catalog::store::Change;
 use catalog::{Channel, ChannelSource, Row, RowKey, SourceAddress, slug};
 use http::StatusCode;
-use http::header::{ETAG, LOCATION};
+use http::header::LOCATION;
 use http::request::Parts;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 
 use super::body::Body;
 use super::caller::{Caller, ChangeCatalog, ReadCatalog};
-use super::change::{Precondition, tag};
+use super::change::{Precondition, revised};
 use super::listing::{ListQuery, Listing, weighed};
 use super::refusal::{Refusal, RefusalBody};
 use crate::Gateway;
@@ -170,7 +170,7 @@ async fn read(
     let channel = channel.ok_or_else(|| Refusal::missing(WHAT, &slug))?;
     let revision = snapshot.revision(&RowKey::Channel(slug)).unwrap_or(0);
     let document = document(channel, caller.may(Action::ReadSources));
-    Ok(([(ETAG, tag(revision))], Json(document)).into_response())
+    Ok(revised(revision, document))
 }
 
 /// Makes a channel.
@@ -188,8 +188,8 @@ async fn create(
     let made = gateway.make(WHAT, Row::Channel(channel.clone())).await;
     let revision = caller.audit("create", &key, made)?;
     let location = format!("/api/v1/channels/{}", channel.slug);
-    let headers = [(ETAG, tag(revision)), (LOCATION, location)];
-    Ok((StatusCode::CREATED, headers, Json(document(&channel, true))).into_response())
+    let made = revised(revision, document(&channel, true));
+    Ok((StatusCode::CREATED, [(LOCATION, location)], made).into_response())
 }
 
 /// Writes a channel, in place of the one of that slug if there is one. A stream that is watched follows its sources without a restart.
@@ -214,7 +214,7 @@ async fn replace(
     let change = Change::put(Row::Channel(channel.clone()));
     let changed = gateway.change(change, precondition).await;
     let revision = caller.audit("replace", &RowKey::Channel(slug), changed)?;
-    Ok(([(ETAG, tag(revision))], Json(document(&channel, true))).into_response())
+    Ok(revised(revision, document(&channel, true)))
 }
 
 /// Removes a channel. Who watches it is refused with the next playlist, and its stream ends.

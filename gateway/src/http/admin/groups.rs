@@ -8,7 +8,6 @@ use axum::response::{IntoResponse, Response};
 use catalog::store::Change;
 use catalog::{Group, Row, RowKey};
 use http::StatusCode;
-use http::header::ETAG;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -16,7 +15,7 @@ use utoipa_axum::routes;
 
 use super::body::Body;
 use super::caller::{Caller, ChangeCatalog, ReadCatalog};
-use super::change::{Precondition, tag};
+use super::change::{Precondition, revised};
 use super::listing::{ListQuery, Listing, weighed};
 use super::refusal::{Refusal, RefusalBody};
 use crate::Gateway;
@@ -89,7 +88,7 @@ async fn read(
     let group = snapshot.group(&id);
     let group = group.ok_or_else(|| Refusal::missing(WHAT, &id))?;
     let revision = snapshot.revision(&RowKey::Group(id)).unwrap_or(0);
-    Ok(([(ETAG, tag(revision))], Json(document(group))).into_response())
+    Ok(revised(revision, document(group)))
 }
 
 /// Makes a group.
@@ -108,8 +107,7 @@ async fn create(
     let key = RowKey::Group(group.id.clone());
     let made = gateway.make(WHAT, Row::Group(group.clone())).await;
     let revision = caller.audit("create", &key, made)?;
-    let headers = [(ETAG, tag(revision))];
-    Ok((StatusCode::CREATED, headers, Json(document(&group))).into_response())
+    Ok((StatusCode::CREATED, revised(revision, document(&group))).into_response())
 }
 
 /// Writes a group, in place of the one of that id if there is one.
@@ -136,7 +134,7 @@ async fn replace(
     let key = change.key();
     let changed = gateway.change(change, precondition).await;
     let revision = caller.audit("replace", &key, changed)?;
-    Ok(([(ETAG, tag(revision))], Json(document(&group))).into_response())
+    Ok(revised(revision, document(&group)))
 }
 
 /// Removes a group. Channels that name it are listed under its id.

@@ -10,7 +10,6 @@ use catalog::model::{Formats, OverLimit, Standing, Status};
 use catalog::store::{Change, Claim, Expected, StoreError};
 use catalog::{Allowed, Row, RowKey, User};
 use http::StatusCode;
-use http::header::ETAG;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -19,7 +18,7 @@ use utoipa_axum::routes;
 
 use super::body::Body;
 use super::caller::{Caller, ChangeUsers, EndSessions, ReadUsers};
-use super::change::{Precondition, tag};
+use super::change::{Precondition, revised};
 use super::listing::{ListQuery, Listing, weighed};
 use super::refusal::{Refusal, RefusalBody};
 use super::tokens::{TokenDocument, shown};
@@ -168,8 +167,7 @@ async fn read(
     let user = user.ok_or_else(|| Refusal::missing(WHAT, &name))?;
     let revision = snapshot.revision(&RowKey::User(user.id.clone()));
     let (now, _) = gateway.now();
-    let headers = [(ETAG, tag(revision.unwrap_or(0)))];
-    Ok((headers, Json(document(user, now))).into_response())
+    Ok(revised(revision.unwrap_or(0), document(user, now)))
 }
 
 /// Makes a user, without a token: `/api/v1/users/{name}/tokens` makes one.
@@ -188,8 +186,7 @@ async fn create(
     let made = gateway.make(WHAT, Row::User(user.clone())).await;
     let revision = caller.audit("create", &named(&name), made)?;
     let (now, _) = gateway.now();
-    let headers = [(ETAG, tag(revision))];
-    Ok((StatusCode::CREATED, headers, Json(document(&user, now))).into_response())
+    Ok((StatusCode::CREATED, revised(revision, document(&user, now))).into_response())
 }
 
 /// Writes a user, in place of the one of that name if there is one, which keeps its tokens and its password.
@@ -217,7 +214,7 @@ async fn replace(
     let changed = gateway.edit_user(&name, precondition, edit).await;
     let (user, revision) = caller.audit("replace", &named(&name), changed)?;
     let (now, _) = gateway.now();
-    Ok(([(ETAG, tag(revision))], Json(document(&user, now))).into_response())
+    Ok(revised(revision, document(&user, now)))
 }
 
 /// Removes a user. Whatever it watches is refused with the next playlist.
