@@ -5,6 +5,7 @@
 )]
 
 mod admin;
+mod continuous;
 mod editing;
 mod files;
 mod life;
