@@ -7,15 +7,20 @@ use super::mux::{AUDIO_PID, PMT_PID, VIDEO_PID, timestamp};
 use super::packet::{Packet, SYNC_BYTE};
 use super::pes::PesHeader;
 use super::section::{PACKET_BYTES, Section};
-use super::tables::PAT_PID;
+use super::tables::{PAT_PID, Pmt};
+use crate::codec::audio::frames_from;
 use crate::time::Ticks;
 
 /// Whose counters run on; the first two are tables, the others tracks.
 const PIDS: [u16; 4] = [PAT_PID, PMT_PID, VIDEO_PID, AUDIO_PID];
 const TABLES: usize = 2;
+const SOUND: usize = 3;
 
 /// A seam may leave so much room between two segments: what one attempt leaves where pictures are decoded in another order than shown.
 const ROOM: Ticks = Ticks::from_milliseconds(500);
+
+/// Times of sound are rounded by so much at the most.
+const ROUNDING: Ticks = Ticks(9);
 
 /// What a unit is taken to last where it is the only one of its track.
 const LONE: Ticks = Ticks::from_milliseconds(40);
@@ -75,7 +80,10 @@ impl Splice {
             let last = before.last + self.shift;
             let start = Ticks::unwrap_near((after.first + self.shift).wrapped(), last);
             let gap = start - (before.end() + self.shift);
-            is_near &= start > last;
+            is_near &= match before.sounds_until {
+                Some(end) => start + ROUNDING >= end + self.shift,
+                None => start > last,
+            };
             least = Some(least.map_or(gap, |least: Ticks| least.min(gap)));
         }
         match least {
@@ -180,6 +188,8 @@ struct Edges {
     /// Video and audio.
     tracks: [Option<Span>; 2],
     map: Option<Section>,
+    /// The last unit of sound, header and all.
+    sound: Vec<u8>,
 }
 
 /// Decoding times of a track.
@@ -189,6 +199,8 @@ struct Span {
     last: Ticks,
     /// Units after the first one.
     steps: i64,
+    /// The end of the last one, where its frames tell.
+    sounds_until: Option<Ticks>,
 }
 
 impl Span {
@@ -197,8 +209,11 @@ impl Span {
         self.steps += 1;
     }
 
-    /// When the last unit is over, as far as the others tell how long one is.
+    /// When the last unit is over; where it does not tell, as far as the others do.
     fn end(&self) -> Ticks {
+        if let Some(end) = self.sounds_until {
+            return end;
+        }
         let step = (self.last - self.first).0.checked_div(self.steps);
         self.last + step.map_or(LONE, |step| Ticks(step.max(1)))
     }
@@ -214,6 +229,10 @@ impl Edges {
         for packet in packets {
             edges.push(Packet::new(packet));
         }
+        let end = edges.end_of_sound();
+        if let Some(sound) = &mut edges.tracks[SOUND - TABLES] {
+            sound.sounds_until = end;
+        }
         (is_whole && is_synced).then_some(edges)
     }
 
@@ -227,6 +246,12 @@ impl Edges {
         let counter = packet.continuity_counter();
         let (_, last) = self.counters[index].get_or_insert((counter, counter));
         *last = counter;
+        if index == SOUND {
+            if packet.starts_unit() {
+                self.sound.clear();
+            }
+            self.sound.extend_from_slice(packet.payload());
+        }
         if !packet.starts_unit() {
             return;
         }
@@ -235,6 +260,17 @@ impl Edges {
         } else if PIDS[index] == PMT_PID && self.map.is_none() {
             self.map = section(packet.payload()).and_then(|bytes| Section::parse(bytes).ok());
         }
+    }
+
+    /// What the frames of the last unit of sound tell: it is often shorter than the others.
+    fn end_of_sound(&self) -> Option<Ticks> {
+        let last = self.tracks[SOUND - TABLES]?.last;
+        let map = Pmt::parse(self.map.as_ref()?)?;
+        let sound = map.streams.iter().find(|one| one.pid == PIDS[SOUND])?;
+        let header = PesHeader::parse(&self.sound).ok()??;
+        let frames = Bytes::copy_from_slice(self.sound.get(header.header_bytes..)?);
+        let found = frames_from(sound.audio_codec()?, &frames, last, last)?;
+        Some(found.2)
     }
 
     fn time(&mut self, track: usize, payload: &[u8]) {
@@ -252,6 +288,7 @@ impl Edges {
                     first,
                     last: first,
                     steps: 0,
+                    sounds_until: None,
                 });
             }
         }
@@ -444,6 +481,43 @@ mod tests {
         let whole = joined(&[first, next]);
         for pid in [VIDEO_PID, AUDIO_PID] {
             assert_even(&decoded(&whole, pid), SECOND);
+        }
+    }
+
+    /// A second of pictures from 0 on or later, and sound from then on until its last unit is over.
+    fn sounding(muxer: &mut Muxer, at: i64, sound: std::ops::Range<i64>) -> Bytes {
+        // Four frames of AAC-LC at 48 kHz, 13 bytes each.
+        let frame = [0xFF, 0xF1, 0x4C, 0x80, 0x01, 0xBF, 0xFC, 0, 0, 0, 0, 0, 0];
+        let unit_of_sound = |time| AccessUnit {
+            payload: Bytes::from(frame.repeat(4)),
+            ..unit(Track::Audio, time, time)
+        };
+        let video = (0..25).map(|index| at + index * PICTURE);
+        let video = video.map(|time| unit(Track::Video, time, time));
+        let sound = sound.step_by(4 * FRAME as usize).map(unit_of_sound);
+        muxer.segment(&SegmentMedia {
+            tracks: &tracks(Some(AudioCodec::Aac)),
+            offset: Ticks::ZERO,
+            seam: false,
+            video: &video.collect::<Vec<_>>(),
+            audio: &sound.collect::<Vec<_>>(),
+        })
+    }
+
+    #[test]
+    fn sound_never_begins_before_the_last_of_it_is_over() {
+        let end = 12 * 4 * FRAME;
+        for (start, expected) in [
+            (end, end),
+            (end - 2 * FRAME, end),
+            (end + FRAME, end + FRAME),
+        ] {
+            let mut muxer = Muxer::default();
+            let first = sounding(&mut muxer, 0, 0..end);
+            let next = sounding(&mut muxer, SECOND, start..start + end);
+            let splice = Splice::default().onto(&first, &next);
+            assert_eq!(splice.is_plain(), start == expected);
+            assert_eq!(decoded(&splice.apply(&next), AUDIO_PID)[0], expected);
         }
     }
 
