@@ -6,17 +6,17 @@ use anyhow::Result;
 
 use crate::steps::{command, root, run};
 
-/// Builds `gateway/web/dist`, if npm is there.
-pub(crate) fn build() -> Result<()> {
+/// Builds `gateway/web/dist`, if npm is there; whether it is.
+pub(crate) fn build() -> Result<bool> {
     let folder = root().join("gateway/web");
     if Command::new("npm").arg("--version").output().is_err() {
         eprintln!("LEFT OUT: the start page's player, because npm is not installed");
-        return Ok(());
+        return Ok(false);
     }
     for arguments in [&["ci", "--no-audit", "--no-fund"][..], &["run", "build"]] {
         let mut npm = command("npm", arguments);
         npm.current_dir(&folder);
         run(npm)?;
     }
-    Ok(())
+    Ok(true)
 }

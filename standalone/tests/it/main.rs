@@ -9,6 +9,7 @@ mod continuous;
 mod editing;
 mod files;
 mod life;
+mod players;
 mod refusals;
 mod standalone;
 mod traces;
