@@ -1,6 +1,7 @@
 //! The product on a real cluster, through the chart, with real FFmpeg. Run by `cargo xtask test`, one test after the other.
 
 mod admission;
+mod chart;
 mod idle;
 mod nodes;
 mod outputs;
