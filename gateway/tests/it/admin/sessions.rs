@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
+use http::Request;
+use http_body_util::BodyExt;
 use presence::redis::{RedisPresence, RedisSettings};
 use serde_json::{Value, json};
 
 use super::{Api, administrators, json as body, refused, request};
 use crate::support::playlists;
+use crate::support::server::in_time;
 use crate::support::transcoder::Pod;
 use crate::support::world::{Answer, Replica};
 
@@ -225,4 +229,25 @@ async fn with_the_store_away_nothing_wrong_is_said_and_viewers_play() {
         refused(&cut_off.send(answer).await, 503, "SessionsUnavailable");
     }
     assert_eq!(cut_off.get(&phone).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_continuous_stream_is_a_session_and_is_over_with_it() {
+    let watched = Watched::start().await;
+    let uri = format!("/live/news-one.ts?token={}", watched.tokens[0]);
+    let request = Request::get(uri).header("user-agent", "tuner");
+    let request = request.body(Body::empty()).unwrap();
+    let mut stream = watched.api.replica.open(request).await.into_body();
+    assert!(in_time(stream.frame()).await.unwrap().is_ok());
+    watched.flush().await;
+    let sessions = watched.listed("?user=anna&search=tuner").await;
+    let id = sessions[0]["id"].as_str().unwrap();
+    let uri = format!("/api/v1/sessions/{id}");
+    let ended = watched.api.ask_as("desk-token", "DELETE", &uri, None).await;
+    assert_eq!(ended.status, 204, "{}", ended.body);
+    while let Some(frame) = in_time(stream.frame()).await {
+        assert!(frame.is_ok());
+    }
+    watched.flush().await;
+    assert_eq!(watched.listed("").await.len(), 0);
 }

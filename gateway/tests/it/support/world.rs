@@ -100,6 +100,11 @@ impl Replica {
         send(&self.app, request).await
     }
 
+    /// An answer whose body may have no end.
+    pub(crate) async fn open(&self, request: Request<Body>) -> http::Response<Body> {
+        self.app.clone().oneshot(request).await.unwrap()
+    }
+
     pub(crate) fn metrics(&self) -> String {
         scrape(&self.registry)
     }
