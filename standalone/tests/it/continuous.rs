@@ -67,12 +67,11 @@ impl Recording {
         assert!(standalone.end().await.success());
         let ended = tokio::time::timeout(PATIENCE, self.task).await;
         ended.unwrap().unwrap();
-        let packets = run(
-            "ffprobe",
-            &self.file,
-            &["-show_entries", "packet=codec_type,dts"],
-        )
-        .await;
+        let file = self.file.to_str().unwrap();
+        run("ffmpeg", &["-i", file, "-c", "copy", "-f", "null", "-"]).await;
+        let entries = ["-show_entries", "packet=codec_type,dts"];
+        let form = ["-of", "csv=print_section=0", file];
+        let packets = run("ffprobe", &[entries.as_slice(), form.as_slice()].concat()).await;
         for track in ["video", "audio"] {
             let times = packets.lines().filter_map(|line| {
                 let (of, time) = line.split_once(',')?;
@@ -88,13 +87,12 @@ impl Recording {
     }
 }
 
-/// What a tool says of a file that it has nothing to complain of.
-async fn run(tool: &str, file: &Path, arguments: &[&str]) -> String {
+/// What a tool says that has nothing to complain of.
+async fn run(tool: &str, arguments: &[&str]) -> String {
     let mut command = Command::new(tool);
     command
-        .args(["-v", "warning", "-of", "csv=print_section=0"])
+        .args(["-v", "warning"])
         .args(arguments)
-        .arg(file)
         .stdin(Stdio::null());
     let output = tokio::time::timeout(PATIENCE, command.output()).await;
     let output = output.unwrap().unwrap();
