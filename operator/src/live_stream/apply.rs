@@ -9,7 +9,7 @@ mod start;
 use std::time::{Duration, Instant};
 
 use api::LiveStream;
-use api::control::GrantRequest;
+use api::control::{FinishAnswer, GrantRequest};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -17,7 +17,7 @@ use self::collection::Collected;
 use super::backoff::Failures;
 use super::cluster::{Removal, status_change};
 use super::connections;
-use super::control::{self, Target};
+use super::control::{self, ControlError, Target};
 use super::memory::Finish;
 use super::observed::{Account, Observed, StreamFacts};
 use super::plan::{Claiming, Dismissal, Plan, Publication};
@@ -124,10 +124,10 @@ fn target(stream: &StreamFacts, pod: &PodFacts) -> Option<Target> {
     })
 }
 
-/// Asked once, whatever comes of it: a pod that does not answer must not hold its successor up.
+/// Whatever comes of it: a pod that does not answer must not hold its successor up.
 async fn tell_to_finish(context: &Context, stream: &StreamFacts, pod: &PodFacts) {
     let answer = match target(stream, pod) {
-        Some(target) => control::finish(&target).await,
+        Some(target) => finish(&target).await,
         None => return,
     };
     if let Err(error) = &answer {
@@ -144,6 +144,15 @@ async fn tell_to_finish(context: &Context, stream: &StreamFacts, pod: &PodFacts)
         }
         stream.finish = Some(finish);
     });
+}
+
+/// An answer that was lost or late is asked for once more, and is the same then: a pod that plays on beside its successor is worse than a
+/// wait of seconds.
+async fn finish(target: &Target) -> Result<FinishAnswer, ControlError> {
+    match control::finish(target).await {
+        Err(ControlError::Unreachable { .. }) => control::finish(target).await,
+        answer => answer,
+    }
 }
 
 /// Asked until it says that it does: what is lost on the way is said again.

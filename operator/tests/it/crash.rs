@@ -168,6 +168,24 @@ async fn during_a_drain() {
 }
 
 #[tokio::test]
+async fn a_pod_that_did_not_hear_that_it_is_to_finish_is_told_again_before_another_one_publishes() {
+    let (world, ledger) = World::with_players();
+    ledger.with(|told| told.is_deaf = true);
+    let operator = world.operator();
+    of_a_class(&world);
+    let plays = |objects: &Objects| status(objects, "news-one", "/phase") == "Live";
+    world.once(plays, drain);
+    let end = |objects: &Objects| {
+        plays(objects)
+            && status(objects, "news-one", "/pod/attempt") == 2
+            && objects.all("pods").count() == 1
+    };
+    world.until("another one plays", end).await;
+    operator.stop().await.unwrap();
+    assert!(ledger.with(|told| !told.is_deaf && told.most == 1));
+}
+
+#[tokio::test]
 async fn during_a_drain_with_a_second_connection_of_the_provider() {
     let begin = |world: &World| {
         world.provider(2);

@@ -52,6 +52,8 @@ pub(crate) struct Told {
     pub(crate) ended: Vec<String>,
     /// Pods that waited, and the attempts that they were given, each time they were.
     pub(crate) given: Vec<(String, String, i32)>,
+    /// The next `finish` is not heard, and not answered.
+    pub(crate) is_deaf: bool,
     /// Pods that wait take no job.
     pub(crate) refuses: bool,
 }
@@ -280,6 +282,9 @@ impl Player {
     }
 
     async fn finish(State(player): State<Self>) -> Json<FinishAnswer> {
+        if player.ledger.with(|told| std::mem::take(&mut told.is_deaf)) {
+            std::future::pending::<()>().await;
+        }
         if player.says.borrow().phase != JobPhase::Finished {
             player.turns(JobPhase::Finished);
             player.api.with(|objects| {
