@@ -7,6 +7,7 @@ use axum::body::Body;
 use http::Request;
 use http_body_util::BodyExt;
 use presence::redis::{RedisPresence, RedisSettings};
+use redis_support::testing::RedisServer;
 use serde_json::{Value, json};
 
 use super::{Api, administrators, json as body, refused, request};
@@ -250,4 +251,41 @@ async fn a_continuous_stream_is_a_session_and_is_over_with_it() {
     }
     watched.flush().await;
     assert_eq!(watched.listed("").await.len(), 0);
+}
+
+#[tokio::test]
+async fn gateways_on_one_redis_see_and_end_each_other_s_sessions() {
+    let watched = Watched::start().await;
+    let server = RedisServer::start().await;
+    let replica = |name: &str| {
+        let redis = Arc::new(RedisPresence::new(&server.settings(), "tv/one").unwrap());
+        watched.api.world.replica_changed(|ports, options| {
+            ports.catalog = watched.api.store.clone();
+            ports.presence = redis.clone();
+            ports.reports = redis;
+            options.name = name.to_owned();
+            options.administrators = Some(Arc::new(administrators()));
+        })
+    };
+    let (one, other) = (replica("gateway-1"), replica("gateway-2"));
+    let phone = watched.play(&watched.tokens[0], "news-one", "phone").await;
+    let agent = [("user-agent", "phone/1.0 (\"smart\")")];
+    assert_eq!(one.get_with(&phone, &agent).await.status, 200);
+    one.flush().await;
+    other.flush().await;
+    let ask = async |method: &str, uri: &str| {
+        let request = request(method, uri, "desk-token", &[], None);
+        other.send(request).await
+    };
+    let page = body(&ask("GET", "/api/v1/sessions?user=anna").await);
+    let session = &page["sessions"][0];
+    assert_eq!(session["agent"], "phone/1.0 (\"smart\")", "{page}");
+    assert_eq!(session["gateways"], json!(["gateway-1"]));
+    let uri = format!("/api/v1/sessions/{}", session["id"].as_str().unwrap());
+    assert_eq!(ask("DELETE", &uri).await.status, 204);
+    assert_eq!(one.get(&phone).await.status, 200, "it has not heard of it");
+    one.flush().await;
+    assert_eq!(one.get(&phone).await.status, 403);
+    let stats = body(&ask("GET", "/api/v1/stats").await);
+    assert_eq!(stats["gateways"].as_array().unwrap().len(), 2);
 }
