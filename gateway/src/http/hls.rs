@@ -27,7 +27,8 @@ use crate::session;
 use crate::streams::{Need, Ready};
 use crate::viewers::{Watcher, viewer};
 
-const CACHING: HeaderValue = HeaderValue::from_static("no-cache");
+/// The address is one viewer's, who may be sent away at any moment: no cache that others share keeps it, however it reads `no-cache`.
+const CACHING: HeaderValue = HeaderValue::from_static("private, no-cache");
 
 /// How long a request waits for something new at most, well within what players wait for a playlist.
 const NEWS: Duration = Duration::from_secs(6);

@@ -33,7 +33,7 @@ async fn a_player_gets_from_a_token_to_bytes_without_the_token_in_any_address() 
         media.header("content-type"),
         "application/vnd.apple.mpegurl"
     );
-    assert_eq!(media.header("cache-control"), "no-cache");
+    assert_eq!(media.header("cache-control"), "private, no-cache");
     assert_eq!(media.header("access-control-allow-origin"), "*");
     assert!(
         media.body.contains("#EXT-X-MEDIA-SEQUENCE:10\n"),

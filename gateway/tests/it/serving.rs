@@ -46,7 +46,7 @@ async fn a_playlist_is_compressed_for_whom_understands_it_and_each_form_has_its_
         .await;
     for answer in [&plain, &gzip] {
         assert_eq!(answer.header("vary"), "accept-encoding");
-        assert_eq!(answer.header("cache-control"), "no-cache");
+        assert_eq!(answer.header("cache-control"), "private, no-cache");
         let mime = "application/vnd.apple.mpegurl";
         assert_eq!(answer.header("content-type"), mime);
     }
