@@ -17,6 +17,8 @@ const PACKAGES: &[&str] = &[
     "ffmpeg",
     "redis-server",
     "ca-certificates",
+    // A cache in front of a gateway.
+    "nginx",
     // Players that play what the product serves.
     "chromium",
     "mpv",

@@ -7,10 +7,10 @@ use crate::source;
 use crate::standalone::Standalone;
 
 /// A folder with keys, and room for a catalog.
-struct Folder(tempfile::TempDir);
+pub(crate) struct Folder(tempfile::TempDir);
 
 impl Folder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("keys")).unwrap();
         for name in ["session", "segment", "token"] {
@@ -19,7 +19,7 @@ impl Folder {
         Self(folder)
     }
 
-    async fn start(&self) -> Standalone {
+    pub(crate) async fn start(&self) -> Standalone {
         let path = |name: &str| self.0.path().join(name).to_str().unwrap().to_owned();
         let (file, keys) = (path("catalog.redb"), path("keys"));
         let arguments = ["--catalog-file", &file, "--keys-directory", &keys];
@@ -27,7 +27,7 @@ impl Folder {
     }
 }
 
-async fn ask(
+pub(crate) async fn ask(
     standalone: &Standalone,
     method: Method,
     path: &str,
@@ -52,18 +52,18 @@ async fn get(standalone: &Standalone, path: &str) -> (StatusCode, Value) {
 }
 
 /// Makes something, and answers what was made.
-async fn make(standalone: &Standalone, path: &str, body: Value) -> Value {
+pub(crate) async fn make(standalone: &Standalone, path: &str, body: Value) -> Value {
     let (status, made) = ask(standalone, Method::POST, path, Some(&body)).await;
     assert_eq!(status, StatusCode::CREATED, "{made}");
     made
 }
 
 /// The address of the channel's master playlist, as a player of a new user asks for it: without an administrator's token.
-async fn user(standalone: &Standalone) -> String {
-    let anna = json!({ "name": "anna", "channels": "all" });
-    make(standalone, "/api/v1/users", anna).await;
+pub(crate) async fn user(standalone: &Standalone, name: &str) -> String {
+    let user = json!({ "name": name, "channels": "all" });
+    make(standalone, "/api/v1/users", user).await;
     let token = json!({ "name": "tv" });
-    let made = make(standalone, "/api/v1/users/anna/tokens", token).await;
+    let made = make(standalone, &format!("/api/v1/users/{name}/tokens"), token).await;
     let token = made["token"].as_str().unwrap();
     format!("/live/stream_one.m3u8?token={token}")
 }
@@ -80,7 +80,7 @@ async fn a_channel_that_an_administrator_makes_plays_and_is_there_after_the_proc
     let standalone = folder.start().await;
     let channel = json!({ "name": "One", "sources": [{ "url": source.url("one") }] });
     make(&standalone, "/api/v1/channels", channel).await;
-    let master = user(&standalone).await;
+    let master = user(&standalone, "anna").await;
     assert!(plays(&standalone, &master).await);
     assert!(standalone.end().await.success());
 
@@ -98,7 +98,7 @@ async fn a_stream_that_is_suspended_ends_and_is_not_woken_until_it_is_resumed() 
     let standalone = folder.start().await;
     let channel = json!({ "name": "One", "sources": [{ "url": source.url("one") }] });
     make(&standalone, "/api/v1/channels", channel).await;
-    let master = user(&standalone).await;
+    let master = user(&standalone, "anna").await;
     assert!(plays(&standalone, &master).await);
     let phase = async || {
         let (_, streams) = get(&standalone, "/api/v1/streams").await;

@@ -5,6 +5,7 @@
 )]
 
 mod admin;
+mod caches;
 mod continuous;
 mod editing;
 mod files;
