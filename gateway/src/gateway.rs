@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
+use crate::access_log::{AccessLog, Share};
 use crate::administrators::Administrators;
 use crate::audience::Audience;
 use crate::cache::SegmentCache;
@@ -80,6 +81,8 @@ pub struct Options {
     pub web_directory: PathBuf,
     /// Whether its own port speaks TLS.
     pub is_tls: bool,
+    /// Which part of the requests that succeed is told of in the log, beside those that do not; without it there is no access log.
+    pub access_log: Option<Share>,
 }
 
 /// The gateway.
@@ -106,6 +109,7 @@ pub struct Gateway {
     pub(crate) metrics: Metrics,
     pub(crate) page: Page,
     pub(crate) is_tls: bool,
+    pub(crate) access_log: Option<AccessLog>,
     /// Cancelled when what goes on without an end is to end.
     pub(crate) draining: CancellationToken,
 }
@@ -158,6 +162,7 @@ impl Gateway {
             metrics,
             page: Page::load(&options.web_directory),
             is_tls: options.is_tls,
+            access_log: options.access_log.map(|share| AccessLog::new(share, now)),
             draining: CancellationToken::new(),
         })
     }

@@ -1,6 +1,7 @@
 //! What can be called, one module per surface. Viewers only read: nothing of them changes anything but the wish for a channel. What
 //! administrators change is in [`admin`].
 
+mod access_log;
 mod admin;
 mod channels;
 mod continuous;
@@ -16,7 +17,7 @@ mod wish;
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::{Router, middleware};
 use http::header::{HeaderName, HeaderValue};
 
 use crate::Gateway;
@@ -29,12 +30,19 @@ const REASON: HeaderName = HeaderName::from_static("headend-reason");
 
 /// Every surface.
 pub fn app(gateway: Arc<Gateway>) -> Router {
-    Router::new()
+    let router = Router::new()
         .merge(live::router())
         .merge(hls::router())
         .merge(segments::router())
         .merge(admin::router(&gateway))
         .merge(page::router())
-        .merge(panel::router())
-        .with_state(gateway)
+        .merge(panel::router());
+    let router = match gateway.access_log {
+        Some(_) => router.layer(middleware::from_fn_with_state(
+            gateway.clone(),
+            access_log::tell,
+        )),
+        None => router,
+    };
+    router.with_state(gateway)
 }

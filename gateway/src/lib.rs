@@ -14,8 +14,10 @@
 //! | how many sessions a user has | [`places`] |
 //! | who may administer, and what | [`administrators`] |
 //! | how a channel list is imported | `imports` |
+//! | which requests are told of in the log | [`access_log`] |
 
 pub mod access;
+pub mod access_log;
 pub mod admin;
 pub mod administrators;
 mod audience;

@@ -151,6 +151,7 @@ fn options(settings: &Settings) -> Result<Options, ProcessError> {
         origins: settings.serving.cors_origins.clone(),
         web_directory: settings.files.web_directory(),
         is_tls: settings.tls.files().is_some(),
+        access_log: settings.serving.access_log_sample,
     })
 }
 

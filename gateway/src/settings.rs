@@ -9,6 +9,7 @@ use presence::redis::RedisSettings;
 use runtime::telemetry::LogSettings;
 use runtime::trace::TraceSettings;
 
+use crate::access_log::Share;
 use crate::client::{Network, Proxies, ProxyHeader};
 use crate::edge::rate::RateLimits;
 use crate::edge::tls::CertificateFiles;
@@ -116,6 +117,9 @@ pub struct ServingSettings {
     /// Origins whose pages may read playlists and segments, separated by commas; * is all of them, nothing is none.
     #[arg(long, env = "HEADEND_CORS_ORIGINS", default_value = "*")]
     pub cors_origins: Origins,
+    /// Share of the requests that succeed, from 0 to 1, that is written to the log (target headend::access), beside those that do not; off by default.
+    #[arg(long, env = "HEADEND_ACCESS_LOG_SAMPLE")]
+    pub access_log_sample: Option<Share>,
 }
 
 /// What a gateway takes from whom.
@@ -284,6 +288,7 @@ mod tests {
             ("--trusted-proxy-header", "X-Real-IP"),
             ("--starts-per-second", "many"),
             ("--cors-origins", "tv.example"),
+            ("--access-log-sample", "1.5"),
             ("--tls-certificate", "tls.crt"),
             ("--listen", "nowhere"),
             ("--catalog-store", "nowhere"),

@@ -134,6 +134,7 @@ fn options(keys: Keys, token_key: TokenKey) -> Options {
         origins: Origins::Any,
         web_directory: PathBuf::from("/nonexistent"),
         is_tls: false,
+        access_log: None,
     }
 }
 

@@ -190,6 +190,7 @@ fn gateway(
         origins: Origins::Any,
         web_directory: default_web_directory(),
         is_tls: false,
+        access_log: None,
     };
     Ok(Gateway::new(ports, options, registry))
 }

@@ -64,7 +64,7 @@ async fn named(
 }
 
 /// Which form of which channel a name means. No slug has an underscore.
-fn form(name: &str) -> Option<(Form, &str)> {
+pub(super) fn form(name: &str) -> Option<(Form, &str)> {
     let (name, ending) = name.rsplit_once('.')?;
     match (name.strip_prefix("stream_"), ending) {
         (Some(id), "m3u8") => Some((Form::Hls, id)),

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use api::playlists::HEVC;
 use axum::extract::{ConnectInfo, FromRequestParts};
-use http::HeaderValue;
 use http::header::{AUTHORIZATION, USER_AGENT};
 use http::request::Parts;
+use http::{HeaderValue, Uri};
 
 use crate::Gateway;
 use crate::access::Form;
@@ -27,7 +27,8 @@ impl FromRequestParts<Arc<Gateway>> for Client {
     }
 }
 
-fn client(parts: &Parts, proxies: &Proxies) -> Client {
+/// Who asks.
+pub(super) fn client(parts: &Parts, proxies: &Proxies) -> Client {
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
     proxies.client(peer, &parts.headers)
@@ -60,20 +61,31 @@ pub(super) fn user_agent(parts: &Parts) -> &[u8] {
 
 /// The token: `Authorization: Bearer` before `?token=`.
 pub(super) fn token(parts: &Parts) -> Option<Cow<'_, str>> {
-    let bearer = bearer(parts).map(Cow::Borrowed);
-    bearer.or_else(|| in_query(parts, "token"))
+    token_in(parts.headers.get(AUTHORIZATION), &parts.uri)
+}
+
+/// The same of what is left of a request.
+pub(super) fn token_in<'a>(
+    authorization: Option<&'a HeaderValue>,
+    uri: &'a Uri,
+) -> Option<Cow<'a, str>> {
+    let bearer = authorization.and_then(bearer_in).map(Cow::Borrowed);
+    bearer.or_else(|| in_query(uri, "token"))
 }
 
 /// The token, where it has no business in a URL.
 pub(super) fn bearer(parts: &Parts) -> Option<&str> {
-    let value = parts.headers.get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
+    parts.headers.get(AUTHORIZATION).and_then(bearer_in)
+}
+
+fn bearer_in(authorization: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = authorization.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// Which video it asks for: `?video=hevc`. A name that means nothing here is no reason not to play.
 pub(super) fn video(parts: &Parts) -> Video {
-    match in_query(parts, "video").as_deref() {
+    match in_query(&parts.uri, "video").as_deref() {
         Some(HEVC) => Video::Hevc,
         _ => Video::Usual,
     }
@@ -81,14 +93,14 @@ pub(super) fn video(parts: &Parts) -> Video {
 
 /// In which form a list is to name channels: `?output=ts`, as panels have it, else as HLS.
 pub(super) fn output(parts: &Parts) -> Form {
-    match in_query(parts, "output").as_deref() {
+    match in_query(&parts.uri, "output").as_deref() {
         Some("ts" | "mpegts") => Form::Continuous,
         _ => Form::Hls,
     }
 }
 
-fn in_query<'a>(parts: &'a Parts, wanted: &str) -> Option<Cow<'a, str>> {
-    let pairs = url::form_urlencoded::parse(parts.uri.query()?.as_bytes());
+fn in_query<'a>(uri: &'a Uri, wanted: &str) -> Option<Cow<'a, str>> {
+    let pairs = url::form_urlencoded::parse(uri.query()?.as_bytes());
     let mut values = pairs.filter(|(name, _)| name == wanted);
     values.next().map(|(_, value)| value)
 }

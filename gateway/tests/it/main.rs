@@ -4,6 +4,7 @@
     reason = "helpers of a test file are outside of #[test] functions"
 )]
 
+mod access_log;
 mod admin;
 mod catalog;
 mod channels;

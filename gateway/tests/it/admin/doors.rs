@@ -1,7 +1,6 @@
 //! Who gets in, and what is too much.
 
-use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::body::Body;
 use http::Request;
@@ -119,35 +118,20 @@ async fn bodies_are_json_of_a_bounded_length() {
     assert_eq!(send("application/json", group.to_owned()).await.status, 201);
 }
 
-/// Lines of the log.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// What each line of the audit has to say, in the order of what was done.
 const TOLD: [[&str; 5]; 5] = [
     [
         "\"ops\"",
         "\"operator\"",
         "\"create\"",
-        "the channel \"news\"",
+        r#"the channel \"news\""#,
         "\"Done\"",
     ],
     [
         "\"ops\"",
         "\"operator\"",
         "\"create\"",
-        "the channel \"news\"",
+        r#"the channel \"news\""#,
         "\"Exists\"",
     ],
     [
@@ -161,28 +145,21 @@ const TOLD: [[&str; 5]; 5] = [
         "\"root\"",
         "\"admin\"",
         "\"create\"",
-        "the user \"anna\"",
+        r#"the user \"anna\""#,
         "\"Done\"",
     ],
     [
         "\"root\"",
         "\"admin\"",
         "\"create\"",
-        "the token \"tv\" of the user \"anna\"",
+        r#"the token \"tv\" of the user \"anna\""#,
         "\"Done\"",
     ],
 ];
 
 #[tokio::test]
 async fn each_change_is_a_line_of_the_log_without_secrets() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false);
-    let subscriber = subscriber.with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
-    // While there is one only, a place that is first passed by another test's thread asks that thread's, which is none.
-    let silent = tracing_subscriber::fmt().with_writer(io::sink);
-    let _second = tracing::Dispatch::new(silent.finish());
+    let log = testkit::logs::capture();
     let api = Api::start().await;
     let channel = json!({ "name": "News", "sources": [{ "url": "http://u:hunter2@a.example/" }] });
     let (channels, users) = ("/api/v1/channels", "/api/v1/users");
@@ -198,7 +175,7 @@ async fn each_change_is_a_line_of_the_log_without_secrets() {
         .ask("POST", "/api/v1/users/anna/tokens", Some(&wish))
         .await;
     let token = body(&made)["token"].as_str().unwrap().to_owned();
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     let lines = text.lines().filter(|line| line.contains("headend::audit"));
     let lines: Vec<&str> = lines.collect();
     assert_eq!(lines.len(), TOLD.len(), "{text}");

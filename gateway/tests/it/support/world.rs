@@ -181,6 +181,7 @@ impl World {
             origins: Origins::Any,
             web_directory: folder.path().join("web"),
             is_tls: false,
+            access_log: None,
         };
         change(&mut options);
         let mut registry = Registry::default();
