@@ -5,6 +5,7 @@
 )]
 
 mod admin;
+mod burst;
 mod caches;
 mod continuous;
 mod editing;
