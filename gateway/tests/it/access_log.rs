@@ -8,10 +8,11 @@ use gateway::edge::rate::RateLimits;
 use http::Request;
 use serde_json::{Value, json};
 use testkit::logs::{Captured, capture};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceExt;
 
 use crate::support::playlists;
-use crate::support::server::in_time;
+use crate::support::server::{Server, head, in_time, limits};
 use crate::support::transcoder::Pod;
 use crate::support::world::World;
 
@@ -239,4 +240,31 @@ async fn who_leaves_before_the_answer_is_told_of_without_a_status() {
         (2000..2100).contains(&duration.as_u64().unwrap()),
         "by the paused clock: {duration}"
     );
+}
+
+#[tokio::test]
+async fn answers_are_sent_as_they_are_without_it_and_what_was_taken_is_told() {
+    let world = World::changed(sampled("1")).await;
+    let log = capture();
+    let server = Server::start(world.gateway.clone(), limits()).await;
+    let mut stream = server.connect().await;
+    let page = "<!doctype html>start";
+    for (method, bytes) in [("GET", page.len()), ("HEAD", 0), ("GET", page.len())] {
+        let request = format!("{method} / HTTP/1.1\r\nhost: tv\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let head = in_time(head(&mut stream)).await.to_lowercase();
+        let length = format!("\r\ncontent-length: {}\r\n", page.len());
+        assert!(head.contains(&length), "{method} {head}");
+        let (_, begun) = head.split_once("\r\n\r\n").unwrap();
+        let mut body = vec![0; bytes - begun.len()];
+        in_time(stream.read_exact(&mut body)).await.unwrap();
+    }
+    drop(stream);
+    server.end().await;
+    let said = lines(&log).into_iter();
+    let said: Vec<Value> = said
+        .map(|line| json!([line["method"], line["bytes"]]))
+        .collect();
+    let expected = [json!(["GET", 20]), json!(["HEAD", 0]), json!(["GET", 20])];
+    assert_eq!(said, expected);
 }
