@@ -130,16 +130,20 @@ impl Line {
         let Some(log) = &self.gateway.access_log else {
             return;
         };
-        if status.is_client_error() || status.is_server_error() {
-            let now = Instant::now();
+        let is_failure = status.is_client_error() || status.is_server_error();
+        if !is_failure && !self.is_written {
+            return;
+        }
+        let now = Instant::now();
+        if is_failure {
             self.is_written = log.admits_failure(now);
-            if let Some(lines) = log.left_out(now) {
-                tracing::warn!(
-                    target: TARGET,
-                    lines,
-                    "requests that were refused or failed are not in this log, because there are too many"
-                );
-            }
+        }
+        if let Some(lines) = log.left_out(now) {
+            tracing::warn!(
+                target: TARGET,
+                lines,
+                "requests that were refused or failed are not in this log, because there are too many"
+            );
         }
     }
 

@@ -157,7 +157,7 @@ async fn without_a_share_there_is_no_line_and_with_none_of_it_those_of_failures(
 
 #[tokio::test]
 async fn a_flood_of_what_is_refused_is_a_few_lines_and_how_many_there_were() {
-    let world = World::changed(sampled("0")).await;
+    let world = World::changed(sampled("1")).await;
     tokio::time::pause();
     let log = capture();
     for _ in 0..100 {
@@ -165,7 +165,7 @@ async fn a_flood_of_what_is_refused_is_a_few_lines_and_how_many_there_were() {
     }
     assert_eq!(lines(&log).len(), 10);
     tokio::time::advance(Duration::from_secs(10)).await;
-    world.get("/nowhere").await;
+    world.get("/").await;
     let lines = lines(&log);
     assert_eq!((lines.len(), &lines[10]["lines"]), (12, &json!(90)));
 }
